@@ -1,0 +1,1 @@
+"""A Codapi server in Python: runs code snippets in isolated Docker containers over HTTP."""

@@ -1,0 +1,104 @@
+"""What the config files say, merged and checked: boxes, commands and their steps.
+
+The defaults in this module are those of a config that says nothing; they are the safe ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+START_DEADLINE = 10.0
+"""Seconds that a box may take to start, or to be gone, before that is our fault."""
+
+HTTP_DEADLINE = 10.0
+"""Seconds that a command of the http engine may take in all."""
+
+MARGIN = 10.0
+"""Seconds on top of all deadlines before a worker counts as hung."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A container in which steps run: an image and its limits.
+
+    `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
+    limit), `nproc` the number of processes and threads. `volume` says where the work directory
+    (`%s`) is mounted. `files` are glob patterns under the config's root.
+    """
+
+    name: str
+    image: str
+    runtime: str = "runc"
+    cpu: float = 1
+    memory: int = 64
+    storage: str = ""
+    network: str = "none"
+    writable: bool = False
+    volume: str = "%s:/sandbox:ro"
+    tmpfs: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ("all",)
+    ulimit: tuple[str, ...] = ("nofile=96",)
+    nproc: int = 64
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing a command does: `run` an argv in a box, or `exec` or `stop` in a running one.
+
+    `timeout` is in seconds from the program's start, `noutput` in bytes a stream. `version`
+    pins the box's version, `latest` the unversioned box; empty leaves it to the request.
+    """
+
+    box: str
+    version: str = ""
+    user: str = "sandbox"
+    action: Literal["run", "exec", "stop"] = "run"
+    detach: bool = False
+    stdin: bool = False
+    command: tuple[str, ...] = ()
+    timeout: float = 5
+    noutput: int = 4096
+
+    def box_name(self, version: str) -> str:
+        """Return the name of the box to use for a request of that version (`""`: none)."""
+        version = self.version or version
+        return self.box if version in ("", "latest") else f"{self.box}:{version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a sandbox can be asked to do."""
+
+    engine: Literal["docker", "http"] = "docker"
+    entry: str = ""
+    before: Step | None = None
+    steps: tuple[Step, ...] = ()
+    after: Step | None = None
+
+    def all_steps(self) -> tuple[Step, ...]:
+        """Return every step in the order of execution."""
+        return tuple(step for step in (self.before, *self.steps, self.after) if step)
+
+    def deadline(self) -> float:
+        """Return the seconds after which a worker that has not answered counts as hung."""
+        if self.engine == "http":
+            return HTTP_DEADLINE + MARGIN
+        return sum(step.timeout + 2 * START_DEADLINE for step in self.all_steps()) + MARGIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole config. `root` is the directory it was read from, `max_body` is in bytes."""
+
+    root: str = "."
+    pool_size: int = 8
+    verbose: bool = False
+    work_dir: str = ""
+    max_body: int = 1 << 20
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+    commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)

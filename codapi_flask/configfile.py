@@ -1,0 +1,293 @@
+"""Reads and checks the config files, in all three layouts of Codapi.
+
+The files are JSON5. Defaults are merged as mappings and each object is built once; whatever is
+wrong is collected with its file and key, and reported together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import json5
+
+from codapi_flask.config import Box, Command, Config, Step
+from codapi_flask.errors import ConfigError
+
+Check = Callable[[Any], str | None]
+"""Says what a value must be, or `None` when it is just that."""
+
+
+def load(root: Path) -> Config:
+    """Read the config under `root`: `codapi.json` and `sandboxes/`, or `configs/`.
+
+    The environment's `CODAPI_WORK_DIR` comes before the config's `work_dir`.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    return _Reader(root).read()
+
+
+def _is(kind: type | tuple[type, ...], what: str, fits: Callable[[Any], bool]) -> Check:
+    def check(value: Any) -> str | None:
+        # bool is an int to Python, not to a config
+        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+            if fits(value):
+                return None
+        return f"must be {what}, not {value!r:.80}"
+
+    return check
+
+
+def _each(check: Check) -> Check:
+    def check_all(values: Any) -> str | None:
+        if not isinstance(values, list):
+            return f"must be a list, not {values!r:.80}"
+        return next((f"[{i}]: {bad}" for i, v in enumerate(values) if (bad := check(v))), None)
+
+    return check_all
+
+
+def _matches(pattern: str, what: str) -> Check:
+    return _is(str, what, re.compile(pattern).fullmatch)  # type: ignore[arg-type]
+
+
+def _one_of(*words: str) -> Check:
+    return _is(str, "one of " + ", ".join(map(repr, words)), words.__contains__)
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+TEXT = _is(str, "a text", lambda text: "\0" not in text)
+WORD = _is(str, "a text that is not empty", lambda text: bool(text) and "\0" not in text)
+FLAG = _is(bool, "true or false", lambda _: True)
+COUNT = _is(int, "a whole number above 0", lambda number: 0 < number < 1 << 53)
+BYTES = _is(int, "a whole number of bytes", lambda number: 0 <= number < 1 << 53)
+AMOUNT = _is((int, float), "a number above 0", lambda number: 0 < number < 1 << 53)
+ARGS = _each(TEXT)
+PATH = _is(str, "a path inside the root", _inside)
+OBJECT = _is(dict, "an object", lambda _: True)
+HOSTS = _is(
+    dict,
+    "an object of host names",
+    lambda hosts: all(isinstance(host, str) and host for host in hosts.values()),
+)
+LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
+
+BOX: Mapping[str, Check] = {
+    "name": WORD,
+    "image": WORD,
+    "runtime": WORD,
+    "cpu": AMOUNT,
+    "memory": _is(int, "a whole number of MiB, at least 6", lambda number: 6 <= number < 1 << 43),
+    "storage": TEXT,
+    "network": WORD,
+    "writable": FLAG,
+    "volume": _matches(r"%s:/[^:%]*(:[A-Za-z,]+)?", "like '%s:/sandbox:ro'"),
+    "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
+    "cap_add": _each(WORD),
+    "cap_drop": _each(WORD),
+    "ulimit": _each(
+        _matches(rf"({LIMITS}|stack)=(-1|\d+)(:(-1|\d+))?", "like 'nofile=96' or 'nofile=96:128'")
+    ),
+    "nproc": COUNT,
+    "files": _each(PATH),
+}
+STEP: Mapping[str, Check] = {
+    "box": WORD,
+    "version": TEXT,
+    "user": WORD,
+    "action": _one_of("run", "exec", "stop"),
+    "detach": FLAG,
+    "stdin": FLAG,
+    "command": ARGS,
+    "timeout": AMOUNT,
+    "noutput": BYTES,
+}
+COMMAND: Mapping[str, Check] = {
+    "engine": _one_of("docker", "http"),
+    "entry": PATH,
+    "before": OBJECT,
+    "steps": _each(OBJECT),
+    "after": OBJECT,
+}
+TOP: Mapping[str, Check] = {
+    "pool_size": COUNT,
+    "verbose": FLAG,
+    "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
+    "max_body": COUNT,
+    "box": OBJECT,
+    "step": OBJECT,
+    "http": OBJECT,
+    "docker": OBJECT,
+}
+# of Codapi's docker settings, `tmp` is our work_dir; `bin` names a program that we do not need
+DOCKER: Mapping[str, Check] = {"bin": TEXT, "tmp": TOP["work_dir"]}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+VERSIONED = re.compile(rf"{NAME.pattern}(:[A-Za-z0-9_.-]+)?")
+
+
+class _Reader:
+    """Reads one config; `problems` grows as it goes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[str] = []
+        self.broken: set[Path] = set()
+        self.step_defaults: dict[str, Any] = {}
+        self.boxes: dict[str, Box] = {}
+
+    def read(self) -> Config:
+        file = self._top_file()
+        top = self._checked(file, "", self._object(file), TOP)
+        http = self._checked(file, "http", top.pop("http", {}), {"hosts": HOSTS})
+        docker = self._checked(file, "docker", top.pop("docker", {}), DOCKER)
+        if "tmp" in docker:
+            top.setdefault("work_dir", docker["tmp"])
+        if work_dir := os.environ.get("CODAPI_WORK_DIR"):
+            top |= self._checked(Path("environment"), "", {"work_dir": work_dir}, TOP)
+        self.step_defaults = self._checked(file, "step", top.pop("step", {}), STEP)
+        self.boxes = dict(self._boxes(self._checked(file, "box", top.pop("box", {}), BOX)))
+        commands = dict(self._commands(bool(http.get("hosts"))))
+        if self.problems:
+            raise ConfigError(self.problems)
+        return Config(root=str(self.root), boxes=self.boxes, commands=commands, **http, **top)
+
+    def _top_file(self) -> Path:
+        for name in ("codapi.json", "configs/config.json"):
+            if (self.root / name).exists():
+                return self.root / name
+        raise ConfigError(
+            [
+                f"{self.root}: neither codapi.json nor configs/config.json is here; "
+                "start the server in the directory that holds the configs, or set CODAPI_ROOT"
+            ]
+        )
+
+    def _boxes(self, defaults: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
+        seen: dict[str, Path] = {}
+        for file, key, given in self._box_objects():
+            values = self._checked(file, key, given, BOX)
+            name = values.setdefault("name", key or _stem(file))
+            if name in seen:
+                self._problem(file, key, f"the box {name!r} is in {self._shown(seen[name])} too")
+            seen[name] = file
+            if not VERSIONED.fullmatch(name):
+                self._problem(file, key, f"{name!r} is no box name: use NAME or NAME:VERSION")
+            if "image" not in values and "image" not in defaults:
+                self._problem(file, f"{key}.image" if key else "image", "no image is given")
+                values["image"] = ""
+            yield name, Box(**{**defaults, **values})
+
+    def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
+        """Yield file, key and value of each box, from the first place that Codapi would read."""
+        if (self.root / "sandboxes").exists():
+            files = sorted(self.root.glob("sandboxes/*/box.json"))
+        elif (self.root / "configs/boxes").exists():
+            files = sorted(self.root.glob("configs/boxes/*.json"))
+        else:
+            file = self.root / "configs/boxes.json"
+            yield from ((file, name, value) for name, value in self._object(file).items())
+            return
+        yield from ((file, "", self._object(file)) for file in files)
+
+    def _commands(self, has_hosts: bool) -> Iterator[tuple[str, Mapping[str, Command]]]:
+        pattern = "configs/commands/*.json"
+        if (self.root / "sandboxes").exists():
+            pattern = "sandboxes/*/commands.json"
+        for file in sorted(self.root.glob(pattern)):
+            sandbox, commands = _stem(file), {}
+            for name, given in self._object(file).items():
+                for word in (sandbox, name):
+                    if not NAME.fullmatch(word):
+                        self._problem(file, name, f"{word!r} is no name: use letters, digits, _.-")
+                commands[name] = command = self._command(file, name, given)
+                if command.engine == "http" and not has_hosts:
+                    self._problem(file, name, "the http engine needs http.hosts in the config")
+            yield sandbox, commands
+
+    def _command(self, file: Path, key: str, given: Any) -> Command:
+        values = self._checked(file, key, given, COMMAND)
+        has_steps = not isinstance(given, dict) or given.get("steps")
+        if values.get("engine", "docker") == "docker" and not has_steps:
+            self._problem(file, f"{key}.steps", "a docker command needs at least one step")
+        for name in ("before", "after"):
+            if name in values:
+                values[name] = self._step(file, f"{key}.{name}", values[name])
+        values["steps"] = tuple(
+            self._step(file, f"{key}.steps[{i}]", step)
+            for i, step in enumerate(values.get("steps", ()))
+        )
+        return Command(**values)
+
+    def _step(self, file: Path, key: str, given: Any) -> Step:
+        step = Step(**{"box": "", **self.step_defaults, **self._checked(file, key, given, STEP)})
+        if not step.box:
+            if not given.get("box"):
+                self._problem(file, f"{key}.box", "no box is given")
+        elif step.action == "run" and not self._has_box(step):
+            self._problem(file, f"{key}.box", f"no box named {step.box_name('')!r}")
+        elif step.action == "exec" and not step.command:
+            self._problem(file, f"{key}.command", "an exec step needs a command")
+        return step
+
+    def _has_box(self, step: Step) -> bool:
+        """Whether some request can use the step; boxes of broken files get the doubt."""
+        name = step.box_name("")
+        versions = () if step.version else (box for box in self.boxes if box.startswith(f"{name}:"))
+        return name in self.boxes or any(versions) or bool(self.broken)
+
+    def _checked(
+        self, file: Path, key: str, given: Any, checks: Mapping[str, Check]
+    ) -> dict[str, Any]:
+        """Return what is right of an object of the config, lists as tuples; report the rest.
+
+        `null` is an absent value, as in Codapi.
+        """
+        if bad := OBJECT(given):
+            self._problem(file, key, bad)
+            return {}
+        right: dict[str, Any] = {}
+        for name, value in given.items():
+            check, where = checks.get(name), f"{key}.{name}" if key else name
+            if check is None:
+                self._problem(file, where, "unknown key; known are " + ", ".join(checks))
+            elif value is not None and (bad := check(value)):
+                self._problem(file, where, bad)
+            elif value is not None:
+                right[name] = tuple(value) if isinstance(value, list) else value
+        return right
+
+    def _object(self, file: Path) -> dict[str, Any]:
+        try:
+            document = json5.loads(file.read_text(encoding="utf-8"), allow_duplicate_keys=False)
+            bad = OBJECT(document)
+        except OSError as error:
+            bad = f"cannot be read: {error.strerror}"
+        except (ValueError, RecursionError) as error:
+            bad = re.sub(r"^<string>:(\d+)", r"line \1:", str(error)) or "is no JSON5"
+        if bad:
+            self.broken.add(file)
+            self._problem(file, "", bad)
+            return {}
+        return document  # type: ignore[no-any-return]
+
+    def _problem(self, file: Path, key: str, text: str) -> None:
+        place = f"{self._shown(file)}: {key}" if key else self._shown(file)
+        # a text about an item begins with its place: `[1]: must be`
+        self.problems.append(place + ("" if text.startswith("[") else ": ") + text)
+
+    def _shown(self, file: Path) -> str:
+        return str(file.relative_to(self.root) if file.is_relative_to(self.root) else file)
+
+
+def _stem(file: Path) -> str:
+    """Return the name that a file's place gives: its folder's in `sandboxes/`, else its own."""
+    return file.parent.name if file.name in ("box.json", "commands.json") else file.stem

@@ -1,0 +1,324 @@
+"""The one door to the Docker daemon.
+
+Only this module imports `docker`. It turns the errors of docker-py, and those of `requests` and
+of sockets that leak through it, into ours. Deadlines are instants of `time.monotonic`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+import urllib3
+from docker.types import LogConfig, Ulimit
+
+from codapi_flask.config import Box
+from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.streams import Stream
+
+INSTANCE = "codapi.instance"
+"""The label with the path of the instance that owns a container."""
+
+DIRECTORY = "codapi.directory"
+"""The label with the path of the directory that a container lives for."""
+
+CALL_TIMEOUT = 10.0
+"""Seconds that the daemon may take for a call that has no deadline of its own."""
+
+PAUSE = 0.01
+"""Seconds between two looks at something that the daemon does not announce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run in a box: an argv, as a user (name or number, maybe with `:group`).
+
+    `stdin` says whether it gets input; without, its stdin is empty. `noutput` is the most that
+    is kept of each of its output streams, in bytes.
+    """
+
+    argv: Sequence[str]
+    user: str
+    stdin: bool = False
+    noutput: int = 0
+
+
+class Daemon:
+    """A connection to the Docker daemon, made at the first call. Not for use by two threads."""
+
+    def __init__(self) -> None:
+        self._client: docker.APIClient | None = None
+        self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
+
+    def create(
+        self, name: str, box: Box, program: Program, instance: Path, directory: Path, deadline: float
+    ) -> Container:
+        """Create the container of a box for one program, with its work directory mounted.
+
+        Raises:
+            ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
+        """
+        binds = [box.volume % directory]
+        if box.network == "none":
+            # such a box starts in half the time when Docker does not set up its network,
+            # but then nobody makes its /etc/hosts
+            binds.append(f"{instance / 'hosts'}:/etc/hosts:ro")
+        with self.calls(f"create a box of {box.image}", deadline) as api:
+            created = api.create_container(
+                box.image,
+                list(program.argv) or None,
+                name=name,
+                user=program.user,
+                stdin_open=program.stdin,
+                network_disabled=box.network == "none",
+                host_config=api.create_host_config(**_limits(box), binds=binds, init=True),
+                stop_signal="SIGKILL",
+                labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
+            )
+        return Container(self, created["Id"])
+
+    def create_tool(
+        self, image: str, argv: Sequence[str], instance: Path, mount: Path | None = None
+    ) -> Container:
+        """Create a small root box in which our own program (`init`) does a chore.
+
+        It may change any file under `mount`; without, it may end any process of the host.
+        """
+        binds = [f"{instance / 'init'}:/.codapi-init:ro"]
+        with self.calls(f"create a tool box of {image}") as api:
+            limits = api.create_host_config(
+                binds=[*binds, f"{mount}:/mount"] if mount else binds,
+                pid_mode=None if mount else "host",
+                network_mode="none",
+                read_only=True,
+                cap_drop=["ALL"],
+                cap_add=["DAC_OVERRIDE", "FOWNER"] if mount else ["KILL"],
+                security_opt=["no-new-privileges"],
+                log_config=LogConfig(type=LogConfig.types.NONE),
+            )
+            created = api.create_container(
+                image,
+                list(argv),
+                entrypoint=["/.codapi-init"],
+                user="0:0",
+                network_disabled=True,
+                host_config=limits,
+                labels={INSTANCE: str(instance), DIRECTORY: str(mount or instance)},
+            )
+        return Container(self, created["Id"])
+
+    def find(self, name: str) -> Container:
+        """Return a container by its name or id, whether it exists or not."""
+        return Container(self, name)
+
+    def containers(self) -> list[tuple[Container, Path, Path]]:
+        """Return the containers of all our instances, in any state: with instance, directory."""
+        with self.calls("list the containers") as api:
+            found = api.containers(all=True, filters={"label": [INSTANCE, DIRECTORY]})
+        return [
+            (Container(self, c["Id"]), Path(c["Labels"][INSTANCE]), Path(c["Labels"][DIRECTORY]))
+            for c in found
+        ]
+
+    def has_image(self, image: str) -> bool:
+        """Tell whether the daemon has an image."""
+        with self.calls(f"inspect the image {image}") as api:
+            try:
+                api.inspect_image(image)
+            except docker.errors.NotFound:
+                return False
+        return True
+
+    @contextmanager
+    def calls(self, what: str, deadline: float | None = None) -> Iterator[docker.APIClient]:
+        """Give the client for calls until the deadline; turn what goes wrong into our error.
+
+        Raises:
+            ServerFault: the daemon is gone, too slow, or refuses.
+        """
+        left = CALL_TIMEOUT if deadline is None else max(deadline - time.monotonic(), PAUSE)
+        try:
+            if self._client is None:
+                self._client = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
+            # docker-py reads it at every call
+            self._client.timeout = left
+            yield self._client
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise ServerFault(f"{what}: {error}") from error
+
+
+class Container:
+    """One container, existing or not."""
+
+    def __init__(self, daemon: Daemon, id: str) -> None:
+        self._daemon, self.id = daemon, id
+
+    def attach(self, program: Program, deadline: float) -> Stream:
+        """Connect to the program's streams; before the start, or output is lost."""
+        params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin)}
+        with self._daemon.calls("attach to a box", deadline) as api:
+            return _upgrade(api, f"containers/{self.id}/attach", program.noutput, params=params)
+
+    def start(self, deadline: float) -> None:
+        """Start the container; on return its program runs, or ran."""
+        with self._daemon.calls("start a box", deadline) as api:
+            api.start(self.id)
+
+    def wait(self, deadline: float) -> int | None:
+        """Return the exit status, or `None` when the container still runs at the deadline."""
+        with self._daemon.calls("wait for a box") as api:
+            try:
+                answer = api.wait(self.id, timeout=max(deadline - time.monotonic(), PAUSE))
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+                # docker-py tells a time-out in either way
+                if time.monotonic() < deadline:
+                    raise
+                return None
+        return int(answer["StatusCode"])
+
+    def inspect(self) -> Mapping[str, Any]:
+        """Return what Docker knows of the container, nothing when it does not exist."""
+        with self._daemon.calls("inspect a box") as api:
+            try:
+                return dict(api.inspect_container(self.id))
+            except docker.errors.NotFound:
+                return {}
+
+    def stop(self, timeout: float) -> None:
+        """Stop the container, by force after `timeout` seconds.
+
+        Raises:
+            NotRunning: there is no such container.
+        """
+        with self._daemon.calls(f"stop {self.id}", time.monotonic() + timeout + CALL_TIMEOUT) as api:
+            try:
+                api.stop(self.id, timeout=int(timeout))
+            except docker.errors.NotFound as error:
+                raise NotRunning(f"{self.id} is not running") from error
+
+    def remove(self) -> None:
+        """Kill and remove the container; on return it is dead and gone.
+
+        Raises:
+            ServerFault: the daemon did not confirm that in time.
+        """
+        deadline = time.monotonic() + CALL_TIMEOUT
+        with self._daemon.calls(f"remove {self.id}", deadline) as api:
+            while True:
+                try:
+                    api.remove_container(self.id, force=True, v=True)
+                    return
+                except docker.errors.NotFound:
+                    return
+                except docker.errors.APIError as error:
+                    # a removal is under way, its end is not
+                    if error.status_code != 409 or time.monotonic() > deadline:
+                        raise
+                time.sleep(PAUSE)
+
+    def exec(self, program: Program) -> Exec:
+        """Prepare a program in the running container.
+
+        Raises:
+            NotRunning: the container does not exist or does not run.
+        """
+        with self._daemon.calls(f"exec in {self.id}") as api:
+            try:
+                created = api.exec_create(
+                    self.id, list(program.argv), stdin=program.stdin, user=program.user
+                )
+            except docker.errors.APIError as error:
+                if error.status_code in (404, 409):
+                    raise NotRunning(f"{self.id} is not running") from error
+                raise
+        return Exec(self._daemon, created["Id"], program)
+
+
+class Exec:
+    """One program in a container that runs something else."""
+
+    def __init__(self, daemon: Daemon, id: str, program: Program) -> None:
+        self._daemon, self._id, self._program = daemon, id, program
+
+    def start(self, deadline: float) -> Stream:
+        """Start the program; return its streams."""
+        with self._daemon.calls("start an exec", deadline) as api:
+            body = {"Tty": False, "Detach": False}
+            return _upgrade(api, f"exec/{self._id}/start", self._program.noutput, json=body)
+
+    def wait(self, deadline: float) -> int | None:
+        """Return the exit status, or `None` when the program still runs at the deadline."""
+        while True:
+            state = self._inspect()
+            if not state["Running"]:
+                return int(state["ExitCode"])
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(PAUSE)
+
+    def pid(self) -> int:
+        """Return the number of the program's process on the daemon's host, 0 if there is none."""
+        return int(self._inspect()["Pid"])
+
+    def _inspect(self) -> Mapping[str, Any]:
+        with self._daemon.calls("inspect an exec") as api:
+            return dict(api.exec_inspect(self._id))
+
+
+def _upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> Stream:
+    """Turn a call into a stream (docker-py's own way drops what comes with the head)."""
+    response = api.post(
+        f"{api.base_url}/v{api.api_version}/{path}",
+        headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+        stream=True,
+        timeout=api.timeout,
+        **request,
+    )
+    if response.status_code >= 400:
+        raise docker.errors.APIError(response.reason, response, response.text)
+    reader = response.raw._fp.fp
+    # a descriptor of our own: the response closes its one when it is forgotten
+    connection = reader.raw._sock.dup() if hasattr(reader.raw._sock, "dup") else reader.raw._sock
+    connection.setblocking(False)
+    leftover = reader.peek()
+    return Stream(connection, leftover, noutput)
+
+
+def _limits(box: Box) -> dict[str, Any]:
+    """Return what a box's config says, in docker-py's words (`create_host_config`)."""
+    return {
+        "runtime": box.runtime,
+        "nano_cpus": round(box.cpu * 1e9),
+        "mem_limit": box.memory << 20,
+        # equal limits: no swap
+        "memswap_limit": box.memory << 20,
+        "storage_opt": {"size": box.storage} if box.storage else None,
+        "network_mode": box.network,
+        "read_only": not box.writable,
+        "tmpfs": {path: options for path, _, options in (t.partition(":") for t in box.tmpfs)},
+        "cap_add": list(box.cap_add),
+        "cap_drop": list(box.cap_drop),
+        "ulimits": [_ulimit(limit) for limit in box.ulimit],
+        "pids_limit": box.nproc,
+        "security_opt": ["no-new-privileges"],
+        "log_config": LogConfig(type=LogConfig.types.NONE),
+    }
+
+
+def _ulimit(limit: str) -> Ulimit:
+    name, _, values = limit.partition("=")
+    soft, _, hard = values.partition(":")
+    return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))

@@ -1,0 +1,58 @@
+"""What can go wrong, by whose fault it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """The operator's fault: the configs cannot be used.
+
+    `problems` holds every problem found, each as `FILE: KEY: what is wrong`.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RequestError(Exception):
+    """The client's fault: a request that is answered without being executed.
+
+    `status` is the HTTP status, `text` the answer's stderr and `id` the execution's id, if it
+    has got one.
+    """
+
+    def __init__(self, status: int, text: str, id: str = "-") -> None:
+        self.status, self.text, self.id = status, text, id
+        super().__init__(text)
+
+
+class FileError(Exception):
+    """The client's fault: one of the request's files cannot be written.
+
+    The text names the file: `files[NAME]: reason`.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        shown = name if len(name) <= 100 else name[:100] + "…"
+        super().__init__(f"files[{shown}]: {reason}")
+
+
+class ServerFault(Exception):
+    """Our fault: the daemon is gone, an image is missing, a worker is lost.
+
+    The text is for the log; the client reads `internal error`.
+    """
+
+
+class Busy(Exception):
+    """All workers are busy."""
+
+
+class Abandoned(Exception):
+    """The server process that waited for this execution is gone."""
+
+
+class NotRunning(Exception):
+    """A step acts on a container that does not exist or does not run."""

@@ -1,0 +1,103 @@
+"""The files of a request: what their texts mean, which names are fit, how they are written."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Iterable, Mapping
+from glob import iglob
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from codapi_flask.errors import FileError
+
+# RFC 2397: a text that merely begins with `data:` (YAML does) is no URL
+DATA_URL = re.compile(
+    r"data:(?:[\w!#$&^.+-]+/[\w!#$&^.+-]+)?(?:;[\w!#$&^.+-]+=[^\s;,]*)*(?P<base64>;base64)?,",
+    re.ASCII | re.IGNORECASE,
+)
+MAX_NAME = 255
+MAX_PATH = 1024
+
+
+def decode(name: str, text: str) -> bytes:
+    """Return the bytes of a file: those of a `data:` URL (RFC 2397), else the text in UTF-8.
+
+    Raises:
+        FileError: the URL's base64 is broken.
+    """
+    url = DATA_URL.match(text)
+    if not url:
+        # JSON may hold half a surrogate pair, UTF-8 may not
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    data = unquote_to_bytes(text[url.end() :].encode("utf-8", "replace"))
+    if not url["base64"]:
+        return data
+    try:
+        return base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raise FileError(name, "invalid base64 in the data URL") from None
+
+
+def check_name(name: str) -> None:
+    """Check that a name is a relative path to a file that stays inside its directory.
+
+    Raises:
+        FileError: it is not, or a part of it is longer than 255 bytes, or all are than 1024.
+    """
+    try:
+        path = name.encode()
+    except UnicodeEncodeError:
+        path = b""
+    parts = path.split(b"/")
+    unfit = any(part in (b"", b".", b"..") or len(part) > MAX_NAME for part in parts)
+    if unfit or b"\0" in path or len(path) > MAX_PATH:
+        raise FileError(name, "invalid name")
+
+
+def write(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a directory: parents 0755, files 0444, whatever the umask.
+
+    Every name is checked before the first file is written.
+
+    Raises:
+        FileError: a name is unfit, or is another file's directory.
+    """
+    for name in files:
+        check_name(name)
+    for name, content in files.items():
+        try:
+            _make_parents(directory, name)
+            _write_new(directory / name, content)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise FileError(name, "invalid name") from None
+
+
+def copy(root: Path, patterns: Iterable[str], directory: Path) -> None:
+    """Copy the files under `root` that match a glob pattern; those that exist already stay."""
+    for pattern in patterns:
+        for source in sorted(iglob(pattern, root_dir=root)):
+            if (root / source).is_file():
+                try:
+                    _write_new(directory / Path(source).name, (root / source).read_bytes())
+                except FileExistsError:
+                    continue
+
+
+def _make_parents(directory: Path, name: str) -> None:
+    for part in name.split("/")[:-1]:
+        directory /= part
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        directory.chmod(0o755)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o444), "wb") as file:
+        os.fchmod(file.fileno(), 0o444)
+        file.write(content)

@@ -1,0 +1,97 @@
+"""The directories on disk that say whose a container is, and whether the owner lives.
+
+    WORK_DIR/                   0700, shared by all servers of one user
+        lock                    taken for moments, while a lease is made or tried
+        i-1f2e3d4c/             an instance: a lease of one server (its web process)
+            hosts               the /etc/hosts of boxes without a network
+            init                process 1 of the boxes, and our tool in them
+            w-5b6a7980/         a lease of one worker process
+                x-9c8d7e6f/     the work directory of one execution, 0777
+
+A lease is a directory whose owner holds a lock (`flock`) on it for as long as it lives; the
+kernel lets go of it however the owner dies. Every container carries the paths of its instance
+and of its work directory, so whoever finds a lease unlocked may clean up after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codapi_flask.errors import ConfigError
+
+
+def work_dir(configured: str) -> Path:
+    """Make the work directory ready and return its real path.
+
+    The default lies under `/var/tmp`: systemd may hide a service's `/tmp` from the daemon.
+
+    Raises:
+        ConfigError: it cannot be made, or another user may write to it.
+    """
+    path = Path(configured or f"/var/tmp/codapi-{os.getuid()}")  # noqa: S108
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = path.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
+            raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
+        path.chmod(0o700)
+    except OSError as error:
+        raise ConfigError([f"work_dir: {path}: {error.strerror}"]) from error
+    return path.resolve()
+
+
+class Lease:
+    """A directory of ours, locked until `release` or the process's death.
+
+    Not inherited by child processes: the lock's descriptor is closed on exec, and our children
+    are made by a process that never held it.
+    """
+
+    def __init__(self, parent: Path, prefix: str, guard: Path) -> None:
+        self.path = parent / f"{prefix}-{secrets.token_hex(4)}"
+        with _guarded(guard):
+            self.path.mkdir(mode=0o700)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(self) -> None:
+        """Remove the directory, if nothing is left in it, and let go of it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def is_abandoned(lease: Path, guard: Path) -> bool:
+    """Tell whether a lease's owner is dead: its directory is there and nobody's.
+
+    A directory that we may not see (another user's, another container's) is nobody's business.
+    """
+    try:
+        with _guarded(guard):
+            handle = os.open(lease, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def _guarded(work_dir: Path) -> Iterator[None]:
+    """Keep others out between the making of a lease and its locking."""
+    handle = os.open(work_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,45 @@
+"""Admits requests: from a client's words to a job whose every name is in the config."""
+
+from __future__ import annotations
+
+import secrets
+
+from codapi_flask.config import Command, Config
+from codapi_flask.errors import RequestError
+from codapi_flask.models import Job, Request
+
+
+class Sandboxes:
+    """The sandboxes that clients may use."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def admit(self, request: Request) -> Job:
+        """Turn a request into a job with an id of its own.
+
+        Raises:
+            RequestError: 404, no such sandbox or command; 400, nothing to run; 200, no box of
+                the version asked for (Codapi's contract: the sandbox's answer, not an error).
+        """
+        commands = self._config.commands.get(request.sandbox)
+        if commands is None:
+            raise RequestError(404, "unknown sandbox")
+        command = commands.get(request.command)
+        if command is None:
+            raise RequestError(404, "unknown command")
+        missing = self._missing_box(command, request.version)
+        # a version that no box has is the client's text: kept out of ids and logs
+        version = "" if missing or not command.all_steps() else request.version
+        sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
+        id = f"{sandbox}_{request.command}_{secrets.token_hex(4)}"
+        if len(request.files) < 2 and not "".join(request.files.values()).strip():
+            raise RequestError(400, "empty request", id)
+        if missing:
+            raise RequestError(200, f"unknown box {missing}", id)
+        return Job(id, request.sandbox, request.command, version, request.files)
+
+    def _missing_box(self, command: Command, version: str) -> str | None:
+        runs = (step for step in command.all_steps() if step.action == "run")
+        names = (step.box_name(version) for step in runs)
+        return next((name for name in names if name not in self._config.boxes), None)

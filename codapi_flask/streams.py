@@ -1,0 +1,84 @@
+"""The streams of a program, as Docker carries them over one connection.
+
+Docker Engine API v1.41, "Attach to a container": the connection is upgraded to raw bytes; what
+goes up is stdin, what comes down are frames of eight bytes of head (stream, 0, 0, 0, size in
+big-endian) and the data. A frame may be split anywhere.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from codapi_flask.output import Output
+
+CHUNK = 1 << 16
+HEAD = 8
+STDOUT, STDERR = 1, 2
+
+
+class Stream:
+    """A program's stdin, stdout and stderr; no call blocks. Poll `fileno()` for readiness."""
+
+    def __init__(self, connection: socket.socket, leftover: bytes, noutput: int) -> None:
+        """Take over an upgraded connection.
+
+        `leftover` is what was read of it with the answer's head: docker-py forgets these bytes
+        (docker-py #3332), and with them the output of a quick program. `noutput` is the most
+        that is kept of each stream, in bytes.
+        """
+        self._connection = connection
+        connection.setblocking(False)
+        self.stdout, self.stderr = Output(noutput), Output(noutput)
+        self._head = bytearray()
+        self._left = 0
+        self._take(memoryview(leftover))
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._connection.fileno()
+
+    def read(self) -> bool:
+        """Take what has come; return False when both streams are closed."""
+        try:
+            data = self._connection.recv(CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._take(memoryview(data))
+        return bool(data)
+
+    def write(self, data: memoryview) -> int:
+        """Send a part of the program's stdin; return how much, all when it no longer reads."""
+        try:
+            return self._connection.send(data[:CHUNK])
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return len(data)
+
+    def end_stdin(self) -> None:
+        """Let the program read the end of its stdin."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def _take(self, data: memoryview) -> None:
+        while data:
+            if not self._left:
+                wanted = HEAD - len(self._head)
+                self._head += data[:wanted]
+                data = data[wanted:]
+                if len(self._head) < HEAD:
+                    return
+                self._target = self.stderr if self._head[0] == STDERR else self.stdout
+                self._left = int.from_bytes(self._head[4:], "big")
+                self._head.clear()
+                continue
+            part, data = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            self._target.write(part)
