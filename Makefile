@@ -1,0 +1,39 @@
+PORT ?= 1313
+export CODAPI_REQUIRE ?= docker
+
+.PHONY: run setup images dev check lint types layers test bench format
+
+run: setup
+	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
+
+setup:
+	@scripts/setup
+
+images:
+	@scripts/images
+
+# .venv with what the tests and checks need
+dev:
+	@scripts/setup dev
+
+check: lint types layers test
+
+lint: dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+types: dev
+	.venv/bin/mypy
+
+layers: dev
+	.venv/bin/lint-imports
+
+test: dev
+	.venv/bin/python -m pytest
+
+bench: dev
+	.venv/bin/python -m benchmarks
+
+format: dev
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
