@@ -6,6 +6,9 @@ of sockets that leak through it, into ours. Deadlines are instants of `time.mono
 
 from __future__ import annotations
 
+import io
+import math
+import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ import docker.errors
 import docker.utils
 import requests
 import urllib3
-from docker.types import LogConfig, Ulimit
+from docker.types import LogConfig, Mount, Ulimit
 
 from codapi_flask.config import Box
 from codapi_flask.errors import NotRunning, ServerFault
@@ -80,7 +83,6 @@ class Daemon:
                 stdin_open=program.stdin,
                 network_disabled=box.network == "none",
                 host_config=api.create_host_config(**_limits(box), binds=binds, init=True),
-                stop_signal="SIGKILL",
                 labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
             )
         return Container(self, created["Id"])
@@ -114,6 +116,31 @@ class Daemon:
                 labels={INSTANCE: str(instance), DIRECTORY: str(mount or instance)},
             )
         return Container(self, created["Id"])
+
+    def read(self, image: str, file: Path, instance: Path) -> bytes | None:
+        """Return a small file of our disk as a box sees it; `None` when it is not there.
+
+        The box is created, but nothing runs in it.
+        """
+        with self.calls("read a file in a box") as api:
+            mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
+            limits = api.create_host_config(mounts=[mount], network_mode="none")
+            labels = {INSTANCE: str(instance), DIRECTORY: str(instance)}
+            try:
+                box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
+            except docker.errors.APIError as error:
+                if "bind source path does not exist" in str(error):
+                    return None
+                raise
+            try:
+                chunks, _ = api.get_archive(box, f"/mount/{file.name}")
+                with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+                    member = archive.extractfile(file.name)
+                    return member.read() if member else None
+            except docker.errors.NotFound:
+                return None
+            finally:
+                api.remove_container(box, force=True, v=True)
 
     def find(self, name: str) -> Container:
         """Return a container by its name or id, whether it exists or not."""
@@ -178,10 +205,16 @@ class Container:
             api.start(self.id)
 
     def wait(self, deadline: float) -> int | None:
-        """Return the exit status, or `None` when the container still runs at the deadline."""
+        """Return the exit status, or `None` when the container still runs at the deadline.
+
+        Raises:
+            NotRunning: somebody has removed it.
+        """
         with self._daemon.calls("wait for a box") as api:
             try:
                 answer = api.wait(self.id, timeout=max(deadline - time.monotonic(), PAUSE))
+            except docker.errors.NotFound as error:
+                raise NotRunning("sandbox died") from error
             except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
                 # docker-py tells a time-out in either way
                 if time.monotonic() < deadline:
@@ -198,14 +231,14 @@ class Container:
                 return {}
 
     def stop(self, timeout: float) -> None:
-        """Stop the container, by force after `timeout` seconds.
+        """Stop the container, by force after `timeout` seconds (a fraction counts as one).
 
         Raises:
             NotRunning: there is no such container.
         """
         with self._daemon.calls(f"stop {self.id}", time.monotonic() + timeout + CALL_TIMEOUT) as api:
             try:
-                api.stop(self.id, timeout=int(timeout))
+                api.stop(self.id, timeout=math.ceil(timeout))
             except docker.errors.NotFound as error:
                 raise NotRunning(f"{self.id} is not running") from error
 
@@ -290,11 +323,9 @@ def _upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> 
     if response.status_code >= 400:
         raise docker.errors.APIError(response.reason, response, response.text)
     reader = response.raw._fp.fp
-    # a descriptor of our own: the response closes its one when it is forgotten
-    connection = reader.raw._sock.dup() if hasattr(reader.raw._sock, "dup") else reader.raw._sock
+    connection = reader.raw._sock
     connection.setblocking(False)
-    leftover = reader.peek()
-    return Stream(connection, leftover, noutput)
+    return Stream(connection, reader.peek(), noutput, response)
 
 
 def _limits(box: Box) -> dict[str, Any]:

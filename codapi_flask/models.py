@@ -68,13 +68,16 @@ class Outcome:
 
     `stdout` and `stderr` are what the program printed, each cut at the step's limit.
     `exit_code` is that of a shell: 128 + S for a program ended by signal S, `None` when there
-    is none (time-out, error). For the reason `error`, `stderr` says what is wrong.
+    is none (time-out, error). For the reason `error`, `stderr` says what is wrong. `note` is
+    what we have to say to a failure, `box` names the box it was in.
     """
 
     stdout: str = ""
     stderr: str = ""
     exit_code: int | None = 0
     reason: Reason = "ok"
+    note: str = ""
+    box: str = "-"
 
     @property
     def ok(self) -> bool:
@@ -98,6 +101,23 @@ class Execution:
     reason: Reason = "error"
     box: str = "-"
     fault: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, id: str, outcome: Outcome, duration: int) -> Execution:
+        """Turn the deciding step's outcome into the answer.
+
+        Of a failed program, all that it printed becomes stderr: the widget shows stdout when
+        there is any, and nobody would see the error.
+        """
+        stdout, stderr = outcome.stdout, outcome.stderr
+        if outcome.reason == "timeout":
+            stdout, stderr = "", "code execution timeout"
+        elif outcome.reason == "error":
+            stdout = ""
+        elif not outcome.ok:
+            printed, status = stdout + stderr, f"exit status {outcome.exit_code}"
+            stdout, stderr = "", outcome.note + (f"{printed} ({status})" if printed else status)
+        return cls(id, outcome.ok, duration, stdout, stderr, outcome.reason, outcome.box)
 
     def answer(self) -> dict[str, object]:
         """Return the five fields that the client reads."""

@@ -8,7 +8,9 @@ big-endian) and the data. A frame may be split anywhere.
 from __future__ import annotations
 
 import socket
+import ssl
 from contextlib import suppress
+from typing import Protocol
 
 from codapi_flask.output import Output
 
@@ -17,17 +19,26 @@ HEAD = 8
 STDOUT, STDERR = 1, 2
 
 
+class SupportsClose(Protocol):
+    """What a connection belongs to."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
 class Stream:
     """A program's stdin, stdout and stderr; no call blocks. Poll `fileno()` for readiness."""
 
-    def __init__(self, connection: socket.socket, leftover: bytes, noutput: int) -> None:
-        """Take over an upgraded connection.
+    def __init__(
+        self, connection: socket.socket, leftover: bytes, noutput: int, owner: SupportsClose
+    ) -> None:
+        """Take over an upgraded connection; `owner` closes it.
 
         `leftover` is what was read of it with the answer's head: docker-py forgets these bytes
         (docker-py #3332), and with them the output of a quick program. `noutput` is the most
         that is kept of each stream, in bytes.
         """
-        self._connection = connection
+        self._connection, self._owner = connection, owner
         connection.setblocking(False)
         self.stdout, self.stderr = Output(noutput), Output(noutput)
         self._head = bytearray()
@@ -42,7 +53,7 @@ class Stream:
         """Take what has come; return False when both streams are closed."""
         try:
             data = self._connection.recv(CHUNK)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
             return False
@@ -53,7 +64,7 @@ class Stream:
         """Send a part of the program's stdin; return how much, all when it no longer reads."""
         try:
             return self._connection.send(data[:CHUNK])
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             return 0
         except OSError:
             return len(data)
@@ -65,7 +76,7 @@ class Stream:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._connection.close()
+        self._owner.close()
 
     def _take(self, data: memoryview) -> None:
         while data:

@@ -1,0 +1,126 @@
+"""The HTTP API: `POST /v1/exec`, and the form of every answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import IO, Protocol
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from codapi_flask.errors import Busy, RequestError
+from codapi_flask.models import Execution, Job, Request
+from codapi_flask.sandboxes import Sandboxes
+
+MAX_DRAIN = 8 << 20
+"""Bytes of a too large body that are read, so that the refusal reaches whoever still sends."""
+
+RETRY_AFTER = "1"
+"""Seconds after which a refused client may try again; an execution rarely takes longer."""
+
+# those of Codapi: any page may use the API, with a token or without
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "options, post",
+    "Access-Control-Allow-Headers": "authorization, content-type",
+    "Access-Control-Max-Age": "3600",
+}
+
+log = logging.getLogger("codapi")
+
+
+class Runs(Protocol):
+    """Executes jobs: the pool, or another place for them."""
+
+    def run(self, job: Job) -> Execution:
+        """Execute a job.
+
+        Raises:
+            Busy: not now.
+        """
+
+
+def blueprint(sandboxes: Sandboxes, pool: Runs, max_body: int) -> Blueprint:
+    """Make the API's routes; a body may have `max_body` bytes."""
+    routes = Blueprint("api", __name__, url_prefix="/v1")
+
+    @routes.post("/exec")
+    def exec() -> Response:
+        job = sandboxes.admit(Request.parse(_read_document(max_body)))
+        try:
+            execution = pool.run(job)
+        except Busy:
+            raise RequestError(429, "busy: try again later", job.id) from None
+        _log(execution)
+        return _answer(execution, 500 if execution.fault else 200)
+
+    @routes.app_errorhandler(RequestError)
+    def refuse(error: RequestError) -> Response:
+        response = _answer(Execution(error.id, stderr=error.text), error.status)
+        if error.status == 413:
+            response.headers["Connection"] = "close"
+        if error.status == 429:
+            response.headers["Retry-After"] = RETRY_AFTER
+        return response
+
+    @routes.app_errorhandler(HTTPException)
+    def refuse_route(error: HTTPException) -> Response:
+        method = f"unsupported method: {request.method}"
+        text = method if error.code == 405 else (error.name or "error").lower()
+        response = _answer(Execution("-", stderr=text), error.code or 500)
+        # what the error says beyond its page: Allow, for one
+        for name, value in error.get_headers():
+            if name != "Content-Type":
+                response.headers[name] = value
+        return response
+
+    @routes.app_errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        log.error("id=- internal error", exc_info=error)
+        return _answer(Execution("-", stderr="internal error"), 500)
+
+    @routes.after_app_request
+    def allow_all_origins(response: Response) -> Response:
+        response.headers.update(CORS)
+        return response
+
+    return routes
+
+
+def _read_document(max_body: int) -> object:
+    if not request.is_json:
+        raise RequestError(415, "unsupported media type: use application/json")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise RequestError(415, "unsupported content encoding: send the JSON as it is")
+    # the server's own stream: it knows where the body ends, chunked or not
+    stream = request.environ["wsgi.input"]
+    length = request.content_length
+    body = stream.read(max_body + 1) if length is None or length <= max_body else b""
+    if len(body) > max_body or (length or 0) > max_body:
+        _drain(stream, MAX_DRAIN - len(body))
+        raise RequestError(413, f"the request is larger than {max_body} bytes")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the request is not valid JSON") from None
+
+
+def _drain(stream: IO[bytes], size: int) -> None:
+    while size > 0 and (data := stream.read(min(size, 1 << 16))):
+        size -= len(data)
+
+
+def _answer(execution: Execution, status: int) -> Response:
+    body = json.dumps(execution.answer())
+    return Response(body, status, mimetype="application/json")
+
+
+def _log(execution: Execution) -> None:
+    outcome = "fault" if execution.fault else execution.reason
+    line = f"id={execution.id} ok={str(execution.ok).lower()} outcome={outcome}"
+    line += f" ms={execution.duration} box={execution.box}"
+    if execution.fault:
+        log.error("%s cause=%s", line, execution.fault)
+    else:
+        log.info("%s", line)

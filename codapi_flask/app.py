@@ -1,0 +1,83 @@
+"""The Flask application, and how a server process gets all its parts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+
+from flask import Flask
+
+from codapi_flask import api, configfile, init, ops
+from codapi_flask.config import Config
+from codapi_flask.errors import ConfigError
+from codapi_flask.instance import Lease, work_dir
+from codapi_flask.pool import Pool
+from codapi_flask.sandboxes import Sandboxes
+
+HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+log = logging.getLogger("codapi")
+
+
+def create_app(config: Config, pool: api.Runs) -> Flask:
+    """Make the WSGI application of a config; jobs go to the pool."""
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(api.blueprint(Sandboxes(config), pool, config.max_body))
+    app.register_blueprint(ops.blueprint())
+    return app
+
+
+class Server:
+    """What one web process owns: the instance, the pool and the application."""
+
+    def __init__(self, config: Config) -> None:
+        """Start everything.
+
+        Raises:
+            ConfigError: the work directory cannot be used.
+        """
+        directory = work_dir(config.work_dir)
+        self._instance = Lease(directory, "i", guard=directory)
+        path = self._instance.path
+        (path / "hosts").write_text(HOSTS)
+        (path / "hosts").chmod(0o444)
+        shutil.copy(init.binary(), path / "init")
+        (path / "init").chmod(0o555)
+        self._pool = Pool(config, path)
+        self.app = create_app(config, self._pool)
+
+    def close(self) -> None:
+        """End everything that was started, and leave nothing behind."""
+        self._pool.close()
+        self._instance.release()
+
+
+@cache
+def config() -> Config:
+    """Return the config in the directory that `CODAPI_ROOT` names (default: the current one).
+
+    It is read once, by the first who asks; a process forked after that shares it. Ends the
+    process with a list of the problems when there are any.
+    """
+    try:
+        return configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+    except ConfigError as error:
+        sys.exit(f"the config cannot be used:\n  " + "\n  ".join(error.problems))
+
+
+@cache
+def server() -> Server:
+    """Return this process's server, started by the first call."""
+    level = logging.DEBUG if config().verbose else logging.INFO
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    log.setLevel(level)
+    return Server(config())
+
+
+def wsgi() -> Flask:
+    """Return the application for a WSGI server that has one process."""
+    return server().app

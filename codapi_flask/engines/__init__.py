@@ -1,0 +1,21 @@
+"""The engines: each executes a job's command and says how it ended."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from codapi_flask.config import Command
+from codapi_flask.models import Job, Outcome
+
+
+class Engine(Protocol):
+    """Executes commands, one after another."""
+
+    def execute(self, job: Job, command: Command) -> Outcome:
+        """Execute the command on the job's files.
+
+        Raises:
+            FileError: a file of the request cannot be used.
+            ServerFault: it is our fault that there is no outcome.
+            Abandoned: nobody waits for the outcome any more.
+        """

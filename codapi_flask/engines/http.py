@@ -1,0 +1,149 @@
+"""The http engine: sends the HTTP request that the code describes, to an allowed host.
+
+The code is `METHOD URL` (`GET` when the method is missing), maybe lines that begin with `?` or
+`&` and continue the URL, headers, a blank line, and the body.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from codapi_flask import files
+from codapi_flask.config import HTTP_DEADLINE, Command
+from codapi_flask.models import Job, Outcome
+
+MAX_ANSWER = 1 << 20
+"""Bytes of an answer's body beyond which it is too large."""
+
+METHOD = re.compile(r"[A-Za-z]+")
+HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+# ours to set: they say where the request goes and where it ends
+KEPT = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te"}
+VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request as the code describes it; `target` is its path and query."""
+
+    method: str
+    scheme: str
+    host: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> HttpRequest:
+        """Read a request.
+
+        Raises:
+            ValueError: it is malformed; the text says how.
+        """
+        first, *lines = text.lstrip().replace("\r\n", "\n").split("\n")
+        words = first.split()
+        method, url = words if len(words) == 2 else ("GET", *words[:1])
+        if len(words) > 2 or not METHOD.fullmatch(method):
+            raise ValueError("the first line must be METHOD URL")
+        while lines and lines[0].strip()[:1] in ("?", "&"):
+            url += lines.pop(0).strip()
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise ValueError("the URL must be like http://host/path")
+        headers = []
+        while lines and (line := lines.pop(0).strip()):
+            header = HEADER.fullmatch(line)
+            if not header:
+                raise ValueError("a header must be like 'name: value'")
+            if header[1].lower() not in KEPT:
+                headers.append((header[1], header[2].strip()))
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+        target = f"{path}?{query}" if query else path
+        body = "\n".join(lines).encode()
+        return cls(method.upper(), parts.scheme, parts.netloc, target, tuple(headers), body)
+
+
+class HttpEngine:
+    """Sends requests to the hosts of a table, and to the names they stand for nothing else."""
+
+    def __init__(self, hosts: Mapping[str, str]) -> None:
+        self._hosts = hosts
+
+    def execute(self, job: Job, command: Command) -> Outcome:
+        """Send the request of the first file; its answer, whatever its status, is stdout."""
+        name, text = next(iter(job.files.items()))
+        code = files.decode(name, text).decode("utf-8", "replace")
+        try:
+            request = HttpRequest.parse(code)
+        except ValueError as error:
+            return _failed(f"malformed request: {error}")
+        address = self._hosts.get(request.host)
+        if address is None:
+            return _failed(f"host not allowed: {request.host}")
+        try:
+            return _send(request, address)
+        except TimeoutError:
+            return _failed(f"no answer from {request.host} in {HTTP_DEADLINE:.0f} s")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return _failed(f"request to {request.host} failed: {error or type(error).__name__}")
+
+
+def _failed(reason: str) -> Outcome:
+    return Outcome(stderr=reason, exit_code=None, reason="error")
+
+
+def _send(request: HttpRequest, address: str) -> Outcome:
+    # http.client knows no proxy and follows no redirect
+    kind = http.client.HTTPSConnection if request.scheme == "https" else http.client.HTTPConnection
+    deadline = time.monotonic() + HTTP_DEADLINE
+    with closing(kind(address, timeout=HTTP_DEADLINE)) as connection, _Watchdog(connection):
+        connection.putrequest(request.method, request.target, skip_host=True)
+        connection.putheader("Host", request.host)
+        for name, value in request.headers:
+            connection.putheader(name, value.encode())
+        if request.body or request.method in ("POST", "PUT", "PATCH"):
+            connection.putheader("Content-Length", str(len(request.body)))
+        try:
+            connection.endheaders(request.body)
+            answer = connection.getresponse()
+            body = answer.read(MAX_ANSWER + 1)
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() >= deadline:
+                raise TimeoutError from None
+            raise
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+    if len(body) > MAX_ANSWER:
+        return _failed(f"the answer of {request.host} is larger than {MAX_ANSWER} bytes")
+    version = VERSIONS.get(answer.version, "HTTP/1.1")
+    head = [f"{version} {answer.status} {answer.reason}".rstrip()]
+    head += [f"{name}: {value}" for name, value in answer.getheaders()]
+    return Outcome("\n".join([*head, "", body.decode("utf-8", "replace")]))
+
+
+class _Watchdog:
+    """Cuts a connection at the deadline: a socket's own time-out begins anew at every byte."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self._timer = threading.Timer(HTTP_DEADLINE, self._cut)
+        self._timer.daemon = True
+
+    def _cut(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()

@@ -1,0 +1,20 @@
+/* Deleting what programs left: the reset of a box, and `init remove`. */
+#ifndef CLEAN_H
+#define CLEAN_H
+
+#include "parse.h"
+
+/* Remembers what the writable mounts and the sockets of the box are like before any program has run in it. */
+void clean_start(void);
+
+/* Deletes all that the calling process's user left in the box, then checks that nothing is there. Returns what
+ * failed, with its errno, or STAGE_NONE. Nobody else may be at work in the box. */
+enum stage clean_box(int *error);
+
+/* Deletes all that is in the directory `path`; follows no link below it. Returns an exit code. */
+int clean_path(const char *path);
+
+/* Reads a file, or as much of it as fits. */
+struct text read_text(const char *path, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,227 @@
+"""The pool: `pool_size` worker processes, and so the bound on what runs at once.
+
+Whoever has a job takes an idle worker, or is refused at once, and owns the worker until its
+answer is there: no queue, no dispatcher. One supervising thread replaces workers that died and
+kills those that are overdue; all processes are started by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from codapi_flask import keeper, worker
+from codapi_flask.config import Config
+from codapi_flask.errors import Busy, ConfigError
+from codapi_flask.models import Execution, Job
+
+START_TIMEOUT = 60.0
+"""Seconds that a process of ours may take to be ready."""
+
+END_TIMEOUT = 15.0
+"""Seconds that our processes may take to clean up when the server ends."""
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the workers."""
+
+log = logging.getLogger("codapi")
+
+
+class Child:
+    """A process of ours and our end of its pipe. It leaves when the pipe closes."""
+
+    def __init__(self, main: Callable[..., None], *args: Any) -> None:
+        # a worker is forked from a small process that has the modules, but nothing of ours open
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([worker.__name__, keeper.__name__])
+        self.pipe, theirs = context.Pipe()
+        process = context.Process(target=main, args=(theirs, *args), name=main.__module__)
+        process.start()
+        theirs.close()
+        # a number may be another's by the time we use it, a pidfd is not
+        self._pidfd = os.pidfd_open(process.pid or 0)
+        self.pid = process.pid
+        self.lease: Path | None = None
+        self.deadline = math.inf
+
+    def ready(self) -> Any:
+        """Return the child's first message, or `None` when it does not come."""
+        with suppress(EOFError, OSError):
+            if self.pipe.poll(START_TIMEOUT):
+                return self.pipe.recv()
+        return None
+
+    def is_idle(self) -> bool:
+        """Whether the child lives and has nothing to say: its pipe would tell."""
+        with suppress(OSError):
+            return not self.pipe.poll()
+        return False
+
+    def kill(self) -> None:
+        """End the process at once."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def hang_up(self) -> None:
+        """Ask the process to leave; whoever reads from the pipe is woken."""
+        with socket.socket(fileno=os.dup(self.pipe.fileno())) as end, suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the process's end, which comes by force at the deadline."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+            self.kill()
+            poll.poll(1000)
+        os.close(self._pidfd)
+        self.pipe.close()
+
+
+class Pool:
+    """The workers and the keeper. Safe for use by many threads."""
+
+    def __init__(self, config: Config, instance: Path) -> None:
+        """Start all processes and wait until they are ready.
+
+        Raises:
+            ConfigError: the boxes cannot see the work directory.
+        """
+        self._config, self._instance = config, instance
+        self._lock = threading.Lock()
+        self._workers: set[Child] = set()
+        self._idle: deque[Child] = deque()
+        self._lost: list[Child] = []
+        self._keeper: Child | None = None
+        self._problem = ""
+        self._started, self._wake = threading.Event(), threading.Event()
+        self._closed = False
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor.start()
+        self._started.wait()
+        if self._problem:
+            self.close()
+            raise ConfigError([self._problem])
+
+    def run(self, job: Job) -> Execution:
+        """Execute a job on an idle worker, which is idle again on return.
+
+        Raises:
+            Busy: there is none.
+        """
+        child = self._take(self._config.commands[job.sandbox][job.command].deadline())
+        try:
+            child.pipe.send(job)
+            execution = child.pipe.recv()
+            if execution.id != job.id:
+                raise EOFError
+        except (EOFError, OSError):
+            overdue = time.monotonic() >= child.deadline
+            self._lose(child)
+            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
+            return Execution(job.id, stderr="internal error", fault=fault)
+        with self._lock:
+            child.deadline = math.inf
+            self._idle.append(child)
+        return execution  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """End all processes; jobs that still run are lost, what they started is removed."""
+        self._closed = True
+        self._wake.set()
+        self._supervisor.join()
+        children = [*self._workers, *self._lost, *filter(None, [self._keeper])]
+        for child in children:
+            child.hang_up()
+        deadline = time.monotonic() + END_TIMEOUT
+        for child in children:
+            child.join(deadline)
+
+    def _take(self, seconds: float) -> Child:
+        with self._lock:
+            while self._idle:
+                child = self._idle.pop()
+                if child.is_idle():
+                    child.deadline = time.monotonic() + seconds
+                    return child
+                self._lost.append(child)
+                self._wake.set()
+        raise Busy
+
+    def _lose(self, child: Child) -> None:
+        with self._lock:
+            self._lost.append(child)
+        self._wake.set()
+
+    def _supervise(self) -> None:
+        # our children inherit the mask; the main thread takes the signals
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        lost: list[Child | None] = [None] * self._config.pool_size
+        while not self._closed:
+            try:
+                keeper_is_new = self._keep_keeper()
+                self._replace(lost)
+                if keeper_is_new:
+                    self._problem = self._keeper.ready() or ""
+            except OSError as error:
+                log.error("cannot start a process, will try again: %s", error)
+            self._started.set()
+            self._wake.wait(CHECK_INTERVAL)
+            self._wake.clear()
+            lost = self._check() + lost
+        self._started.set()
+
+    def _check(self) -> list[Child | None]:
+        """Kill the overdue and return those to replace."""
+        with self._lock:
+            for child in [child for child in self._idle if not child.is_idle()]:
+                self._idle.remove(child)
+                self._lost.append(child)
+            for child in self._workers:
+                if time.monotonic() >= child.deadline:
+                    child.kill()
+            lost, self._lost = self._lost, []
+        return list(lost)
+
+    def _replace(self, lost: list[Child | None]) -> None:
+        """Start a worker for each of the lost; all start at the same time."""
+        new: list[Child] = []
+        try:
+            while lost:
+                old = lost[-1]
+                if old:
+                    old.kill()
+                new.append(Child(worker.main, self._config, self._instance, old and old.lease))
+                lost.pop()
+                if old:
+                    log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
+                    self._workers.discard(old)
+                    old.join(time.monotonic())
+        finally:
+            for child in new:
+                child.lease = child.ready()
+                with self._lock:
+                    self._workers.add(child)
+                    (self._idle if child.lease else self._lost).append(child)
+
+    def _keep_keeper(self) -> bool:
+        """Start a keeper if none lives; tell whether it is new."""
+        if self._keeper and self._keeper.is_idle():
+            return False
+        if self._keeper:
+            self._keeper.join(time.monotonic())
+        self._keeper = Child(keeper.main, self._config, self._instance)
+        return True

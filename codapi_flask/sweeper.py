@@ -1,0 +1,57 @@
+"""Removes what dead owners left: containers and directories, ours and other servers'."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from codapi_flask.containers import Daemon
+from codapi_flask.errors import ServerFault
+from codapi_flask.instance import is_abandoned
+from codapi_flask.rootbox import RootBox
+
+
+def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> int:
+    """Remove all that belongs to an abandoned lease, whatever server it was of.
+
+    Returns the number of containers removed. Another server's leftovers are removed when this
+    process may see them on disk; else they are nobody's business.
+
+    Raises:
+        ServerFault: the daemon is gone or refuses.
+    """
+    count, roots = 0, {work_dir}
+    for container, instance, directory in daemon.containers():
+        root = instance.parent
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            continue
+        roots.add(root)
+        lease = directory.parent if directory.parent != root else directory
+        if not directory.exists() or is_abandoned(lease, root):
+            container.remove()
+            count += 1
+    for root in roots:
+        _sweep_directories(root, root_box)
+    return count
+
+
+def sweep_lease(lease: Path, daemon: Daemon, root_box: RootBox) -> None:
+    """Remove what one dead worker left; what cannot be removed now is left to `sweep`."""
+    with suppress(ServerFault):
+        for container, _, directory in daemon.containers():
+            if directory.parent == lease:
+                container.remove()
+        root_box.remove_tree(lease)
+
+
+def _sweep_directories(root: Path, root_box: RootBox) -> None:
+    for instance in root.glob("i-*"):
+        for lease in instance.glob("?-*"):
+            if is_abandoned(lease, root):
+                for directory in lease.iterdir():
+                    root_box.remove_tree(directory)
+                root_box.remove_tree(lease)
+        if is_abandoned(instance, root) and not any(instance.glob("?-*")):
+            shutil.rmtree(instance, ignore_errors=True)

@@ -1,0 +1,48 @@
+"""How gunicorn serves codapi_flask: `gunicorn` in this directory needs no argument."""
+
+import os
+import sys
+
+from codapi_flask import app
+
+_config = app.config()
+_longest = max(
+    (command.deadline() for commands in _config.commands.values() for command in commands.values()),
+    default=0,
+)
+
+wsgi_app = "codapi_flask.app:wsgi()"
+bind = [f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
+worker_class = "gthread"
+# one process owns the pool: two would double the bound
+workers = 1
+# a running job holds a thread; refusals and health need some beyond
+threads = _config.pool_size + 24
+# above the 75 s for which nginx keeps its connections
+keepalive = 90
+# running jobs may end
+graceful_timeout = int(_longest) + 5
+# a control socket would be one more thing to guard
+control_socket_disable = True
+
+
+def on_starting(server):
+    """Refuse what would break the bound on what runs at once."""
+    if server.cfg.workers > 1:
+        sys.exit(
+            f"codapi_flask needs one gunicorn worker, not {server.cfg.workers}: it owns the pool "
+            "whose size bounds what runs at once (set pool_size in the config instead)"
+        )
+
+
+def nworkers_changed(server, new_value, old_value):
+    """Ignore the signal for one more worker (TTIN)."""
+    if new_value > 1:
+        server.log.error("codapi_flask needs one gunicorn worker: set pool_size in the config")
+        server.num_workers = 1
+
+
+def worker_exit(server, worker):
+    """End the pool before the process ends."""
+    if app.server.cache_info().currsize:
+        app.server().close()
