@@ -41,7 +41,7 @@ class Server:
             ConfigError: the work directory cannot be used.
         """
         directory = work_dir(config.work_dir)
-        self._instance = Lease(directory, "i", guard=directory)
+        self._instance = Lease.make(directory, "i", directory)
         path = self._instance.path
         (path / "hosts").write_text(HOSTS)
         (path / "hosts").chmod(0o444)
@@ -53,7 +53,8 @@ class Server:
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
         self._pool.close()
-        self._instance.release()
+        shutil.rmtree(self._instance.path, ignore_errors=True)
+        self._instance.close()
 
 
 @cache

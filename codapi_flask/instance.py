@@ -5,12 +5,12 @@
         i-1f2e3d4c/             an instance: a lease of one server (its web process)
             hosts               the /etc/hosts of boxes without a network
             init                process 1 of the boxes, and our tool in them
-            w-5b6a7980/         a lease of one worker process
-                x-9c8d7e6f/     the work directory of one execution, 0777
+            x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
+                work/           its work directory, 0777
 
 A lease is a directory whose owner holds a lock (`flock`) on it for as long as it lives; the
 kernel lets go of it however the owner dies. Every container carries the paths of its instance
-and of its work directory, so whoever finds a lease unlocked may clean up after it.
+and of a directory in a lease, so whoever finds the lease unlocked may clean up after it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,32 +47,37 @@ def work_dir(configured: str) -> Path:
 
 
 class Lease:
-    """A directory of ours, locked until `release` or the process's death.
+    """A directory of ours, locked until `close` or the process's death.
 
-    Not inherited by child processes: the lock's descriptor is closed on exec, and our children
-    are made by a process that never held it.
+    The lock goes with its descriptor: it can be sent to another process.
     """
 
-    def __init__(self, parent: Path, prefix: str, guard: Path) -> None:
-        self.path = parent / f"{prefix}-{secrets.token_hex(4)}"
-        with _guarded(guard):
-            self.path.mkdir(mode=0o700)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def __init__(self, path: Path, lock: int) -> None:
+        """Own the directory `path`, locked by the open descriptor `lock`."""
+        self.path, self.lock = path, lock
 
-    def release(self) -> None:
-        """Remove the directory, if nothing is left in it, and let go of it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+    @classmethod
+    def make(cls, parent: Path, prefix: str, work_dir: Path) -> Lease:
+        """Make a directory `PREFIX-xxxxxxxx` below `work_dir` and lock it."""
+        path = parent / f"{prefix}-{secrets.token_hex(4)}"
+        with _guarded(work_dir):
+            path.mkdir(mode=0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, lock)
+
+    def close(self) -> None:
+        """Let go of the directory; what is in it is for any sweeper to remove."""
+        os.close(self.lock)
 
 
-def is_abandoned(lease: Path, guard: Path) -> bool:
+def is_abandoned(lease: Path, work_dir: Path) -> bool:
     """Tell whether a lease's owner is dead: its directory is there and nobody's.
 
     A directory that we may not see (another user's, another container's) is nobody's business.
     """
     try:
-        with _guarded(guard):
+        with _guarded(work_dir):
             handle = os.open(lease, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False

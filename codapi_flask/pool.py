@@ -54,7 +54,6 @@ class Child:
         # a number may be another's by the time we use it, a pidfd is not
         self._pidfd = os.pidfd_open(process.pid or 0)
         self.pid = process.pid
-        self.lease: Path | None = None
         self.deadline = math.inf
 
     def ready(self) -> Any:
@@ -204,7 +203,7 @@ class Pool:
                 old = lost[-1]
                 if old:
                     old.kill()
-                new.append(Child(worker.main, self._config, self._instance, old and old.lease))
+                new.append(Child(worker.main, self._config, self._instance, old is not None))
                 lost.pop()
                 if old:
                     log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
@@ -212,10 +211,10 @@ class Pool:
                     old.join(time.monotonic())
         finally:
             for child in new:
-                child.lease = child.ready()
+                is_ready = child.ready()
                 with self._lock:
                     self._workers.add(child)
-                    (self._idle if child.lease else self._lost).append(child)
+                    (self._idle if is_ready else self._lost).append(child)
 
     def _keep_keeper(self) -> bool:
         """Start a keeper if none lives; tell whether it is new."""

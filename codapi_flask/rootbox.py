@@ -19,7 +19,7 @@ class RootBox:
         self._daemon, self._instance, self._images = daemon, instance, images
 
     def remove_tree(self, directory: Path) -> None:
-        """Remove a directory, whoever made what is in it, however deep.
+        """Remove a directory in a lease or an instance, whoever made what is in it.
 
         Raises:
             ServerFault: something is left.

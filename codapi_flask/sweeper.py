@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from codapi_flask.containers import Daemon
-from codapi_flask.errors import ServerFault
 from codapi_flask.instance import is_abandoned
 from codapi_flask.rootbox import RootBox
 
@@ -28,7 +25,8 @@ def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> int:
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             continue
         roots.add(root)
-        lease = directory.parent if directory.parent != root else directory
+        # a box lives for a directory in a lease, a root box for a lease or an instance
+        lease = directory if directory.parent in (root, instance) else directory.parent
         if not directory.exists() or is_abandoned(lease, root):
             container.remove()
             count += 1
@@ -37,21 +35,10 @@ def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> int:
     return count
 
 
-def sweep_lease(lease: Path, daemon: Daemon, root_box: RootBox) -> None:
-    """Remove what one dead worker left; what cannot be removed now is left to `sweep`."""
-    with suppress(ServerFault):
-        for container, _, directory in daemon.containers():
-            if directory.parent == lease:
-                container.remove()
-        root_box.remove_tree(lease)
-
-
 def _sweep_directories(root: Path, root_box: RootBox) -> None:
     for instance in root.glob("i-*"):
-        for lease in instance.glob("?-*"):
+        for lease in instance.glob("x-*"):
             if is_abandoned(lease, root):
-                for directory in lease.iterdir():
-                    root_box.remove_tree(directory)
                 root_box.remove_tree(lease)
-        if is_abandoned(instance, root) and not any(instance.glob("?-*")):
-            shutil.rmtree(instance, ignore_errors=True)
+        if is_abandoned(instance, root) and not any(instance.glob("x-*")):
+            root_box.remove_tree(instance)

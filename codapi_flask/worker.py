@@ -6,17 +6,17 @@ import ctypes
 import signal
 import time
 import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from codapi_flask import sweeper
-from codapi_flask.config import Config
+from codapi_flask.config import Command, Config
 from codapi_flask.containers import Daemon
 from codapi_flask.engines import Engine
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.engines.http import HttpEngine
 from codapi_flask.errors import Abandoned, FileError, ServerFault
-from codapi_flask.instance import Lease
 from codapi_flask.models import Execution, Job
 
 PR_SET_PDEATHSIG = 1
@@ -34,38 +34,36 @@ def be_child() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main(pipe: Connection, config: Config, instance: Path, predecessor: Path | None) -> None:
+def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -> None:
     """Serve the jobs that come through the pipe until it closes.
 
-    A `predecessor` is the lease of a lost worker, whose leftovers go first. The first message
-    is our own lease's path: we are ready.
+    The first message says that we are ready. The successor of a lost worker first removes what
+    that one left: its boxes count for the bound.
     """
     be_child()
     daemon = Daemon()
-    lease = Lease(instance, "w", guard=instance.parent)
-    docker = DockerEngine(config, daemon, instance, lease.path, pipe.fileno())
+    docker = DockerEngine(config, daemon, instance, pipe.fileno())
     engines: dict[str, Engine] = {"docker": docker, "http": HttpEngine(config.hosts)}
-    if predecessor:
-        sweeper.sweep_lease(predecessor, daemon, docker.root_box)
-    pipe.send(lease.path)
-    try:
+    if is_successor:
+        with suppress(ServerFault):
+            sweeper.sweep(instance.parent, daemon, docker.root_box)
+    pipe.send("ready")
+    with suppress(EOFError, OSError, Abandoned):
         while True:
             job = pipe.recv()
             command = config.commands[job.sandbox][job.command]
-            pipe.send(execute(job, engines[command.engine], config))
-    except (EOFError, OSError, Abandoned):
-        lease.release()
+            pipe.send(execute(job, command, engines[command.engine]))
 
 
-def execute(job: Job, engine: Engine, config: Config) -> Execution:
-    """Execute a job; whatever goes wrong becomes fields of the execution.
+def execute(job: Job, command: Command, engine: Engine) -> Execution:
+    """Execute a job's command; whatever goes wrong becomes fields of the execution.
 
     Raises:
         Abandoned: nobody waits for it any more.
     """
     start = time.monotonic()
     try:
-        outcome = engine.execute(job, config.commands[job.sandbox][job.command])
+        outcome = engine.execute(job, command)
     except FileError as error:
         return Execution(job.id, stderr=str(error))
     except Abandoned:

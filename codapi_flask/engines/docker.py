@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import select
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from codapi_flask import files
 from codapi_flask.config import START_DEADLINE, Command, Config, Step
 from codapi_flask.containers import Container, Daemon, Exec, Program
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
+from codapi_flask.instance import Lease
 from codapi_flask.models import Job, Outcome, Reason
 from codapi_flask.rootbox import RootBox
 from codapi_flask.streams import Stream
@@ -29,15 +29,13 @@ NO_PROGRAM = re.compile(
 class DockerEngine:
     """Runs steps in boxes of the daemon.
 
-    `lease` is the directory in which each execution gets its work directory; when `lifeline`
-    (a descriptor) becomes readable, whoever waits for us is gone.
+    `instance` is the directory in which each execution leases its own; when `lifeline` (a
+    descriptor) becomes readable, whoever waits for us is gone.
     """
 
-    def __init__(
-        self, config: Config, daemon: Daemon, instance: Path, lease: Path, lifeline: int
-    ) -> None:
-        self.config, self.daemon, self.instance = config, daemon, instance
-        self.lease, self.lifeline = lease, lifeline
+    def __init__(self, config: Config, daemon: Daemon, instance: Path, lifeline: int) -> None:
+        self.config, self.daemon = config, daemon
+        self.instance, self.lifeline = instance, lifeline
         images = dict.fromkeys(box.image for box in config.boxes.values())
         self.root_box = RootBox(daemon, instance, images)
 
@@ -56,14 +54,18 @@ class DockerEngine:
 
     @contextmanager
     def _work_directory(self) -> Iterator[Path]:
-        directory = self.lease / f"x-{secrets.token_hex(4)}"
-        directory.mkdir()
-        # a box may mount it writable, for whichever user it runs as
-        directory.chmod(0o777)
+        lease = Lease.make(self.instance, "x", self.instance.parent)
+        directory = lease.path / "work"
         try:
+            directory.mkdir()
+            # a box may mount it writable, for whichever user it runs as
+            directory.chmod(0o777)
             yield directory
         finally:
-            self.root_box.remove_tree(directory)
+            try:
+                self.root_box.remove_tree(lease.path)
+            finally:
+                lease.close()
 
 
 class _Walk:

@@ -21,16 +21,17 @@ struct entry { /* linux_dirent64, see getdents64(2) */
 	char name[];
 };
 
-struct place { /* what a program may change about the root of a mount */
-	mode_t mode;
+struct place {
+	mode_t mode; /* first what a program may be able to change about the root of a mount */
 	uid_t uid;
 	gid_t gid;
 	ssize_t attributes;
+	bool filled;
 };
 
 static struct places places;
 static struct place at_start[PLACES_MAX];
-static uint64_t sockets_at_start, waiting_at_start;
+static uint64_t sockets_at_start;
 
 static int clean(int top, int directory, bool own);
 
@@ -113,6 +114,8 @@ struct text read_text(const char *path, char *buffer, size_t size)
 	return (struct text){buffer, length};
 }
 
+/* `used` counts the sockets of all families in the box's network namespace, closed ones with unsent data too; `waiting`
+ * those in TIME_WAIT. (/proc/net/tcp and its like walk a table of the whole host.) */
 static bool count_sockets(uint64_t *used, uint64_t *waiting)
 {
 	char buffer[1024];
@@ -120,31 +123,124 @@ static bool count_sockets(uint64_t *used, uint64_t *waiting)
 	return parse_count(text, "sockets: used ", used) && parse_count(text, " tw ", waiting);
 }
 
-static bool look(int directory, struct place *place)
+static bool look(const char *path, struct place *place)
 {
 	struct stat stat;
-	if (fstat(directory, &stat) != 0)
+	if (lstat(path, &stat) != 0)
 		return false;
-	*place = (struct place){stat.st_mode, stat.st_uid, stat.st_gid, flistxattr(directory, NULL, 0)};
+	*place = (struct place){stat.st_mode, stat.st_uid, stat.st_gid, llistxattr(path, NULL, 0), false};
 	return true;
 }
 
-/* `.` and `..` have the length of the two smallest entries. */
-static bool is_empty(int directory)
+static bool is_filled(const char *path)
 {
-	char buffer[256];
-	return syscall(SYS_getdents64, directory, buffer, sizeof(buffer)) == 2 * 24;
+	char buffer[128];
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool filled = directory >= 0 && syscall(SYS_getdents64, directory, buffer, sizeof(buffer)) > 2 * 24;
+	if (directory >= 0)
+		close(directory);
+	return filled; /* `.` and `..` take 24 bytes each */
 }
 
 void clean_start(void)
 {
 	static char mountinfo[65536];
+	uint64_t waiting;
 	struct text text = read_text("/proc/self/mountinfo", mountinfo, sizeof(mountinfo));
+
 	parse_mounts(mountinfo, text.length, &places);
-	places.other |= text.length == sizeof(mountinfo) || !places.mqueue;
-	places.other |= !count_sockets(&sockets_at_start, &waiting_at_start);
 	for (size_t i = 0; i < places.count; i++) {
-		int directory = open(places.path[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		...
+		places.other |= !look(places.path[i], &at_start[i]);
+		at_start[i].filled = is_filled(places.path[i]);
 	}
+	/* Without /dev/mqueue there may be queues that cannot be seen. */
+	places.other |= text.length == sizeof(mountinfo) || !places.mqueue;
+	places.other |= !count_sockets(&sockets_at_start, &waiting);
+}
+
+static enum stage clean_place(const char *path, const struct place *start, int *error)
+{
+	struct place now;
+	*error = 0;
+	if (!look(path, &now) || now.mode != start->mode || now.uid != start->uid || now.gid != start->gid ||
+	    now.attributes != start->attributes)
+		return STAGE_PLACES;
+	if (access(path, W_OK) != 0)
+		return STAGE_NONE; /* /dev: the user cannot have made anything in it */
+	if (start->filled)
+		return STAGE_WRITABLE;
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*error = directory < 0 ? errno : clean(directory, directory, true);
+	close(directory);
+	return *error == 0 ? STAGE_NONE : STAGE_PLACES;
+}
+
+/* Deletes the System V objects that a file of /proc/sysvipc lists, one a line (key, id, ...) under a headline. */
+static int clean_ipc(const char *path, int (*remove)(int id))
+{
+	char buffer[4096];
+
+	for (bool found = true; found;) {
+		struct text text = read_text(path, buffer, sizeof(buffer)), line;
+		found = false;
+		if (!parse_line(&text, &line))
+			return ENOENT;
+		while (parse_line(&text, &line)) {
+			int id;
+			if (line.at + line.length == buffer + sizeof(buffer))
+				break; /* it may go on; the next reading begins with it */
+			if (sscanf(line.at, "%*d %d", &id) != 1)
+				return EINVAL;
+			if (remove(id) != 0)
+				return errno;
+			found = true;
+		}
+	}
+	return 0;
+}
+
+static int remove_memory(int id)
+{
+	return shmctl(id, IPC_RMID, NULL);
+}
+
+static int remove_queue(int id)
+{
+	return msgctl(id, IPC_RMID, NULL);
+}
+
+static int remove_semaphores(int id)
+{
+	return semctl(id, 0, IPC_RMID);
+}
+
+enum stage clean_box(int *error)
+{
+	*error = 0;
+	if (places.other || geteuid() == 0)
+		return STAGE_WRITABLE;
+	for (size_t i = 0; i < places.count; i++) {
+		enum stage stage = clean_place(places.path[i], &at_start[i], error);
+		if (stage != STAGE_NONE)
+			return stage;
+	}
+	if ((*error = clean_ipc("/proc/sysvipc/shm", remove_memory)) != 0 ||
+	    (*error = clean_ipc("/proc/sysvipc/msg", remove_queue)) != 0 ||
+	    (*error = clean_ipc("/proc/sysvipc/sem", remove_semaphores)) != 0)
+		return STAGE_IPC;
+	uint64_t used, waiting;
+	if (!count_sockets(&used, &waiting) || used != sockets_at_start || waiting != 0)
+		return STAGE_SOCKETS;
+	return STAGE_NONE;
+}
+
+int clean_path(const char *path)
+{
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int error = directory < 0 ? errno : clean(directory, directory, false);
+	if (error == 0 && rmdir(path) != 0 && errno != EBUSY)
+		error = errno;
+	if (error != 0)
+		fprintf(stderr, "init: cannot remove %s: %s\n", path, strerror(error));
+	return error != 0;
 }

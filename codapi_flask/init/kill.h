@@ -1,0 +1,8 @@
+/* Ending a process of the host with all that it started: `init kill`. */
+#ifndef KILL_H
+#define KILL_H
+
+/* Kills the process, its session, its group and all their descendants. Returns an exit code. */
+int kill_family(const char *pid);
+
+#endif
