@@ -42,7 +42,7 @@ static int move_up(int top, int directory, const char *name)
 
 	do {
 		snprintf(unique, sizeof(unique), "%u", number++);
-		if (syscall(SYS_renameat2, directory, name, top, unique, RENAME_NOREPLACE) == 0)
+		if (syscall(SYS_renameat2, directory, name, top, unique, 1 /* RENAME_NOREPLACE */) == 0)
 			return 0;
 	} while (errno == EEXIST);
 	return errno;

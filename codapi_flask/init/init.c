@@ -86,8 +86,8 @@ struct word {
 extern char **environ;
 
 static int connection = -1, children = -1, processor_file = -1, memory_file = -1;
-static const char *processor_key, *memory_key;
-static uint64_t box_caps;
+static bool v2; /* of cgroups */
+static uint64_t box_caps, box_inheritable;
 static volatile struct word *word;
 static struct identity user; /* of the last run */
 
@@ -132,20 +132,18 @@ static uint64_t count(int file, const char *key)
 
 static uint64_t processor_time(void)
 {
-	return count(processor_file, processor_key) * (*processor_key ? 1000 : 1); /* v2 counts µs, v1 ns */
+	return v2 ? count(processor_file, "usage_usec ") * 1000 : count(processor_file, "");
 }
 
 /* Opens the counters of the box's cgroup, v2 or v1. The root of a host's v2 tree has no memory.events. */
 static void open_counters(void)
 {
 	memory_file = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
-	bool v2 = memory_file >= 0;
+	v2 = memory_file >= 0;
 	if (!v2)
 		memory_file = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
-	memory_key = v2 ? "\noom_kill " : "\noom_kill ";
 	processor_file = open(v2 ? "/sys/fs/cgroup/cpu.stat" : "/sys/fs/cgroup/cpuacct/cpuacct.usage",
 			      O_RDONLY | O_CLOEXEC);
-	processor_key = v2 ? "usage_usec " : "";
 }
 
 static bool set_capabilities(uint64_t permitted, uint64_t effective, uint64_t inheritable)
@@ -157,4 +155,296 @@ static bool set_capabilities(uint64_t permitted, uint64_t effective, uint64_t in
 							  .effective = (uint32_t)(effective >> 32 * i),
 							  .inheritable = (uint32_t)(inheritable >> 32 * i)};
 	return syscall(SYS_capset, &head, sets) == 0;
+}
+
+static uint64_t bit(int capability)
+{
+	return (uint64_t)1 << capability;
+}
+
+/* Leaves uid 0, keeps what starting and killing programs needs, and takes `own` from all that will ever run here. */
+static void leave_root(uint64_t own)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+	uint64_t kept = bit(CAP_KILL) | bit(CAP_SETGID) | bit(CAP_SETUID);
+
+	if (syscall(SYS_capget, &head, sets) != 0)
+		fail(STAGE_SYSTEM, "capget");
+	box_caps = (sets[0].permitted | (uint64_t)sets[1].permitted << 32) & ~own;
+	box_inheritable = (sets[0].inheritable | (uint64_t)sets[1].inheritable << 32) & ~own;
+	for (int capability = 0; capability < 64; capability++)
+		if (own & bit(capability) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+			fail(STAGE_SYSTEM, "drop from the bounding set");
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
+		errno = EPERM;
+		fail(STAGE_SYSTEM, "no-new-privileges is not set");
+	}
+	if (setgroups(0, NULL) != 0 || setresgid(INIT_ID, INIT_ID + 1, INIT_ID + 1) != 0 ||
+	    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setresuid(INIT_ID, INIT_ID + 1, INIT_ID + 1) != 0 ||
+	    prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0 || !set_capabilities(box_caps | kept, kept, box_inheritable) ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+		fail(STAGE_SYSTEM, "leave uid 0");
+}
+
+/* In a child: becomes the user of the last run, for good. */
+static bool become_user(void)
+{
+	uint64_t caps = user.uid == 0 ? box_caps : 0;
+	return setgroups(user.ngroups, user.groups) == 0 && setresgid(user.gid, user.gid, user.gid) == 0 &&
+	       setresuid(user.uid, user.uid, user.uid) == 0 && set_capabilities(caps, caps, box_inheritable);
+}
+
+static void say(enum stage stage, int error)
+{
+	word->error = error;
+	word->stage = stage;
+	_exit(127);
+}
+
+/* Replaces the process by the program. Relative entries of PATH do not count. Returns an errno. */
+static int execute(char **argv, char **env)
+{
+	static char path[8192];
+	const char *name = argv[0], *entry = NULL;
+	int error = ENOENT;
+
+	if (strchr(name, '/')) {
+		execve(name, argv, env);
+		return errno;
+	}
+	for (char **variable = env; *variable; variable++)
+		if (strncmp(*variable, "PATH=", 5) == 0)
+			entry = *variable + 5;
+	while (entry && *name) {
+		size_t length = strcspn(entry, ":");
+		if (*entry == '/' && length + strlen(name) + 2 <= sizeof(path)) {
+			sprintf(path, "%.*s/%s", (int)length, entry, name);
+			execve(path, argv, env);
+			if (errno == EACCES)
+				error = EACCES;
+			else if (errno != ENOENT && errno != ENOTDIR)
+				return errno;
+		}
+		entry = entry[length] ? entry + length + 1 : NULL;
+	}
+	return error;
+}
+
+static void run_program(struct run *request, const int files[3])
+{
+	static char *env[ENV_MAX + 1];
+
+	if (!parse_env(request->env, environ, user.home, env))
+		say(STAGE_SYSTEM, E2BIG);
+	for (int i = 0; i < 3; i++)
+		if (dup2(files[i], i) < 0)
+			say(STAGE_SYSTEM, errno);
+	say(STAGE_EXEC, execute(request->argv, env));
+}
+
+static void run_reset(void)
+{
+	int error = 0;
+	enum stage stage = clean_box(&error);
+	if (stage != STAGE_NONE)
+		say(stage, error);
+	_exit(0);
+}
+
+/* Begins a run or a reset, which has failed before it starts unless `stage` is STAGE_NONE. True in its child, which
+ * is the user of the last run then, and has no way to the connection. */
+static bool start(char type, enum stage stage)
+{
+	sigset_t none;
+
+	memset(&run, 0, sizeof(run));
+	run.type = type;
+	run.processor = processor_time();
+	run.oom_kills = count(memory_file, "\noom_kill ");
+	run.start = run.end = now();
+	run.pid = -1;
+	word->stage = stage;
+	word->error = 0;
+	if (stage != STAGE_NONE)
+		return false;
+	run.end = 0;
+	run.pid = fork();
+	if (run.pid < 0) {
+		word->error = errno;
+		word->stage = STAGE_SYSTEM;
+		run.end = run.start;
+	}
+	if (run.pid != 0)
+		return false;
+	close(connection);
+	sigemptyset(&none);
+	if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || !become_user())
+		say(STAGE_SYSTEM, errno);
+	return true;
+}
+
+static bool reap(int options)
+{
+	struct rusage usage;
+	int status;
+	pid_t pid = wait4(-1, &status, options | __WALL, &usage);
+
+	if (pid <= 0)
+		return false;
+	if ((uint64_t)usage.ru_maxrss > run.memory)
+		run.memory = (uint64_t)usage.ru_maxrss;
+	if (pid == run.pid) {
+		run.status = status;
+		run.end = now();
+	}
+	return true;
+}
+
+/* Kills all in the box and waits for it. A process with a pending kill cannot fork, so that one round is enough for
+ * any storm; the second kill proves it. Who is not our child (docker exec) is reaped elsewhere. */
+static void kill_all(void)
+{
+	while (kill(-1, SIGKILL) == 0) {
+		while (reap(0))
+			;
+		if (kill(-1, 0) == 0)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+}
+
+static void finish(void)
+{
+	kill_all();
+	struct answer done = {
+		.type = run.type == 'R' ? 'D' : 'C',
+		.how = word->stage != STAGE_NONE ? HOW_NOT_STARTED : WIFEXITED(run.status) ? HOW_EXIT : HOW_SIGNAL,
+		.stage = (uint16_t)word->stage,
+		.wall = run.end - run.start,
+		.processor = processor_time() - run.processor,
+		.memory = run.memory,
+		.oom_kills = count(memory_file, "\noom_kill ") - run.oom_kills,
+	};
+	if (done.how == HOW_NOT_STARTED)
+		done.value = word->error;
+	else
+		done.value = done.how == HOW_EXIT ? WEXITSTATUS(run.status) : WTERMSIG(run.status);
+	if (done.type == 'C' && done.how == HOW_SIGNAL)
+		done.stage = STAGE_CRASH;
+	run.pid = 0;
+	answer(done);
+}
+
+/* Finds the user of the next run. STAGE_NONE, or what is wrong. */
+static enum stage find_user(const char *spec)
+{
+	static char passwd[FILE_MAX], group[FILE_MAX];
+	struct text users = read_text("/etc/passwd", passwd, FILE_MAX);
+	struct text groups = read_text("/etc/group", group, FILE_MAX);
+	if (users.length == FILE_MAX || groups.length == FILE_MAX)
+		return STAGE_SYSTEM;
+	return parse_user(spec, users, groups, &user);
+}
+
+static void take_message(void)
+{
+	static char message[MESSAGE_MAX];
+	static struct run request;
+	int files[3] = {-1, -1, -1};
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(files))];
+	} control;
+	struct iovec part = {message, sizeof(message)};
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t length = recvmsg(connection, &header, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *files_part = CMSG_FIRSTHDR(&header);
+
+	if (length <= 0)
+		_exit(0); /* the kernel kills the others, and nobody is left to tell */
+	if (files_part && files_part->cmsg_len == CMSG_LEN(sizeof(files)))
+		memcpy(files, CMSG_DATA(files_part), sizeof(files));
+	bool plain = length == 1 && !files_part, busy = run.pid != 0;
+	if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		_exit(1);
+	} else if (plain && *message == 'K') {
+		if (busy)
+			finish();
+	} else if (plain && *message == 'C' && !busy) {
+		if (start('C', STAGE_NONE))
+			run_reset();
+	} else if (files[0] > 2 && files[1] > 2 && files[2] > 2 && !busy &&
+		   parse_run(message, (size_t)length, &request)) {
+		if (start('R', find_user(request.user)))
+			run_program(&request, files);
+	} else {
+		_exit(1);
+	}
+	for (int i = 0; i < 3; i++)
+		if (files[i] >= 0)
+			close(files[i]);
+}
+
+static void serve(void)
+{
+	struct pollfd polls[] = {{connection, POLLIN, 0}, {children, POLLIN, 0}};
+	struct signalfd_siginfo signal;
+
+	for (bool more = false;;) {
+		poll(polls, 2, more ? 0 : -1);
+		if (polls[0].revents)
+			take_message();
+		if (polls[1].revents)
+			(void)!read(children, &signal, sizeof(signal));
+		int reaped = 0;
+		while (reaped < REAPS_MAX && reap(WNOHANG))
+			reaped++;
+		more = reaped == REAPS_MAX;
+		if (run.pid != 0 && run.end != 0)
+			finish();
+	}
+}
+
+static int box(const char *own)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/.codapi/socket"};
+	sigset_t child;
+
+	if (getpid() != 1) {
+		fprintf(stderr, "init: this is not process 1 of a box\n");
+		return 2;
+	}
+	connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		close(connection);
+		connection = -1;
+		fail(STAGE_SYSTEM, address.sun_path);
+	}
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	word = mmap(NULL, sizeof(*word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (word == MAP_FAILED || children < 0 || sigprocmask(SIG_BLOCK, &child, NULL) != 0)
+		fail(STAGE_SYSTEM, "start");
+	open_counters();
+	clean_start();
+	leave_root(strtoull(own, NULL, 16));
+	answer((struct answer){.type = 'H',
+			       .how = (uint8_t)((processor_file >= 0) | (memory_file >= 0) << 1),
+			       .value = VERSION});
+	serve();
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "box") == 0)
+		return box(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "remove") == 0)
+		return clean_path(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "kill") == 0)
+		return kill_family(argv[2]);
+	fprintf(stderr, "usage: init box CAPS | init remove DIR | init kill PID\n");
+	return 2;
 }

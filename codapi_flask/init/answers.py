@@ -1,0 +1,129 @@
+"""What an init answers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+ANSWER = struct.Struct("<BBHiQQQQ")
+"""`struct answer` of init.c: type, how, stage, value, wall, processor, memory, oom_kills."""
+
+VERSION = 1
+"""The version of the protocol."""
+
+EXIT, SIGNAL, NOT_STARTED = range(3)
+
+
+class Stage(IntEnum):
+    """Where a run or a reset failed: `enum stage` of parse.h, which tells what each means."""
+
+    NONE = 0
+    USER = 1
+    GROUP = 2
+    EXEC = 3
+    SYSTEM = 4
+    WRITABLE = 5
+    PLACES = 6
+    IPC = 7
+    SOCKETS = 8
+    CRASH = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The box is ready. The flags say whether it knows its processor time and its memory kills."""
+
+    processor: bool
+    memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run is over: every process of it is dead.
+
+    Either `code` or `signal` is set; neither when the program did not start, then `stage` and
+    `errno` say why. `wall_ns` and `cpu_ns` (of all the box, by its cgroup) are nanoseconds,
+    `memory_kib` is the largest resident set of one process, `oom_kills` counts processes that
+    were killed for the box's memory limit.
+    """
+
+    code: int | None
+    signal: int | None
+    stage: Stage
+    errno: int
+    wall_ns: int
+    cpu_ns: int
+    memory_kib: int
+    oom_kills: int
+
+    @property
+    def status(self) -> int:
+        """The exit status as `docker run` gives it: 125 to 127 when the program did not start."""
+        if self.code is not None:
+            return self.code
+        if self.signal is not None:
+            return 128 + self.signal
+        if self.stage is not Stage.EXEC:
+            return 125
+        return 127 if self.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+
+    def problem(self, program: str, user: str) -> str:
+        """Say why the program (`argv[0]`) did not start for this user, in Docker's words."""
+        if self.stage is Stage.USER:
+            name = user.partition(":")[0]
+            return f"unable to find user {name}: no matching entries in passwd file"
+        if self.stage is Stage.GROUP:
+            name = user.partition(":")[2]
+            return f"unable to find group {name}: no matching entries in group file"
+        if self.stage is Stage.EXEC and self.errno == errno.ENOENT and "/" not in program:
+            return f'exec: "{program}": executable file not found in $PATH'
+        return f'exec: "{program}": {os.strerror(self.errno).lower()}'
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A reset is over, in `wall_ns` nanoseconds: the box is as new if `ok`, else throw it away."""
+
+    stage: Stage
+    errno: int
+    wall_ns: int
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the box is as new."""
+        return self.stage is Stage.NONE
+
+
+def parse(message: bytes) -> Hello | Done | Clean:
+    """Return the answer in a message.
+
+    Raises:
+        ConnectionError: init could not start, or this is no answer of this version.
+    """
+    try:
+        kind, how, number, value, wall, processor, memory, oom_kills = ANSWER.unpack(message)
+        stage = Stage(number)
+    except (struct.error, ValueError) as error:
+        raise ConnectionError(f"not an answer of init: {message[:40]!r}") from error
+    match chr(kind):
+        case "H" if value == VERSION:
+            return Hello(bool(how & 1), bool(how & 2))
+        case "D" if how in (EXIT, SIGNAL, NOT_STARTED):
+            return Done(
+                value if how == EXIT else None,
+                value if how == SIGNAL else None,
+                stage,
+                value if how == NOT_STARTED else 0,
+                wall,
+                processor,
+                memory,
+                oom_kills,
+            )
+        case "C":
+            return Clean(stage, value if how == NOT_STARTED else 0, wall)
+        case "F":
+            raise ConnectionError(f"init cannot start: {os.strerror(value)}")
+    raise ConnectionError(f"not an answer of init: {message!r}")

@@ -1,0 +1,153 @@
+"""The connection between a worker and the init of one box."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from codapi_flask.init.answers import ANSWER, Clean, Done, Hello, parse
+
+MESSAGE_MAX = 65536
+STRINGS_MAX = 1024
+
+
+class Init:
+    """A box that runs one program at a time; closing it ends the box with all that is in it.
+
+    Hold it in one process only: to pass it on, send the descriptor, then close it here. No call
+    blocks; poll `fileno()`, and `receive` what it answers.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll, or to pass on."""
+        return self._connection.fileno()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        user: str,
+        files: tuple[int, int, int],
+        env: Sequence[str] = (),
+    ) -> None:
+        """Start a program as a user of the box (`name`, `uid`, `name:group` ...).
+
+        `files` are descriptors of its stdin, stdout and stderr, which stay ours too: close them.
+        `env` (`NAME=value`) comes on top of the image's environment; HOME is the one of the
+        box's passwd unless it is in `env`. Answered by `Done`.
+
+        Raises:
+            ValueError: a string holds a NUL, or there are too many or too long ones.
+            ConnectionError: the box is gone.
+        """
+        strings = [os.fsencode(text) for text in (user, *argv, *env)]
+        counts = len(argv).to_bytes(2, "little") + len(env).to_bytes(2, "little")
+        message = b"R\0" + counts + b"".join(text + b"\0" for text in strings)
+        if not argv or len(argv) > STRINGS_MAX or len(env) > STRINGS_MAX:
+            raise ValueError("a program has 1 to 1024 arguments and at most 1024 variables")
+        if len(message) > MESSAGE_MAX or any(b"\0" in text for text in strings):
+            raise ValueError("arguments and variables are too long, or hold a NUL")
+        self._send(message, files)
+
+    def kill(self) -> None:
+        """Kill the program and all that it started, or a reset; the answer comes all the same."""
+        self._send(b"K")
+
+    def reset(self) -> None:
+        """Delete what the last program left. Answered by `Clean`."""
+        self._send(b"C")
+
+    def receive(self) -> Done | Clean | None:
+        """Return the next answer, `None` when it has not come yet.
+
+        Raises:
+            ConnectionError: the box is gone.
+        """
+        try:
+            message = self._connection.recv(ANSWER.size + 1)
+        except BlockingIOError:
+            return None
+        if not message:
+            raise ConnectionResetError("the box is gone")
+        answer = parse(message)
+        if isinstance(answer, Hello):
+            raise ConnectionError("init says hello twice")
+        return answer
+
+    def close(self) -> None:
+        """End the box."""
+        self._connection.close()
+
+    def _send(self, message: bytes, files: Sequence[int] = ()) -> None:
+        try:
+            socket.send_fds(self._connection, [message], files)
+        except BlockingIOError as error:
+            raise ConnectionError("the box takes no messages") from error
+
+
+class Listener:
+    """A directory for one box, with the program `init` and the socket that it connects to.
+
+    It is to be mounted at `MOUNT`, read-only. The directory that it is made in must not be open
+    to other users of the host: who connects first is believed.
+    """
+
+    def __init__(self, directory: Path, binary: Path) -> None:
+        """Make the directory; its parent must exist."""
+        self.directory = directory
+        directory.mkdir()
+        # explicit modes, whatever the umask: in the box, init has no more rights than others
+        directory.chmod(0o711)
+        shutil.copyfile(binary, directory / "init")
+        (directory / "init").chmod(0o555)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        opened = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            # the path itself may be longer than the 107 bytes that fit in an address
+            self._socket.bind(f"/proc/self/fd/{opened}/socket")
+        finally:
+            os.close(opened)
+        (directory / "socket").chmod(0o666)
+        self._socket.listen(1)
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll: when it is readable, `accept` does not wait long."""
+        return self._socket.fileno()
+
+    def accept(self, deadline: float) -> Init:
+        """Return the box that has connected and said hello; close this, whatever happens.
+
+        Raises:
+            TimeoutError: it did not until the deadline, an instant of `time.monotonic`.
+            ConnectionError: it is no init of our version, or could not start.
+        """
+        try:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            connection, _ = self._socket.accept()
+        finally:
+            self.close()
+        try:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            if not isinstance(parse(connection.recv(ANSWER.size + 1)), Hello):
+                raise ConnectionError("init does not say hello")
+        except BaseException:
+            connection.close()
+            raise
+        return Init(connection)
+
+    def close(self) -> None:
+        """Close the socket and delete the directory; a box that has it mounted keeps it, empty."""
+        self._socket.close()
+        for name in ("socket", "init"):
+            with suppress(FileNotFoundError):
+                (self.directory / name).unlink()
+        with suppress(FileNotFoundError):
+            self.directory.rmdir()
