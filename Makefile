@@ -21,6 +21,7 @@ check: lint types layers test
 lint: dev
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	! command -v shellcheck >/dev/null || shellcheck .ci/run scripts/* images/base/bootstrap
 
 types: dev
 	.venv/bin/mypy

@@ -1,0 +1,28 @@
+# The server itself in a container; compose.yaml runs it. Its base, codapi/base, is made by `make images`.
+ARG FROM=codapi/base
+
+FROM ${FROM} AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 python3-venv \
+    && python3 -m venv /opt/venv
+WORKDIR /src
+COPY setup.cfg setup.py pyproject.toml README.md ./
+COPY codapi_flask codapi_flask
+RUN /opt/venv/bin/pip install --no-cache-dir .
+
+FROM ${FROM}
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /codapi
+COPY gunicorn.conf.py .
+COPY configs configs
+# Any user may run it, whatever umask made the checkout.
+RUN chmod -R a+rX .
+USER 2000:2000
+EXPOSE 1313
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:1313/v1/health')"]
+CMD ["gunicorn", "--bind", "0.0.0.0:1313"]
