@@ -10,49 +10,57 @@ from setuptools.command.build import build
 
 PACKAGE = Path("codapi_flask", "init")
 MACHINES = ("aarch64", "x86_64")
-FLAGS = ["-std=gnu11", "-Os", "-s", "-static", "-fstack-protector-strong"]
-FLAGS += ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes", "-Werror"]
+FLAGS = ["-std=gnu11", "-Os", "-s", "-static", "-fstack-protector-strong", "-Werror"]
+FLAGS += ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes"]
 
 
 class BuildInit(Command):
-    """Compiles `init` with the C compiler that the wheel of ziglang holds.
+    """Compiles `init` with the C compiler in the wheel of ziglang.
 
-    A wheel gets it for all machines, an editable installation for this one.
+    A wheel of ours gets it for all machines, an editable installation for this one. The methods
+    are those of `setuptools.command.build.SubCommand`.
     """
 
     def initialize_options(self):
+        """Set what setuptools overwrites."""
         self.editable_mode = False
         self.build_lib = None
 
     def finalize_options(self):
+        """Learn where the package is built."""
         self.set_undefined_options("build_py", ("build_lib", "build_lib"))
 
     def run(self):
-        directory = (Path() if self.editable_mode else Path(self.build_lib)) / PACKAGE / "bin"
-        directory.mkdir(parents=True, exist_ok=True)
-        compilers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
-                + [*FLAGS, "-o", str(directory / f"init-{machine}"), *self._sources("*.c")]
-            )
-            for machine in MACHINES
-            if not self.editable_mode or machine == platform.machine()
-        ]
-        if any([compiler.wait() for compiler in compilers]):
+        """Compile for each machine, at the same time."""
+        compilers = [subprocess.Popen(self._compiler(machine)) for machine in self._machines()]
+        codes = [compiler.wait() for compiler in compilers]
+        if any(codes):
             raise SystemExit("init was not built")
 
     def get_source_files(self):
-        return self._sources("*.[ch]")
+        """Return what a source distribution needs."""
+        return sorted(map(str, PACKAGE.glob("*.[ch]")))
 
     def get_outputs(self):
-        directory = Path(self.build_lib) / PACKAGE / "bin"
-        return [str(directory / f"init-{machine}") for machine in MACHINES]
+        """Return the files that `run` makes."""
+        return [str(self._output(machine)) for machine in self._machines()]
 
     def get_output_mapping(self):
+        """Return nothing: no file is a copy of another."""
         return {}
 
-    def _sources(self, pattern):
-        return sorted(map(str, PACKAGE.glob(pattern)))
+    def _machines(self):
+        return (platform.machine(),) if self.editable_mode else MACHINES
+
+    def _output(self, machine):
+        root = Path() if self.editable_mode else Path(self.build_lib)
+        return root / PACKAGE / "bin" / f"init-{machine}"
+
+    def _compiler(self, machine):
+        output = self._output(machine)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        zig = [sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-musl"]
+        return [*zig, *FLAGS, "-o", str(output), *sorted(map(str, PACKAGE.glob("*.c")))]
 
 
 build.sub_commands = [*build.sub_commands, ("build_init", None)]

@@ -14,6 +14,8 @@ ANSWER = struct.Struct("<BBHiQQQQ")
 VERSION = 1
 """The version of the protocol."""
 
+UNKNOWN = (1 << 64) - 1
+
 EXIT, SIGNAL, NOT_STARTED = range(3)
 
 
@@ -34,10 +36,7 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The box is ready. The flags say whether it knows its processor time and its memory kills."""
-
-    processor: bool
-    memory: bool
+    """The box is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,8 @@ class Done:
     Either `code` or `signal` is set; neither when the program did not start, then `stage` and
     `errno` say why. `wall_ns` and `cpu_ns` (of all the box, by its cgroup) are nanoseconds,
     `memory_kib` is the largest resident set of one process, `oom_kills` counts processes that
-    were killed for the box's memory limit.
+    were killed for the box's memory limit. Where a cgroup does not tell, `cpu_ns` is `None`, and
+    `oom_kills` 0.
     """
 
     code: int | None
@@ -55,7 +55,7 @@ class Done:
     stage: Stage
     errno: int
     wall_ns: int
-    cpu_ns: int
+    cpu_ns: int | None
     memory_kib: int
     oom_kills: int
 
@@ -110,7 +110,7 @@ def parse(message: bytes) -> Hello | Done | Clean:
         raise ConnectionError(f"not an answer of init: {message[:40]!r}") from error
     match chr(kind):
         case "H" if value == VERSION:
-            return Hello(bool(how & 1), bool(how & 2))
+            return Hello()
         case "D" if how in (EXIT, SIGNAL, NOT_STARTED):
             return Done(
                 value if how == EXIT else None,
@@ -118,9 +118,9 @@ def parse(message: bytes) -> Hello | Done | Clean:
                 stage,
                 value if how == NOT_STARTED else 0,
                 wall,
-                processor,
+                None if processor == UNKNOWN else processor,
                 memory,
-                oom_kills,
+                0 if oom_kills == UNKNOWN else oom_kills,
             )
         case "C":
             return Clean(stage, value if how == NOT_STARTED else 0, wall)

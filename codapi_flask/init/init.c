@@ -20,13 +20,12 @@
  * Anything else is an error: init exits, as it does when the connection is closed, and all in the box dies with it.
  * Every answer has the 40 bytes of `struct answer`:
  *
- *	HELLO	'H', once, at first. value: version of the protocol; how: bit 0, processor time is known; bit 1,
- *		out-of-memory kills are known.
- *	FAULT	'F', instead of HELLO; then init exits. stage, value: an errno.
+ *	HELLO	'H', once, at first. value: version of the protocol.
+ *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
  *		started: stage, value. wall, processor: ns of the run; memory: KiB, greatest resident set of one
- *		process; oom_kills: processes that the kernel killed for the box's memory limit in the run.
- *		All processes of the run are dead.
+ *		process; oom_kills: processes that the kernel killed for the box's memory limit in the run; all bits
+ *		of processor and oom_kills are set where the cgroup does not tell. All processes of the run are dead.
  *	CLEAN	'C', for a RESET. stage: STAGE_NONE when the box is as new; else throw it away. wall: ns.
  *
  * The program. It gets the variables of the box (those that Docker gave init, which are the image's), under those of
@@ -39,20 +38,18 @@
  */
 #define _GNU_SOURCE
 #include "clean.h"
+#include "identity.h"
 #include "kill.h"
 #include "parse.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -65,6 +62,7 @@
 
 #define VERSION 1
 #define FILE_MAX 262144 /* bytes of passwd or group */
+#define UNKNOWN UINT64_MAX
 #define REAPS_MAX 256	/* zombies that are reaped between two looks at the connection */
 
 struct answer {
@@ -77,7 +75,7 @@ _Static_assert(sizeof(struct answer) == 40, "layout of the protocol");
 
 enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED };
 
-/* What a child says to init before its exec; a program cannot reach it after. */
+/* Why a run or a reset fails, shared with its child until that executes the program. */
 struct word {
 	enum stage stage;
 	int error;
@@ -87,7 +85,6 @@ extern char **environ;
 
 static int connection = -1, children = -1, processor_file = -1, memory_file = -1;
 static bool v2; /* of cgroups */
-static uint64_t box_caps, box_inheritable;
 static volatile struct word *word;
 static struct identity user; /* of the last run */
 
@@ -104,9 +101,9 @@ static void answer(struct answer answer)
 		_exit(1);
 }
 
-static void fail(enum stage stage, const char *what)
+static void fail(const char *what)
 {
-	struct answer fault = {.type = 'F', .stage = (uint16_t)stage, .value = errno};
+	struct answer fault = {.type = 'F', .stage = STAGE_SYSTEM, .value = errno};
 	fprintf(stderr, "init: %s: %s\n", what, strerror(errno));
 	if (connection >= 0)
 		answer(fault);
@@ -120,21 +117,6 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-static uint64_t count(int file, const char *key)
-{
-	char buffer[1024];
-	uint64_t number = 0;
-	ssize_t n = file < 0 ? -1 : pread(file, buffer, sizeof(buffer), 0);
-	if (n > 0)
-		parse_count((struct text){buffer, (size_t)n}, key, &number);
-	return number;
-}
-
-static uint64_t processor_time(void)
-{
-	return v2 ? count(processor_file, "usage_usec ") * 1000 : count(processor_file, "");
-}
-
 /* Opens the counters of the box's cgroup, v2 or v1. The root of a host's v2 tree has no memory.events. */
 static void open_counters(void)
 {
@@ -146,60 +128,31 @@ static void open_counters(void)
 			      O_RDONLY | O_CLOEXEC);
 }
 
-static bool set_capabilities(uint64_t permitted, uint64_t effective, uint64_t inheritable)
+/* What a counter has counted since it was at `before`. */
+static uint64_t count(int file, const char *key, uint64_t before)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct sets[2];
-	for (int i = 0; i < 2; i++)
-		sets[i] = (struct __user_cap_data_struct){.permitted = (uint32_t)(permitted >> 32 * i),
-							  .effective = (uint32_t)(effective >> 32 * i),
-							  .inheritable = (uint32_t)(inheritable >> 32 * i)};
-	return syscall(SYS_capset, &head, sets) == 0;
+	char buffer[1024];
+	uint64_t number;
+	ssize_t n = file < 0 ? -1 : pread(file, buffer, sizeof(buffer), 0);
+	if (n < 0 || before == UNKNOWN || !parse_count((struct text){buffer, (size_t)n}, key, &number))
+		return UNKNOWN;
+	return number - before;
 }
 
-static uint64_t bit(int capability)
+static uint64_t processor_time(uint64_t before)
 {
-	return (uint64_t)1 << capability;
+	return count(processor_file, v2 ? "usage_usec " : "", before);
 }
 
-/* Leaves uid 0, keeps what starting and killing programs needs, and takes `own` from all that will ever run here. */
-static void leave_root(uint64_t own)
+static uint64_t oom_kills(uint64_t before)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct sets[2];
-	uint64_t kept = bit(CAP_KILL) | bit(CAP_SETGID) | bit(CAP_SETUID);
-
-	if (syscall(SYS_capget, &head, sets) != 0)
-		fail(STAGE_SYSTEM, "capget");
-	box_caps = (sets[0].permitted | (uint64_t)sets[1].permitted << 32) & ~own;
-	box_inheritable = (sets[0].inheritable | (uint64_t)sets[1].inheritable << 32) & ~own;
-	for (int capability = 0; capability < 64; capability++)
-		if (own & bit(capability) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
-			fail(STAGE_SYSTEM, "drop from the bounding set");
-	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
-		errno = EPERM;
-		fail(STAGE_SYSTEM, "no-new-privileges is not set");
-	}
-	if (setgroups(0, NULL) != 0 || setresgid(INIT_ID, INIT_ID + 1, INIT_ID + 1) != 0 ||
-	    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 || setresuid(INIT_ID, INIT_ID + 1, INIT_ID + 1) != 0 ||
-	    prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0 || !set_capabilities(box_caps | kept, kept, box_inheritable) ||
-	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		fail(STAGE_SYSTEM, "leave uid 0");
-}
-
-/* In a child: becomes the user of the last run, for good. */
-static bool become_user(void)
-{
-	uint64_t caps = user.uid == 0 ? box_caps : 0;
-	return setgroups(user.ngroups, user.groups) == 0 && setresgid(user.gid, user.gid, user.gid) == 0 &&
-	       setresuid(user.uid, user.uid, user.uid) == 0 && set_capabilities(caps, caps, box_inheritable);
+	return count(memory_file, "\noom_kill ", before);
 }
 
 static void say(enum stage stage, int error)
 {
 	word->error = error;
 	word->stage = stage;
-	_exit(127);
 }
 
 /* Replaces the process by the program. Relative entries of PATH do not count. Returns an errno. */
@@ -231,56 +184,54 @@ static int execute(char **argv, char **env)
 	return error;
 }
 
+/* In the child of a run. */
 static void run_program(struct run *request, const int files[3])
 {
 	static char *env[ENV_MAX + 1];
 
 	if (!parse_env(request->env, environ, user.home, env))
 		say(STAGE_SYSTEM, E2BIG);
-	for (int i = 0; i < 3; i++)
-		if (dup2(files[i], i) < 0)
-			say(STAGE_SYSTEM, errno);
-	say(STAGE_EXEC, execute(request->argv, env));
+	else if (dup2(files[0], 0) < 0 || dup2(files[1], 1) < 0 || dup2(files[2], 2) < 0)
+		say(STAGE_SYSTEM, errno);
+	else
+		say(STAGE_EXEC, execute(request->argv, env));
+	_exit(127);
 }
 
+/* In the child of a reset. */
 static void run_reset(void)
 {
-	int error = 0;
+	int error;
 	enum stage stage = clean_box(&error);
-	if (stage != STAGE_NONE)
-		say(stage, error);
+	say(stage, error);
 	_exit(0);
 }
 
-/* Begins a run or a reset, which has failed before it starts unless `stage` is STAGE_NONE. True in its child, which
- * is the user of the last run then, and has no way to the connection. */
-static bool start(char type, enum stage stage)
+/* Begins a run or a reset, which has already failed when there is a word on it. True in its child, which is the user
+ * of the last run then and has no way to the connection. */
+static bool start(char type)
 {
 	sigset_t none;
 
 	memset(&run, 0, sizeof(run));
 	run.type = type;
-	run.processor = processor_time();
-	run.oom_kills = count(memory_file, "\noom_kill ");
-	run.start = run.end = now();
-	run.pid = -1;
-	word->stage = stage;
-	word->error = 0;
-	if (stage != STAGE_NONE)
-		return false;
-	run.end = 0;
-	run.pid = fork();
+	run.processor = processor_time(0);
+	run.oom_kills = oom_kills(0);
+	run.start = now();
+	run.pid = word->stage == STAGE_NONE ? fork() : -1;
 	if (run.pid < 0) {
-		word->error = errno;
-		word->stage = STAGE_SYSTEM;
 		run.end = run.start;
+		if (word->stage == STAGE_NONE)
+			say(STAGE_SYSTEM, errno);
 	}
 	if (run.pid != 0)
 		return false;
 	close(connection);
 	sigemptyset(&none);
-	if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || !become_user())
+	if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || !identity_become(&user)) {
 		say(STAGE_SYSTEM, errno);
+		_exit(127);
+	}
 	return true;
 }
 
@@ -321,10 +272,12 @@ static void finish(void)
 		.how = word->stage != STAGE_NONE ? HOW_NOT_STARTED : WIFEXITED(run.status) ? HOW_EXIT : HOW_SIGNAL,
 		.stage = (uint16_t)word->stage,
 		.wall = run.end - run.start,
-		.processor = processor_time() - run.processor,
+		.processor = processor_time(run.processor),
 		.memory = run.memory,
-		.oom_kills = count(memory_file, "\noom_kill ") - run.oom_kills,
+		.oom_kills = oom_kills(run.oom_kills),
 	};
+	if (v2 && done.processor != UNKNOWN)
+		done.processor *= 1000; /* v2 counts µs, v1 ns */
 	if (done.how == HOW_NOT_STARTED)
 		done.value = word->error;
 	else
@@ -332,18 +285,20 @@ static void finish(void)
 	if (done.type == 'C' && done.how == HOW_SIGNAL)
 		done.stage = STAGE_CRASH;
 	run.pid = 0;
+	say(STAGE_NONE, 0);
 	answer(done);
 }
 
-/* Finds the user of the next run. STAGE_NONE, or what is wrong. */
-static enum stage find_user(const char *spec)
+/* Finds the user of the next run, or puts in a word why not. */
+static void find_user(const char *spec)
 {
 	static char passwd[FILE_MAX], group[FILE_MAX];
 	struct text users = read_text("/etc/passwd", passwd, FILE_MAX);
 	struct text groups = read_text("/etc/group", group, FILE_MAX);
 	if (users.length == FILE_MAX || groups.length == FILE_MAX)
-		return STAGE_SYSTEM;
-	return parse_user(spec, users, groups, &user);
+		say(STAGE_SYSTEM, EFBIG);
+	else
+		say(parse_user(spec, users, groups, &user), 0);
 }
 
 static void take_message(void)
@@ -372,11 +327,12 @@ static void take_message(void)
 		if (busy)
 			finish();
 	} else if (plain && *message == 'C' && !busy) {
-		if (start('C', STAGE_NONE))
+		if (start('C'))
 			run_reset();
 	} else if (files[0] > 2 && files[1] > 2 && files[2] > 2 && !busy &&
 		   parse_run(message, (size_t)length, &request)) {
-		if (start('R', find_user(request.user)))
+		find_user(request.user);
+		if (start('R'))
 			run_program(&request, files);
 	} else {
 		_exit(1);
@@ -419,20 +375,19 @@ static int box(const char *own)
 	if (connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0) {
 		close(connection);
 		connection = -1;
-		fail(STAGE_SYSTEM, address.sun_path);
+		fail(address.sun_path);
 	}
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	word = mmap(NULL, sizeof(*word), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	children = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (word == MAP_FAILED || children < 0 || sigprocmask(SIG_BLOCK, &child, NULL) != 0)
-		fail(STAGE_SYSTEM, "start");
+		fail("start");
 	open_counters();
 	clean_start();
-	leave_root(strtoull(own, NULL, 16));
-	answer((struct answer){.type = 'H',
-			       .how = (uint8_t)((processor_file >= 0) | (memory_file >= 0) << 1),
-			       .value = VERSION});
+	if (!identity_leave_root(strtoull(own, NULL, 16)))
+		fail("leave uid 0");
+	answer((struct answer){.type = 'H', .value = VERSION});
 	serve();
 	return 0;
 }
