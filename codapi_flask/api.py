@@ -47,13 +47,14 @@ def blueprint(sandboxes: Sandboxes, pool: Runs, max_body: int) -> Blueprint:
 
     @routes.post("/exec")
     def exec() -> Response:
-        job = sandboxes.admit(Request.parse(_read_document(max_body)))
+        asked = Request.parse(_read_document(max_body))
+        job = sandboxes.admit(asked)
         try:
             execution = pool.run(job)
         except Busy:
             raise RequestError(429, "busy: try again later", job.id) from None
         _log(execution)
-        return _answer(execution, 500 if execution.fault else 200)
+        return _answer(execution, 500 if execution.fault else 200, asked.details)
 
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
@@ -111,8 +112,8 @@ def _drain(stream: IO[bytes], size: int) -> None:
         size -= len(data)
 
 
-def _answer(execution: Execution, status: int) -> Response:
-    body = json.dumps(execution.answer())
+def _answer(execution: Execution, status: int, details: bool = False) -> Response:
+    body = json.dumps(execution.answer(details))
     return Response(body, status, mimetype="application/json")
 
 

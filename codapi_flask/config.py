@@ -25,7 +25,9 @@ class Box:
 
     `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
     limit), `nproc` the number of processes and threads. `volume` says where the work directory
-    (`%s`) is mounted. `files` are glob patterns under the config's root.
+    (`%s`) is mounted. `files` are glob patterns under the config's root. Of `warm` boxes the
+    stock keeps at least that many, each serves up to `uses` runs. Without `init` the box is a
+    plain container, started for each step.
     """
 
     name: str
@@ -43,6 +45,15 @@ class Box:
     ulimit: tuple[str, ...] = ("nofile=96",)
     nproc: int = 64
     files: tuple[str, ...] = ()
+    warm: int = 0
+    uses: int = 1
+    init: bool = True
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether a program can leave nothing in the box that a reset does not find."""
+        mode = self.volume.split(":")[2:]
+        return not self.writable and "ro" in ",".join(mode).split(",")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,11 @@ class Step:
     command: tuple[str, ...] = ()
     timeout: float = 5
     noutput: int = 4096
+
+    @property
+    def runs_as_root(self) -> bool:
+        """Whether the config says that the program is root (the image may say so of others)."""
+        return self.user.split(":")[0] in ("root", "0")
 
     def box_name(self, version: str) -> str:
         """Return the name of the box to use for a request of that version (`""`: none)."""
@@ -92,13 +108,21 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole config. `root` is the directory it was read from, `max_body` is in bytes."""
+    """The whole config. `root` is the directory it was read from, `max_body` is in bytes.
+
+    `pool_size` bounds the executions at once, `stock_size` the boxes that wait for them.
+    """
 
     root: str = "."
     pool_size: int = 8
+    stock_size: int = 16
     verbose: bool = False
     work_dir: str = ""
     max_body: int = 1 << 20
     hosts: Mapping[str, str] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)
+
+    def images(self) -> list[str]:
+        """Return the names of all images, each once."""
+        return list(dict.fromkeys(box.image for box in self.boxes.values()))

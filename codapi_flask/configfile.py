@@ -99,6 +99,9 @@ BOX: Mapping[str, Check] = {
     ),
     "nproc": COUNT,
     "files": _each(PATH),
+    "warm": _is(int, "a number of boxes", lambda number: 0 <= number <= 1000),
+    "uses": COUNT,
+    "init": FLAG,
 }
 STEP: Mapping[str, Check] = {
     "box": WORD,
@@ -120,6 +123,7 @@ COMMAND: Mapping[str, Check] = {
 }
 TOP: Mapping[str, Check] = {
     "pool_size": COUNT,
+    "stock_size": _is(int, "a number of boxes", lambda number: 0 <= number <= 1000),
     "verbose": FLAG,
     "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
     "max_body": COUNT,
@@ -184,7 +188,12 @@ class _Reader:
             if "image" not in values and "image" not in defaults:
                 self._problem(file, f"{key}.image" if key else "image", "no image is given")
                 values["image"] = ""
-            yield name, Box(**{**defaults, **values})
+            box = Box(**{**defaults, **values})
+            if box.uses > 1 and not box.keeps_nothing:
+                where = f"{key}.uses" if key else "uses"
+                why = "only a box that is not writable and mounted read-only (:ro) can be reused"
+                self._problem(file, where, why)
+            yield name, box
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
         """Yield file, key and value of each box, from the first place that Codapi would read."""
@@ -234,6 +243,8 @@ class _Reader:
                 self._problem(file, f"{key}.box", "no box is given")
         elif step.action == "run" and not self._has_box(step):
             self._problem(file, f"{key}.box", f"no box named {step.box_name('')!r}")
+        elif step.action == "run" and step.runs_as_root and self._is_reused(step):
+            self._problem(file, f"{key}.user", "root cannot run in a box of more than one uses")
         elif step.action == "exec" and not step.command:
             self._problem(file, f"{key}.command", "an exec step needs a command")
         return step
@@ -243,6 +254,11 @@ class _Reader:
         name = step.box_name("")
         versions = () if step.version else (box for box in self.boxes if box.startswith(f"{name}:"))
         return name in self.boxes or any(versions) or bool(self.broken)
+
+    def _is_reused(self, step: Step) -> bool:
+        name = step.box_name("")
+        boxes = (box for box in self.boxes.values() if box.name.split(":")[0] == name.split(":")[0])
+        return any(box.uses > 1 for box in boxes)
 
     def _checked(
         self, file: Path, key: str, given: Any, checks: Mapping[str, Check]

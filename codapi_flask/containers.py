@@ -23,6 +23,7 @@ import requests
 import urllib3
 from docker.types import LogConfig, Mount, Ulimit
 
+from codapi_flask import init
 from codapi_flask.config import Box
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.streams import Stream
@@ -54,12 +55,30 @@ class Program:
     noutput: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its id, and what of an argv it brings along."""
+
+    id: str
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """Return what Docker would execute for a command."""
+        return [*self.entrypoint, *(command or self.cmd)]
+
+
 class Daemon:
     """A connection to the Docker daemon, made at the first call. Not for use by two threads."""
 
     def __init__(self) -> None:
         self._client: docker.APIClient | None = None
         self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the daemon shares this host: its boxes can reach sockets of ours."""
+        return str(self._address["base_url"]).startswith(("unix://", "http+unix://"))
 
     def create(
         self, name: str, box: Box, program: Program, instance: Path, directory: Path, deadline: float
@@ -69,21 +88,63 @@ class Daemon:
         Raises:
             ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
         """
-        binds = [box.volume % directory]
-        if box.network == "none":
-            # such a box starts in half the time when Docker does not set up its network,
-            # but then nobody makes its /etc/hosts
-            binds.append(f"{instance / 'hosts'}:/etc/hosts:ro")
+        process = {
+            "image": box.image,
+            "command": list(program.argv) or None,
+            "user": program.user,
+            "stdin_open": program.stdin,
+        }
+        limits = {**_limits(box), "binds": _binds(box, instance, directory), "init": True}
+        return self._create(name, box, process, limits, _labels(instance, directory), deadline)
+
+    def create_with_init(
+        self, name: str, box: Box, image: Image, instance: Path, lease: Path, deadline: float
+    ) -> Container:
+        """Create the container of a box whose process 1 is our init, and runs what it is told.
+
+        The lease holds the work directory (`work`) and the one of init's listener (`init`). The
+        daemon removes the container when init exits.
+
+        Raises:
+            ServerFault: as for `create`.
+        """
+        needs = init.settings(box.cap_add, box.cap_drop)
+        process = {
+            "image": image.id,
+            "entrypoint": needs.entrypoint,
+            "command": needs.command,
+            "user": "0:0",
+            "stop_signal": "SIGKILL",
+        }
+        limits = {
+            **_limits(box),
+            "binds": [*_binds(box, instance, lease / "work"), f"{lease / 'init'}:{init.MOUNT}:ro"],
+            "cap_add": needs.cap_add,
+            "cap_drop": needs.cap_drop,
+            # the box's limit is the program's
+            "pids_limit": box.nproc + 1,
+            "auto_remove": True,
+        }
+        return self._create(name, box, process, limits, _labels(instance, lease / "work"), deadline)
+
+    def _create(
+        self,
+        name: str,
+        box: Box,
+        process: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        labels: Mapping[str, str],
+        deadline: float,
+    ) -> Container:
         with self.calls(f"create a box of {box.image}", deadline) as api:
             created = api.create_container(
-                box.image,
-                list(program.argv) or None,
                 name=name,
-                user=program.user,
-                stdin_open=program.stdin,
                 network_disabled=box.network == "none",
-                host_config=api.create_host_config(**_limits(box), binds=binds, init=True),
-                labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
+                host_config=api.create_host_config(**limits),
+                # an image's health check would run beside the program
+                healthcheck={"test": ["NONE"]},
+                labels=labels,
+                **process,
             )
         return Container(self, created["Id"])
 
@@ -113,7 +174,7 @@ class Daemon:
                 user="0:0",
                 network_disabled=True,
                 host_config=limits,
-                labels={INSTANCE: str(instance), DIRECTORY: str(mount or instance)},
+                labels=_labels(instance, mount or instance),
             )
         return Container(self, created["Id"])
 
@@ -125,7 +186,7 @@ class Daemon:
         with self.calls("read a file in a box") as api:
             mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
             limits = api.create_host_config(mounts=[mount], network_mode="none")
-            labels = {INSTANCE: str(instance), DIRECTORY: str(instance)}
+            labels = _labels(instance, instance)
             try:
                 box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
             except docker.errors.APIError as error:
@@ -155,14 +216,29 @@ class Daemon:
             for c in found
         ]
 
-    def has_image(self, image: str) -> bool:
-        """Tell whether the daemon has an image."""
-        with self.calls(f"inspect the image {image}") as api:
+    def image(self, name: str) -> Image | None:
+        """Return what a name stands for now, `None` when the daemon has no such image."""
+        with self.calls(f"inspect the image {name}") as api:
             try:
-                api.inspect_image(image)
+                found = api.inspect_image(name)
             except docker.errors.NotFound:
-                return False
-        return True
+                return None
+        process = found["Config"] or {}
+        return Image(
+            found["Id"], tuple(process.get("Entrypoint") or ()), tuple(process.get("Cmd") or ())
+        )
+
+    def image_events(self) -> Iterator[None]:
+        """Yield at once, and then whenever an image or one of its names has changed; blocks.
+
+        Raises:
+            ServerFault: the daemon is gone.
+        """
+        with self.calls("watch the images", math.inf) as api:
+            events = api.events(filters={"type": "image"})
+            yield
+            for _ in events:
+                yield
 
     @contextmanager
     def calls(self, what: str, deadline: float | None = None) -> Iterator[docker.APIClient]:
@@ -176,7 +252,7 @@ class Daemon:
             if self._client is None:
                 self._client = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
             # docker-py reads it at every call
-            self._client.timeout = left
+            self._client.timeout = left if left < math.inf else None
             yield self._client
         except (
             docker.errors.DockerException,
@@ -347,6 +423,19 @@ def _limits(box: Box) -> dict[str, Any]:
         "security_opt": ["no-new-privileges"],
         "log_config": LogConfig(type=LogConfig.types.NONE),
     }
+
+
+def _binds(box: Box, instance: Path, directory: Path) -> list[str]:
+    binds = [box.volume % directory]
+    if box.network == "none":
+        # such a box starts in half the time when Docker does not set up its network,
+        # but then nobody makes its /etc/hosts
+        binds.append(f"{instance / 'hosts'}:/etc/hosts:ro")
+    return binds
+
+
+def _labels(instance: Path, directory: Path) -> dict[str, str]:
+    return {INSTANCE: str(instance), DIRECTORY: str(directory)}
 
 
 def _ulimit(limit: str) -> Ulimit:

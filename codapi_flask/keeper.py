@@ -1,45 +1,223 @@
-"""The keeper process: looks after what no single worker can."""
+"""The keeper process: holds started boxes ready, and looks after what no single worker can.
+
+The main thread serves the workers and decides; it makes no call that may block. Threads with a
+Docker client each start boxes, sweep, and watch for new images; they report over a queue.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import queue
 import secrets
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from codapi_flask import sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
+from codapi_flask.engines.boxes import make_lease
 from codapi_flask.errors import ServerFault
+from codapi_flask.initbox import InitBox, NoInit
+from codapi_flask.instance import Lease
 from codapi_flask.rootbox import RootBox
+from codapi_flask.shelf import Shelf
+from codapi_flask.stock import ADDRESS, MESSAGE_MAX
 from codapi_flask.worker import be_child
 
 SWEEP_INTERVAL = 10.0
 """Seconds between two looks for what dead owners left."""
 
+TICK = 1.0
+"""Seconds between two looks at what the shelf lacks or has too much of."""
+
+STARTERS = 2
+"""Boxes that are started at once when nothing else runs; one, when something does."""
+
 log = logging.getLogger("codapi")
 
 
 def main(pipe: Connection, config: Config, instance: Path) -> None:
-    """Check the work directory, then sweep now and again, until the pipe closes.
+    """Keep the stock and sweep until the pipe closes.
 
-    The only message says what is wrong with the work directory; it is empty when nothing is.
+    The first message says what is wrong with the work directory; it is empty when nothing is.
+    The others are the shelf's counts, whenever they have changed.
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    daemon, images = Daemon(), list(dict.fromkeys(box.image for box in config.boxes.values()))
-    root_box = RootBox(daemon, instance, images)
-    pipe.send(check_work_directory(daemon, instance, images))
-    while True:
+    pipe.send(check_work_directory(Daemon(), instance, config.images()))
+    Keeper(pipe, config, instance).serve()
+
+
+class Keeper:
+    """The stock of one instance, served over a socket in its directory (see `Stock`)."""
+
+    def __init__(self, pipe: Connection, config: Config, instance: Path) -> None:
+        self._pipe, self._config, self._instance = pipe, config, instance
+        boxes = {name: box for name, box in config.boxes.items() if box.init}
+        self._shelf = Shelf(boxes, config.stock_size)
+        self._workers: dict[socket.socket, Counter[str]] = {}
+        self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector = selectors.DefaultSelector()
+        self._told: object = None
+
+    def serve(self) -> None:
+        """Serve until the pipe closes."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        address = self._instance / ADDRESS
+        # an earlier keeper's
+        address.unlink(missing_ok=True)
+        directory = os.open(self._instance, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        listener.bind(f"/proc/self/fd/{directory}/{ADDRESS}")
+        os.close(directory)
+        listener.listen(self._config.pool_size)
+        register = self._selector.register
+        register(self._pipe, selectors.EVENT_READ)
+        register(self._wake, selectors.EVENT_READ, self._take_reports)
+        register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        if Daemon().is_local:
+            self._run_threads(self._start_boxes, *[self._start_boxes] * (STARTERS - 1))
+            self._run_threads(self._watch_images)
+        self._run_threads(self._sweep)
+        tick = time.monotonic()
+        while True:
+            for key, _ in self._selector.select(max(tick - time.monotonic(), 0)):
+                if key.data is None:
+                    return
+                key.data()
+            if time.monotonic() >= tick:
+                tick = time.monotonic() + TICK
+                self._shelf.tidy()
+                self._tell()
+            self._order()
+
+    def _accept(self, listener: socket.socket) -> None:
+        worker, _ = listener.accept()
+        worker.setblocking(False)
+        self._workers[worker] = Counter()
+        self._selector.register(worker, selectors.EVENT_READ, lambda: self._answer(worker))
+
+    def _answer(self, worker: socket.socket) -> None:
+        """Do what a worker says; forget it, and what it had, when it is gone."""
+        taken = self._workers[worker]
         try:
-            if count := sweeper.sweep(instance.parent, daemon, root_box):
-                log.warning("swept %d containers of dead owners", count)
-        except ServerFault as fault:
-            log.error("cannot sweep: %s", fault)
-        if pipe.poll(SWEEP_INTERVAL):
+            message, descriptors, _, _ = socket.recv_fds(worker, MESSAGE_MAX, 2)
+            if not message:
+                raise ConnectionResetError
+            match json.loads(message):
+                case {"take": name}:
+                    taken[name] += 1
+                    if box := self._shelf.take(name):
+                        box.send(worker)
+                    else:
+                        worker.send(b'{"box": null}')
+                case {"used": name}:
+                    taken[name] -= 1
+                    self._shelf.used(name)
+                case {"box": {"name": name} as fields}:
+                    taken[name] -= 1
+                    self._shelf.used(name)
+                    config = self._config.boxes[name]
+                    self._shelf.put(InitBox.received(fields, descriptors, config))
+        except BlockingIOError:
             return
+        except OSError:
+            self._selector.unregister(worker)
+            worker.close()
+            for name, count in self._workers.pop(worker).items():
+                self._shelf.used(name, count)
+
+    def _order(self) -> None:
+        """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
+        most = 1 if self._shelf.out.total() else STARTERS
+        while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):
+            self._shelf.starting[name] += 1
+            self._orders.put(name)
+
+    def _tell(self) -> None:
+        counts = self._shelf.counts()
+        if counts != self._told:
+            self._told = counts
+            self._pipe.send(counts)
+
+    def _take_reports(self) -> None:
+        os.eventfd_read(self._wake)
+        with suppress(queue.Empty):
+            while True:
+                self._reports.get_nowait()()
+
+    def _report(self, what: Callable[[], None]) -> None:
+        """Have the main thread do something."""
+        self._reports.put(what)
+        os.eventfd_write(self._wake, 1)
+
+    def _run_threads(self, *loops: Callable[[Daemon], None]) -> None:
+        for loop in loops:
+            threading.Thread(target=loop, args=[Daemon()], daemon=True).start()
+
+    def _start_boxes(self, daemon: Daemon) -> None:
+        while True:
+            name = self._orders.get()
+            self._report(self._start_box(daemon, name))
+
+    def _start_box(self, daemon: Daemon, name: str) -> Callable[[], None]:
+        """Start a box; return what the main thread has to do about that."""
+        shelf, lease = self._shelf, make_lease(self._instance)
+        try:
+            box = InitBox.start(daemon, self._config.boxes[name], self._instance, lease, "warm")
+        except (ServerFault, NoInit) as error:
+            hopeless = isinstance(error, NoInit)
+            log.warning("cannot keep box %s warm: %s", name, error)
+            _drop(lease)
+
+            def give_up() -> None:
+                shelf.starting[name] -= 1
+                shelf.failed(name, for_good=hopeless)
+
+            return give_up
+
+        def put() -> None:
+            shelf.starting[name] -= 1
+            shelf.put(box)
+
+        return put
+
+    def _watch_images(self, daemon: Daemon) -> None:
+        """Retire the boxes whose image was replaced, as soon as the daemon says so."""
+        while True:
+            with suppress(ServerFault):
+                for _ in daemon.image_events():
+                    found = {name: daemon.image(name) for name in self._config.images()}
+                    ids = {name: image.id for name, image in found.items() if image}
+                    self._report(lambda ids=ids: self._shelf.retire(ids))  # type: ignore[misc]
+            time.sleep(TICK)
+
+    def _sweep(self, daemon: Daemon) -> None:
+        root_box = RootBox(daemon, self._instance, self._config.images())
+        while True:
+            try:
+                if count := sweeper.sweep(self._instance.parent, daemon, root_box):
+                    log.warning("swept %d containers of dead owners", count)
+            except ServerFault as fault:
+                log.error("cannot sweep: %s", fault)
+            time.sleep(SWEEP_INTERVAL)
 
 
+def _drop(lease: Lease) -> None:
+    with suppress(OSError):
+        (lease.path / "work").rmdir()
+        lease.path.rmdir()
+    lease.close()
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:
     """Return what is wrong when boxes do not see our work directory, else nothing.
 
@@ -48,7 +226,7 @@ def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> s
     token = instance / "token"
     token.write_bytes(secrets.token_bytes(8))
     try:
-        image = next(filter(daemon.has_image, images), None)
+        image = next(filter(daemon.image, images), None)
         if image is None:
             log.warning("none of the boxes' images exists: build them (make images)")
             return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from codapi_flask.errors import RequestError
 
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error"]
+Kind = Literal["fresh", "warm", "reused", "cold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +17,15 @@ class Request:
     """The client's words: which command of which sandbox to run on which files.
 
     `files` maps names to texts in the client's order; the name `""` stands for the command's
-    entry file. `version` selects the boxes' version, `""` the unversioned ones.
+    entry file. `version` selects the boxes' version, `""` the unversioned ones. `details` asks
+    for more than the five fields in the answer.
     """
 
     sandbox: str
     command: str
     files: Mapping[str, str]
     version: str = ""
+    details: bool = False
 
     @classmethod
     def parse(cls, document: object) -> Request:
@@ -48,7 +51,10 @@ class Request:
             raise RequestError(400, "files: must be an object of names and texts")
         if not all(isinstance(text, str) for text in files.values()):
             raise RequestError(400, "files: every file's content must be a string")
-        return cls(files=files, **fields)
+        details = document.get("details")
+        if not isinstance(details, bool | None):
+            raise RequestError(400, "details: must be true or false")
+        return cls(files=files, details=bool(details), **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +72,58 @@ class Job:
 class Outcome:
     """How one step ended.
 
-    `stdout` and `stderr` are what the program printed, each cut at the step's limit.
-    `exit_code` is that of a shell: 128 + S for a program ended by signal S, `None` when there
-    is none (time-out, error). For the reason `error`, `stderr` says what is wrong. `note` is
-    what we have to say to a failure, `box` names the box it was in.
+    `stdout` and `stderr` are what the program printed, each cut at the step's limit;
+    `truncated` says of which something is missing. `exit_code` is that of a shell: 128 + S for
+    a program ended by `signal` S, `None` when there is none (time-out, error). For the reason
+    `error`, `stderr` says what is wrong; `note` is what we have to say to another failure.
+
+    `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the largest resident set of one of the
+    step's processes in KiB; `None` is unknown. `box` is the name of the box that was used and
+    `kind` how it came about: `warm` (started ahead), `reused`, `cold` (started for this step),
+    `fresh` (a plain container, without init).
     """
 
     stdout: str = ""
     stderr: str = ""
     exit_code: int | None = 0
+    signal: int | None = None
     reason: Reason = "ok"
     note: str = ""
+    truncated: tuple[str, ...] = ()
+    wall_ms: float | None = None
+    cpu_ms: float | None = None
+    memory_kib: int | None = None
     box: str = "-"
+    kind: Kind | None = None
 
     @property
     def ok(self) -> bool:
         """Whether the next step may follow."""
         return self.reason == "ok"
 
+    def details(self) -> dict[str, object]:
+        """Return what a client may know beyond the answer."""
+        return {
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "reason": self.reason,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "truncated": {name: name in self.truncated for name in ("stdout", "stderr")},
+            "wall_ms": self.wall_ms,
+            "cpu_ms": self.cpu_ms,
+            "memory_kib": self.memory_kib,
+            "box": self.kind,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
     """The result of a job.
 
-    The first five fields are the answer; `duration` is in whole milliseconds. The others are
-    for the log: `box` is where the answer was made, `fault` the cause of an internal error.
+    The first five fields are the answer; `duration` is in whole milliseconds. `steps` are the
+    outcomes of the steps that count, the deciding one last. The others are for the log: `box` is
+    where the answer was made, `fault` the cause of an internal error.
     """
 
     id: str
@@ -100,15 +133,17 @@ class Execution:
     stderr: str = ""
     reason: Reason = "error"
     box: str = "-"
-    fault: str = field(default="", repr=False)
+    fault: str = ""
+    steps: tuple[Outcome, ...] = ()
 
     @classmethod
-    def of(cls, id: str, outcome: Outcome, duration: int) -> Execution:
-        """Turn the deciding step's outcome into the answer.
+    def of(cls, id: str, steps: Sequence[Outcome], duration: int) -> Execution:
+        """Turn the outcomes of the steps into the answer: the last one decides.
 
         Of a failed program, all that it printed becomes stderr: the widget shows stdout when
         there is any, and nobody would see the error.
         """
+        outcome = steps[-1]
         stdout, stderr = outcome.stdout, outcome.stderr
         if outcome.reason == "timeout":
             stdout, stderr = "", "code execution timeout"
@@ -117,14 +152,28 @@ class Execution:
         elif not outcome.ok:
             printed, status = stdout + stderr, f"exit status {outcome.exit_code}"
             stdout, stderr = "", outcome.note + (f"{printed} ({status})" if printed else status)
-        return cls(id, outcome.ok, duration, stdout, stderr, outcome.reason, outcome.box)
+        return cls(
+            id,
+            outcome.ok,
+            duration,
+            stdout,
+            stderr,
+            reason=outcome.reason,
+            box=outcome.box,
+            steps=tuple(steps),
+        )
 
-    def answer(self) -> dict[str, object]:
-        """Return the five fields that the client reads."""
-        return {
+    def answer(self, details: bool = False) -> dict[str, object]:
+        """Return the five fields that the client reads, and `details` if it asked for them."""
+        answer: dict[str, object] = {
             "id": self.id,
             "ok": self.ok,
             "duration": self.duration,
             "stdout": self.stdout,
             "stderr": self.stderr,
         }
+        if details:
+            last = self.steps[-1] if self.steps else Outcome(exit_code=None, reason=self.reason)
+            steps = [step.details() for step in self.steps]
+            answer["details"] = {**last.details(), "steps": steps}
+        return answer

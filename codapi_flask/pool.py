@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -105,6 +105,7 @@ class Pool:
         self._idle: deque[Child] = deque()
         self._lost: list[Child] = []
         self._keeper: Child | None = None
+        self.stock: Mapping[tuple[str, str], int] = {}
         self._problem = ""
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
@@ -217,10 +218,12 @@ class Pool:
                     (self._idle if is_ready else self._lost).append(child)
 
     def _keep_keeper(self) -> bool:
-        """Start a keeper if none lives; tell whether it is new."""
-        if self._keeper and self._keeper.is_idle():
-            return False
+        """Start a keeper if none lives, else hear what it says; tell whether it is new."""
         if self._keeper:
+            with suppress(EOFError, OSError):
+                while self._keeper.pipe.poll():
+                    self.stock = self._keeper.pipe.recv()
+                return False
             self._keeper.join(time.monotonic())
         self._keeper = Child(keeper.main, self._config, self._instance)
         return True

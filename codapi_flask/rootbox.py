@@ -40,7 +40,7 @@ class RootBox:
         self._run(["kill", str(pid)], None)
 
     def _run(self, argv: list[str], mount: Path | None) -> None:
-        image = next(filter(self._daemon.has_image, self._images), None)
+        image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
         box = self._daemon.create_tool(image, argv, self._instance, mount)

@@ -1,17 +1,17 @@
-"""The streams of a program, as Docker carries them over one connection.
-
-Docker Engine API v1.41, "Attach to a container": the connection is upgraded to raw bytes; what
-goes up is stdin, what comes down are frames of eight bytes of head (stream, 0, 0, 0, size in
-big-endian) and the data. A frame may be split anywhere.
-"""
+"""The streams of a program: as pipes, or as Docker carries them over one connection."""
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import ssl
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Protocol
 
+from codapi_flask.errors import Abandoned
 from codapi_flask.output import Output
 
 CHUNK = 1 << 16
@@ -26,8 +26,134 @@ class SupportsClose(Protocol):
         """Close the connection."""
 
 
+class Source(Protocol):
+    """Something to read from whenever its descriptor is readable."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+
+    def read(self) -> bool:
+        """Take what has come, without blocking; return False at the end."""
+
+
+class Sink(Protocol):
+    """A program's stdin."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+
+    def write(self, data: memoryview) -> int:
+        """Take a part without blocking; return how much, all when nobody reads any more."""
+
+    def end_stdin(self) -> None:
+        """Let the program read the end of its stdin."""
+
+
+def carry(
+    lifeline: int, sources: Iterable[Source], sink: Sink | None, stdin: bytes, deadline: float
+) -> bool:
+    """Carry a program's input and output until all sources have ended; False at the deadline.
+
+    Raises:
+        Abandoned: the lifeline (a descriptor) became readable.
+    """
+    poll, left = select.poll(), memoryview(stdin)
+    reading = {source.fileno(): source for source in sources}
+    for descriptor in (lifeline, *reading):
+        poll.register(descriptor, select.POLLIN)
+    if sink and left:
+        events = select.POLLIN if sink.fileno() in reading else 0
+        poll.register(sink, events | select.POLLOUT)
+    elif sink:
+        sink.end_stdin()
+    while reading:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            return False
+        for descriptor, event in poll.poll(seconds * 1000):
+            if descriptor == lifeline:
+                raise Abandoned
+            if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
+                left = left[sink.write(left) :]
+                if not left:
+                    poll.modify(descriptor, select.POLLIN if descriptor in reading else 0)
+                    sink.end_stdin()
+                event &= ~select.POLLOUT
+            if event and descriptor in reading and not reading[descriptor].read():
+                del reading[descriptor]
+                poll.unregister(descriptor)
+    return True
+
+
+class OutputPipe:
+    """The pipe of a program's stdout or stderr; `theirs` is the program's end."""
+
+    def __init__(self, noutput: int) -> None:
+        """Keep at most `noutput` bytes of what comes."""
+        self._ours, self.theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _hand_out(self.theirs)
+        self.output = Output(noutput)
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._ours
+
+    def read(self) -> bool:
+        """Take what has come; return False when nobody can write any more."""
+        try:
+            data = os.read(self._ours, CHUNK)
+        except BlockingIOError:
+            return True
+        self.output.write(data)
+        return bool(data)
+
+    def close(self) -> None:
+        """Close our end."""
+        os.close(self._ours)
+
+
+class InputPipe:
+    """The pipe of a program's stdin; `theirs` is the program's end."""
+
+    def __init__(self) -> None:
+        self.theirs, self._ours = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _hand_out(self.theirs)
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._ours
+
+    def write(self, data: memoryview) -> int:
+        """Send a part; return how much, all when nobody reads any more."""
+        try:
+            return os.write(self._ours, data[:CHUNK])
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            return len(data)
+
+    def end_stdin(self) -> None:
+        """Close our end."""
+        if self._ours >= 0:
+            os.close(self._ours)
+        self._ours = -1
+
+    close = end_stdin
+
+
+def _hand_out(end: int) -> None:
+    # a program expects a pipe that blocks, and may open it again by name, whatever its user
+    os.set_blocking(end, True)
+    os.fchmod(end, 0o666)
+
+
 class Stream:
-    """A program's stdin, stdout and stderr; no call blocks. Poll `fileno()` for readiness."""
+    """A program's streams over an upgraded connection to the daemon; no call blocks.
+
+    Docker Engine API v1.41, "Attach to a container": what goes up is stdin, what comes down are
+    frames of eight bytes of head (stream, 0, 0, 0, size in big-endian) and the data. A frame may
+    be split anywhere.
+    """
 
     def __init__(
         self, connection: socket.socket, leftover: bytes, noutput: int, owner: SupportsClose

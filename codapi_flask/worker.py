@@ -14,10 +14,13 @@ from codapi_flask import sweeper
 from codapi_flask.config import Command, Config
 from codapi_flask.containers import Daemon
 from codapi_flask.engines import Engine
+from codapi_flask.engines.boxes import Place
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.engines.http import HttpEngine
 from codapi_flask.errors import Abandoned, FileError, ServerFault
 from codapi_flask.models import Execution, Job
+from codapi_flask.rootbox import RootBox
+from codapi_flask.stock import Stock
 
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h: the signal to get when the parent dies."""
@@ -41,12 +44,16 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
     that one left: its boxes count for the bound.
     """
     be_child()
-    daemon = Daemon()
-    docker = DockerEngine(config, daemon, instance, pipe.fileno())
-    engines: dict[str, Engine] = {"docker": docker, "http": HttpEngine(config.hosts)}
+    daemon, stock = Daemon(), Stock(instance, config.boxes)
+    root_box = RootBox(daemon, instance, config.images())
+    place = Place(daemon, root_box, instance, stock, pipe.fileno())
+    engines: dict[str, Engine] = {
+        "docker": DockerEngine(config, place),
+        "http": HttpEngine(config.hosts),
+    }
     if is_successor:
         with suppress(ServerFault):
-            sweeper.sweep(instance.parent, daemon, docker.root_box)
+            sweeper.sweep(instance.parent, daemon, root_box)
     pipe.send("ready")
     with suppress(EOFError, OSError, Abandoned):
         while True:
@@ -63,7 +70,7 @@ def execute(job: Job, command: Command, engine: Engine) -> Execution:
     """
     start = time.monotonic()
     try:
-        outcome = engine.execute(job, command)
+        outcomes = engine.execute(job, command)
     except FileError as error:
         return Execution(job.id, stderr=str(error))
     except Abandoned:
@@ -72,4 +79,4 @@ def execute(job: Job, command: Command, engine: Engine) -> Execution:
         return Execution(job.id, stderr="internal error", fault=str(error))
     except Exception:
         return Execution(job.id, stderr="internal error", fault=traceback.format_exc())
-    return Execution.of(job.id, outcome, round((time.monotonic() - start) * 1000))
+    return Execution.of(job.id, outcomes, round((time.monotonic() - start) * 1000))

@@ -11,8 +11,8 @@ from codapi_flask.models import Job, Outcome
 class Engine(Protocol):
     """Executes commands, one after another."""
 
-    def execute(self, job: Job, command: Command) -> Outcome:
-        """Execute the command on the job's files.
+    def execute(self, job: Job, command: Command) -> list[Outcome]:
+        """Execute the command on the job's files; return the outcomes, the deciding one last.
 
         Raises:
             FileError: a file of the request cannot be used.

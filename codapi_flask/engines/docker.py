@@ -2,212 +2,127 @@
 
 from __future__ import annotations
 
-import re
-import select
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask import files
-from codapi_flask.config import START_DEADLINE, Command, Config, Step
-from codapi_flask.containers import Container, Daemon, Exec, Program
-from codapi_flask.errors import Abandoned, NotRunning, ServerFault
-from codapi_flask.instance import Lease
-from codapi_flask.models import Job, Outcome, Reason
-from codapi_flask.rootbox import RootBox
-from codapi_flask.streams import Stream
-
-# how Docker's own process 1, and its exec, say that a program cannot be started
-NO_PROGRAM = re.compile(
-    r"\[FATAL tini \(\d+\)\] exec .+ failed: (?P<tini>.+)\n"
-    r"|OCI runtime exec failed: (?:exec failed: )?.*: (?P<exec>[^:]+): unknown\s*"
-)
+from codapi_flask.config import Box, Command, Config, Step
+from codapi_flask.containers import Container, Program
+from codapi_flask.engines.boxes import Boxes, Place
+from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.models import Job, Outcome
 
 
 class DockerEngine:
-    """Runs steps in boxes of the daemon.
+    """Runs steps in boxes of the daemon."""
 
-    `instance` is the directory in which each execution leases its own; when `lifeline` (a
-    descriptor) becomes readable, whoever waits for us is gone.
-    """
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config, self._place = config, place
 
-    def __init__(self, config: Config, daemon: Daemon, instance: Path, lifeline: int) -> None:
-        self.config, self.daemon = config, daemon
-        self.instance, self.lifeline = instance, lifeline
-        images = dict.fromkeys(box.image for box in config.boxes.values())
-        self.root_box = RootBox(daemon, instance, images)
-
-    def execute(self, job: Job, command: Command) -> Outcome:
+    def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Execute before, the steps until one fails, and after, whatever happened."""
-        with self._work_directory() as directory:
-            contents = {name: files.decode(name, text) for name, text in job.files.items()}
-            if command.entry:
-                named = {name or command.entry: text for name, text in contents.items()}
-                files.write(directory, named)
-            for step in command.all_steps():
-                if step.action == "run":
-                    box = self.config.boxes[step.box_name(job.version)]
-                    files.copy(Path(self.config.root), box.files, directory)
-            return _Walk(self, job, command, directory, b"".join(contents.values())).walk()
-
-    @contextmanager
-    def _work_directory(self) -> Iterator[Path]:
-        lease = Lease.make(self.instance, "x", self.instance.parent)
-        directory = lease.path / "work"
+        texts = {name: files.decode(name, text) for name, text in job.files.items()}
+        runs = {
+            step: self._config.boxes[step.box_name(job.version)]
+            for step in command.all_steps()
+            if step.action == "run"
+        }
+        first = command.all_steps()[0]
+        boxes = Boxes(self._place, None if first.detach else runs.get(first))
         try:
-            directory.mkdir()
-            # a box may mount it writable, for whichever user it runs as
-            directory.chmod(0o777)
-            yield directory
+            if command.entry:
+                named = {name or command.entry: text for name, text in texts.items()}
+                files.write(boxes.directory, named)
+            for box in runs.values():
+                files.copy(Path(self._config.root), box.files, boxes.directory)
+            return _Walk(self._place, boxes, runs, job, command, b"".join(texts.values())).walk()
         finally:
-            try:
-                self.root_box.remove_tree(lease.path)
-            finally:
-                lease.close()
+            boxes.close()
 
 
 class _Walk:
     """The way of one execution through its steps."""
 
     def __init__(
-        self, engine: DockerEngine, job: Job, command: Command, directory: Path, stdin: bytes
+        self,
+        place: Place,
+        boxes: Boxes,
+        runs: dict[Step, Box],
+        job: Job,
+        command: Command,
+        stdin: bytes,
     ) -> None:
-        self._engine, self._job, self._command = engine, job, command
-        self._directory, self._stdin = directory, stdin
-        self._started: list[Container] = []
+        self._place, self._boxes, self._runs = place, boxes, runs
+        self._job, self._command, self._stdin = job, command, stdin
         self._detached: dict[str, Container] = {}
+        self._outcomes: list[Outcome] = []
 
-    def walk(self) -> Outcome:
-        """Execute all steps; whatever was started is gone on return."""
+    def walk(self) -> list[Outcome]:
+        """Execute all steps; return the outcomes, the deciding one last."""
         try:
             try:
-                outcome = self._until_one_fails()
+                self._until_one_fails()
             except ServerFault:
                 self._after()
                 raise
+            went_well = all(outcome.ok for outcome in self._outcomes)
             after = self._after()
-            return outcome if not outcome.ok or after.ok else after
+            if went_well and not after.ok:
+                self._outcomes.append(after)
+            return self._outcomes
         finally:
-            for container in self._started:
+            for container in self._detached.values():
                 container.remove()
-
-    def _until_one_fails(self) -> Outcome:
-        outcome = Outcome()
-        first = self._command.steps[0]
-        for step in (self._command.before, *self._command.steps):
-            if step and outcome.ok:
-                outcome = self._step(step, self._stdin if step is first else b"")
-                outcome = replace(outcome, box=step.box_name(self._job.version))
-        return outcome
 
     def _after(self) -> Outcome:
         return self._step(self._command.after, b"") if self._command.after else Outcome()
 
+    def _until_one_fails(self) -> None:
+        first = self._command.steps[0]
+        for step in (self._command.before, *self._command.steps):
+            if step:
+                self._outcomes.append(self._step(step, self._stdin if step is first else b""))
+                if not self._outcomes[-1].ok:
+                    return
+
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
         program = Program(argv, step.user, step.stdin, step.noutput)
-        try:
-            if step.action == "run":
-                return self._run(step, program, stdin)
-            name = step.box.replace(":name", self._job.id)
-            own = self._detached.get(name)
-            container = own or self._engine.daemon.find(name)
-            if step.action == "exec":
-                return self._exec(container, step, program, stdin, own is not None)
-            container.stop(step.timeout)
-            return Outcome()
-        except NotRunning as error:
-            if step.action != "run" and name != self._job.id:
-                raise ServerFault(f"{error}: the {step.action} step needs it") from error
-            return Outcome(stderr=str(error), exit_code=None, reason="error")
+        if step.action == "run":
+            outcome = self._run(step, program, stdin)
+            return replace(outcome, box=self._runs[step].name)
+        name = step.box.replace(":name", self._job.id)
+        return replace(self._act(name, step, program, stdin), box=step.box)
 
     def _run(self, step: Step, program: Program, stdin: bytes) -> Outcome:
-        engine, deadline = self._engine, time.monotonic() + START_DEADLINE
-        box = engine.config.boxes[step.box_name(self._job.version)]
-        name = self._job.id
-        if not step.detach or name in self._detached:
-            name += f"-{len(self._started)}"
-        container = engine.daemon.create(
-            name, box, program, engine.instance, self._directory, deadline
-        )
-        self._started.append(container)
-        if step.detach:
-            container.start(deadline)
-            self._detached[name] = container
-            return Outcome()
-        stream = container.attach(program, deadline)
+        box, name = self._runs[step], self._job.id
+        if not step.detach:
+            # the bare id is what a detached box of this execution is known by
+            name = f"{name}-{len(self._outcomes)}"
+            try:
+                return self._boxes.run(name, box, program, stdin, step.timeout)
+            except NotRunning as error:
+                return _failure(str(error))
+        if name in self._detached:
+            name = f"{name}-{len(self._detached)}d"
+        self._detached[name] = self._boxes.attached.detach(name, box, program)
+        return Outcome()
+
+    def _act(self, name: str, step: Step, program: Program, stdin: bytes) -> Outcome:
+        own = self._detached.get(name)
+        container = own or self._place.daemon.find(name)
         try:
-            container.start(deadline)
-            outcome = self._watch(container, stream, step, stdin)
-        finally:
-            stream.close()
-        if outcome.exit_code and container.inspect().get("State", {}).get("OOMKilled"):
-            note = f"out of memory ({box.memory} MiB)\n"
-            outcome = replace(outcome, reason="memory", note=note)
-        # confirms that a program which did not end in time is dead
-        container.remove()
-        return outcome
-
-    def _exec(
-        self, container: Container, step: Step, program: Program, stdin: bytes, own: bool
-    ) -> Outcome:
-        exec = container.exec(program)
-        stream = exec.start(time.monotonic() + START_DEADLINE)
-        try:
-            outcome = self._watch(exec, stream, step, stdin)
-        finally:
-            stream.close()
-        if outcome.reason == "timeout":
-            if own:
-                container.remove()
-            elif pid := exec.pid():
-                self._engine.root_box.kill(pid)
-        return outcome
-
-    def _watch(self, started: Container | Exec, stream: Stream, step: Step, stdin: bytes) -> Outcome:
-        """Carry the program's input and output until it ends, at most for the step's time-out."""
-        deadline = time.monotonic() + step.timeout
-        self._pump(stream, stdin if step.stdin else None, deadline)
-        code = started.wait(deadline)
-        stdout, stderr = stream.stdout.text(), stream.stderr.text()
-        if code is None:
-            return Outcome(stdout, stderr, None, "timeout")
-        if code in (126, 127) and (said := NO_PROGRAM.fullmatch(stdout + stderr)):
-            why = said["tini"] or said["exec"]
-            stdout, stderr = "", f"{step.command[0]}: {_REASONS.get(why, why)}"
-        return Outcome(stdout, stderr, code, _reason(code))
-
-    def _pump(self, stream: Stream, stdin: bytes | None, deadline: float) -> None:
-        poll, left = select.poll(), memoryview(stdin or b"")
-        poll.register(self._engine.lifeline, select.POLLIN)
-        poll.register(stream, select.POLLIN | (select.POLLOUT if left else 0))
-        if stdin == b"":
-            stream.end_stdin()
-        while (seconds := deadline - time.monotonic()) > 0:
-            for descriptor, event in poll.poll(seconds * 1000):
-                if descriptor == self._engine.lifeline:
-                    raise Abandoned
-                if event & select.POLLOUT:
-                    left = left[stream.write(left) :]
-                    if not left:
-                        stream.end_stdin()
-                        poll.modify(stream, select.POLLIN)
-                if event & ~select.POLLOUT and not stream.read():
-                    return
+            if step.action == "exec":
+                return self._boxes.attached.exec(
+                    container, own is not None, program, stdin, step.timeout
+                )
+            container.stop(step.timeout)
+        except NotRunning as error:
+            if own or name == self._job.id:
+                return _failure(f"box {step.box} is not running")
+            raise ServerFault(f"{error}: the {step.action} step needs it") from error
+        return Outcome()
 
 
-_REASONS = {
-    "No such file or directory": "not found",
-    "executable file not found in $PATH": "not found",
-    "no such file or directory": "not found",
-    "permission denied": "Permission denied",
-}
-
-
-def _reason(code: int) -> Reason:
-    """Tell how a program ended by its exit status (128 + S stands for signal S)."""
-    if code == 0:
-        return "ok"
-    return "signal" if code > 128 else "exit"
+def _failure(text: str) -> Outcome:
+    return Outcome(stderr=text, exit_code=None, reason="error")

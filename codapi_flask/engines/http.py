@@ -78,10 +78,12 @@ class HttpEngine:
     def __init__(self, hosts: Mapping[str, str]) -> None:
         self._hosts = hosts
 
-    def execute(self, job: Job, command: Command) -> Outcome:
+    def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Send the request of the first file; its answer, whatever its status, is stdout."""
         name, text = next(iter(job.files.items()))
-        code = files.decode(name, text).decode("utf-8", "replace")
+        return [self._fetch(files.decode(name, text).decode("utf-8", "replace"))]
+
+    def _fetch(self, code: str) -> Outcome:
         try:
             request = HttpRequest.parse(code)
         except ValueError as error:

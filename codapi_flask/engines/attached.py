@@ -1,0 +1,135 @@
+"""Programs that run as plain containers or in running ones, through the Docker API's streams."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from codapi_flask.config import START_DEADLINE, Box
+from codapi_flask.containers import Container, Daemon, Exec, Program
+from codapi_flask.models import Outcome, Reason
+from codapi_flask.rootbox import RootBox
+from codapi_flask.streams import Stream, carry
+
+# how Docker's own process 1, and its exec, say that a program cannot be started
+UNSTARTABLE = re.compile(
+    r"\[FATAL tini \(\d+\)\] exec .+ failed: (?P<tini>.+)\n"
+    r"|OCI runtime exec failed: (?:exec failed: )?.*: (?P<exec>[^:]+): unknown\s*"
+)
+NOT_FOUND = {
+    "No such file or directory",
+    "no such file or directory",
+    "executable file not found in $PATH",
+}
+
+
+class Attached:
+    """Runs programs for one execution; `lifeline` as for the engine."""
+
+    def __init__(
+        self, daemon: Daemon, root_box: RootBox, instance: Path, directory: Path, lifeline: int
+    ) -> None:
+        self._daemon, self._root_box, self._lifeline = daemon, root_box, lifeline
+        self._instance, self._directory = instance, directory
+
+    def run(self, name: str, box: Box, program: Program, stdin: bytes, timeout: float) -> Outcome:
+        """Run a program as a container; on return it is dead and gone.
+
+        Raises:
+            NotRunning: somebody removed it.
+            ServerFault: the daemon cannot do it.
+            Abandoned: nobody waits for the outcome.
+        """
+        deadline = time.monotonic() + START_DEADLINE
+        container = self._create(name, box, program, deadline)
+        try:
+            stream = container.attach(program, deadline)
+            try:
+                container.start(deadline)
+                outcome = self._watch(container, stream, program, stdin, timeout)
+            finally:
+                stream.close()
+            if outcome.exit_code and container.inspect().get("State", {}).get("OOMKilled"):
+                note = f"out of memory ({box.memory} MiB)\n"
+                outcome = replace(outcome, reason="memory", note=note)
+        finally:
+            # confirms, too, that a program which did not end in time is dead
+            container.remove()
+        return replace(outcome, kind="fresh")
+
+    def detach(self, name: str, box: Box, program: Program) -> Container:
+        """Start a program as a container and return that; it is the caller's to remove."""
+        deadline = time.monotonic() + START_DEADLINE
+        container = self._create(name, box, program, deadline)
+        try:
+            container.start(deadline)
+        except BaseException:
+            container.remove()
+            raise
+        return container
+
+    def exec(
+        self, container: Container, own: bool, program: Program, stdin: bytes, timeout: float
+    ) -> Outcome:
+        """Run a program in a running container; if it takes too long, it is killed.
+
+        With it, its container is killed when that is our `own`.
+
+        Raises:
+            NotRunning: the container does not run.
+        """
+        exec = container.exec(program)
+        stream = exec.start(time.monotonic() + START_DEADLINE)
+        try:
+            outcome = self._watch(exec, stream, program, stdin, timeout)
+        finally:
+            stream.close()
+        if outcome.reason == "timeout":
+            if own:
+                container.remove()
+            elif pid := exec.pid():
+                self._root_box.kill(pid)
+        return outcome
+
+    def _create(self, name: str, box: Box, program: Program, deadline: float) -> Container:
+        daemon, place = self._daemon, (self._instance, self._directory)
+        return daemon.create(name, box, program, *place, deadline)
+
+    def _watch(
+        self,
+        started: Container | Exec,
+        stream: Stream,
+        program: Program,
+        stdin: bytes,
+        timeout: float,
+    ) -> Outcome:
+        start = time.monotonic()
+        sink = stream if program.stdin else None
+        carry(self._lifeline, [stream], sink, stdin, start + timeout)
+        # a program may close its streams and go on
+        code = started.wait(start + timeout)
+        texts = stream.stdout.text(), stream.stderr.text()
+        outputs = {"stdout": stream.stdout, "stderr": stream.stderr}
+        if code in (126, 127) and (said := UNSTARTABLE.fullmatch("".join(texts))):
+            why = said["tini"] or said["exec"]
+            why = "not found" if why in NOT_FOUND else why[:1].upper() + why[1:]
+            texts = "", f"{program.argv[0]}: {why}"
+        return Outcome(
+            *texts,
+            exit_code=code,
+            signal=code - 128 if code and code > 128 else None,
+            reason=_reason(code),
+            truncated=tuple(name for name, output in outputs.items() if output.truncated),
+            wall_ms=(time.monotonic() - start) * 1000,
+        )
+
+
+def _reason(code: int | None) -> Reason:
+    """Tell how a program ended by its exit status (128 + S stands for signal S)."""
+    if code is None:
+        return "timeout"
+    if code == 0:
+        return "ok"
+    return "signal" if code > 128 else "exit"

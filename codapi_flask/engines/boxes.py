@@ -1,0 +1,134 @@
+"""The boxes of one execution: from the stock, or started for it, or plain containers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codapi_flask.config import Box
+from codapi_flask.containers import Daemon, Program
+from codapi_flask.engines.attached import Attached
+from codapi_flask.initbox import InitBox, NoInit
+from codapi_flask.instance import Lease
+from codapi_flask.models import Kind, Outcome
+from codapi_flask.rootbox import RootBox
+from codapi_flask.stock import Stock
+
+log = logging.getLogger("codapi")
+
+
+@dataclass(slots=True)
+class Place:
+    """What all executions of one worker share.
+
+    When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. In the boxes
+    named in `without_init`, init did not report.
+    """
+
+    daemon: Daemon
+    root_box: RootBox
+    instance: Path
+    stock: Stock
+    lifeline: int
+    without_init: set[str] = field(default_factory=set)
+
+    def can_have_init(self, box: Box) -> bool:
+        """Whether the box may be one with init: else it is a plain container."""
+        # init connects to a socket of ours: not from another host, not out of gVisor
+        is_near = self.daemon.is_local and not box.runtime.startswith("runsc")
+        return box.init and is_near and box.name not in self.without_init
+
+
+class Boxes:
+    """Runs the programs of one execution, one at a time, in its work directory."""
+
+    def __init__(self, place: Place, first: Box | None) -> None:
+        """Make the directory, or take a started box with its one: `first`, if that is the first.
+
+        Whatever else happens, `close` must follow.
+        """
+        self._place, self._taken = place, None
+        self._box: InitBox | None = None
+        self._is_new = True
+        if first and place.can_have_init(first):
+            self._taken = first
+            self._box = place.stock.take(first)
+        if self._box:
+            self._lease = self._box.lease
+        else:
+            self._lease = make_lease(place.instance)
+        self.directory = self._lease.path / "work"
+        self.attached = Attached(
+            place.daemon, place.root_box, place.instance, self.directory, place.lifeline
+        )
+
+    def run(self, name: str, box: Box, program: Program, stdin: bytes, timeout: float) -> Outcome:
+        """Run a program in a box; on return it is dead.
+
+        Raises:
+            NotRunning: the box died.
+            ServerFault: the box cannot be started, or the program's user does not exist.
+            Abandoned: nobody waits for the outcome.
+        """
+        if self._place.can_have_init(box):
+            try:
+                started = self._enter(box)
+            except NoInit as error:
+                self._place.without_init.add(box.name)
+                log.warning("%s: using plain containers from now on", error)
+            else:
+                started.uses -= 1
+                self._is_new = False
+                return started.run(program, stdin, timeout, self._place.lifeline)
+        self._leave()
+        return self.attached.run(name, box, program, stdin, timeout)
+
+    def close(self) -> None:
+        """Give the box back that can serve again; else nothing stays."""
+        box, stock = self._box, self._place.stock
+        if box and box.uses > 0 and box.box.keeps_nothing and (self._is_new or box.reset()):
+            _empty(self.directory)
+            stock.give(box)
+            return
+        self._leave()
+        if self._taken:
+            stock.used(self._taken)
+        try:
+            self._place.root_box.remove_tree(self._lease.path)
+        finally:
+            self._lease.close()
+
+    def _enter(self, box: Box) -> InitBox:
+        """Return a box in which nothing ran before, or all that did is gone."""
+        if self._box and self._box.box.name == box.name:
+            if self._is_new or (not box.writable and self._box.reset()):
+                return self._box
+        self._leave()
+        place, kind = self._place, "cold"
+        self._box = InitBox.start(place.daemon, box, place.instance, self._lease, "cold")
+        return self._box
+
+    def _leave(self) -> None:
+        if self._box:
+            self._box.close()
+        self._box = None
+
+
+def make_lease(instance: Path) -> Lease:
+    """Return a new lease with a work directory that any user of a box may write to."""
+    lease = Lease.make(instance, "x", instance.parent)
+    directory = lease.path / "work"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return lease
+
+
+def _empty(directory: Path) -> None:
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)

@@ -1,0 +1,238 @@
+"""A box with init: how it is started, used, reset, and passed from process to process.
+
+Such a box is a lease with two directories (the work directory `work`, and for the start `init`),
+a container that lives for it, and the connection to its init. Whoever holds the connection owns
+the box; when it closes, the box dies and the daemon removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from codapi_flask.config import START_DEADLINE, Box
+from codapi_flask.containers import Daemon, Image, Program
+from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.init import Clean, Done, Init, Listener, Stage
+from codapi_flask.instance import Lease
+from codapi_flask.models import Kind, Outcome, Reason
+from codapi_flask.streams import InputPipe, OutputPipe, carry
+
+KILL_TIMEOUT = 5.0
+"""Seconds that init may take to kill a run; then the daemon has to."""
+
+RESET_TIMEOUT = 1.0
+"""Seconds that a reset may take; then the box is thrown away."""
+
+
+class NoInit(Exception):
+    """A box's init did not report in time: the box cannot be used this way."""
+
+
+class InitBox:
+    """A started box that runs one program at a time, until `close` or a hand-over."""
+
+    def __init__(
+        self, box: Box, container: str, image: Image, lease: Lease, init: Init, kind: Kind
+    ) -> None:
+        """Own a started box; `kind` is how it came about."""
+        self.box, self.container, self.image = box, container, image
+        self.lease, self.kind = lease, kind
+        self.uses = box.uses
+        self._init = init
+
+    @classmethod
+    def start(cls, daemon: Daemon, box: Box, instance: Path, lease: Lease, kind: Kind) -> InitBox:
+        """Start a box that lives for the lease, which has a work directory.
+
+        Raises:
+            ServerFault: the container cannot be started in time.
+            NoInit: it was, but its init does not report.
+        """
+        deadline = time.monotonic() + START_DEADLINE
+        image = daemon.image(box.image)
+        if image is None:
+            raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
+        name = f"{box.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
+        listener = Listener(lease.path / "init", instance / "init")
+        try:
+            container = daemon.create_with_init(name, box, image, instance, lease.path, deadline)
+            try:
+                container.start(deadline)
+                init = listener.accept(deadline)
+            except (TimeoutError, ConnectionError) as error:
+                container.remove()
+                raise NoInit(f"init does not report in a box of {box.image}: {error}") from error
+            except ServerFault:
+                container.remove()
+                raise
+        finally:
+            listener.close()
+        return cls(box, container.id, image, lease, init, kind)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the box still waits: the connection of a dead one is closed."""
+        try:
+            return self._init.receive() is None
+        except ConnectionError:
+            return False
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the waiting box dies."""
+        return self._init.fileno()
+
+    def run(self, program: Program, stdin: bytes, timeout: float, lifeline: int) -> Outcome:
+        """Run a program; on return all its processes are dead.
+
+        Raises:
+            NotRunning: the box died.
+            ServerFault: the program's user does not exist, or init failed.
+            Abandoned: the lifeline (a descriptor) became readable.
+        """
+        with ExitStack() as stack:
+            pipes = InputPipe(), OutputPipe(program.noutput), OutputPipe(program.noutput)
+            for pipe in pipes:
+                stack.callback(pipe.close)
+            stdin_pipe, stdout, stderr = pipes
+            try:
+                files = (stdin_pipe.theirs, stdout.theirs, stderr.theirs)
+                self._init.run(self.image.argv(program.argv), program.user, files)
+            except ValueError as error:
+                raise ServerFault(f"box {self.box.name}: {error}") from error
+            except ConnectionError as error:
+                raise NotRunning("sandbox died") from error
+            finally:
+                for pipe in pipes:
+                    os.close(pipe.theirs)
+            answer = _Answer(self._init)
+            sources = [stdout, stderr, answer]
+            deadline = time.monotonic() + timeout
+            in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline)
+            if not in_time:
+                self._kill(answer, lifeline)
+        done, outputs = answer.value, (stdout.output, stderr.output)
+        if not isinstance(done, Done):
+            raise NotRunning("sandbox died")
+        code, reason, note = self._judge(done, program, in_time)
+        texts = [output.text() for output in outputs]
+        if done.stage is Stage.EXEC:
+            texts = ["", _unstartable(self.image.argv(program.argv)[0], done.errno)]
+        names = ("stdout", "stderr")
+        return Outcome(
+            *texts,
+            exit_code=code,
+            signal=done.signal if in_time else None,
+            reason=reason,
+            note=note,
+            truncated=tuple(n for n, o in zip(names, outputs, strict=True) if o.truncated),
+            wall_ms=done.wall_ns / 1e6,
+            cpu_ms=done.cpu_ns / 1e6,
+            memory_kib=done.memory_kib,
+            kind=self.kind,
+        )
+
+    def reset(self) -> bool:
+        """Make the box as new after a run; False when that fails: then throw it away."""
+        try:
+            self._init.reset()
+            poll = select.poll()
+            poll.register(self._init, select.POLLIN)
+            answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
+        except ConnectionError:
+            return False
+        self.kind = "reused"
+        return isinstance(answer, Clean) and answer.ok
+
+    def close(self) -> None:
+        """Let the box die. Its lease stays."""
+        self._init.close()
+
+    def send(self, to: socket.socket) -> None:
+        """Hand the box and its lease over to another process; this one no longer has them.
+
+        Raises:
+            OSError: the other process is gone; the box dies.
+        """
+        fields = {
+            "name": self.box.name,
+            "container": self.container,
+            "image": [self.image.id, self.image.entrypoint, self.image.cmd],
+            "lease": str(self.lease.path),
+            "kind": self.kind,
+            "uses": self.uses,
+        }
+        try:
+            descriptors = [self._init.fileno(), self.lease.lock]
+            socket.send_fds(to, [json.dumps({"box": fields}).encode()], descriptors)
+        finally:
+            self._init.close()
+            self.lease.close()
+
+    @classmethod
+    def received(cls, fields: dict[str, Any], descriptors: list[int], box: Box) -> InitBox:
+        """Take a box over: what `send` wrote, and the descriptors that came with it."""
+        connection, lock = descriptors
+        id, entrypoint, cmd = fields["image"]
+        self = cls(
+            box,
+            fields["container"],
+            Image(id, tuple(entrypoint), tuple(cmd)),
+            Lease(Path(fields["lease"]), lock),
+            Init(socket.socket(fileno=connection)),
+            fields["kind"],
+        )
+        self.uses = fields["uses"]
+        return self
+
+    def _kill(self, answer: _Answer, lifeline: int) -> None:
+        try:
+            self._init.kill()
+        except ConnectionError:
+            return
+        if not carry(lifeline, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
+            raise ServerFault(f"init of box {self.container} does not kill")
+
+    def _judge(
+        self, done: Done, program: Program, in_time: bool
+    ) -> tuple[int | None, Reason, str]:
+        """Return exit code, reason and what we have to say to a failure."""
+        if not in_time:
+            return None, "timeout", ""
+        if done.stage not in (Stage.NONE, Stage.EXEC):
+            argv = self.image.argv(program.argv)
+            raise ServerFault(f"box {self.box.name}: {done.problem(argv[0], program.user)}")
+        if done.status and done.oom_kills:
+            return done.status, "memory", f"out of memory ({self.box.memory} MiB)\n"
+        if done.signal is not None:
+            return done.status, "signal", ""
+        return done.status, "exit" if done.status else "ok", ""
+
+
+class _Answer:
+    """What init says of a run, as a source; `None` at the end means that the box died."""
+
+    def __init__(self, init: Init) -> None:
+        self._init = init
+        self.value: Done | Clean | None = None
+
+    def fileno(self) -> int:
+        return self._init.fileno()
+
+    def read(self) -> bool:
+        try:
+            self.value = self._init.receive()
+        except ConnectionError:
+            return False
+        return self.value is None
+
+
+def _unstartable(program: str, number: int) -> str:
+    return f"{program}: {'not found' if number == errno.ENOENT else os.strerror(number)}"

@@ -1,0 +1,171 @@
+"""What the keeper holds and what it should: counts, no calls."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from codapi_flask.config import Box
+from codapi_flask.initbox import InitBox
+
+MEMORY = 300.0
+"""Seconds for which it counts how many boxes of a name were in use at once."""
+
+BACKOFF, MAX_BACKOFF = 1.0, 60.0
+"""Seconds before a start that failed is tried again, doubled each time."""
+
+
+@dataclass(slots=True)
+class Demand:
+    """How many boxes of one name were in use at once lately; two half-windows make it forget."""
+
+    now: int = 0
+    before: int = 0
+    since: float = -math.inf
+    last: float = -math.inf
+
+    def saw(self, count: int, time: float) -> None:
+        """Take note of the boxes in use at a time."""
+        self.peak(time)
+        self.now, self.last = max(self.now, count), time
+
+    def peak(self, time: float) -> int:
+        """Return the most boxes that were in use at once."""
+        if time - self.since > MEMORY:
+            self.now = self.before = 0
+            self.since = time
+        elif time - self.since > MEMORY / 2:
+            self.now, self.before = 0, self.now
+            self.since = time
+        return max(self.now, self.before)
+
+
+class Shelf:
+    """The boxes that wait, by name, and those that are in use.
+
+    A name's target is the most boxes that were lately in use at once, and at least its `warm`;
+    all boxes together are at most `size`, the name that was not used for the longest time yields.
+    """
+
+    def __init__(
+        self, boxes: Mapping[str, Box], size: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._boxes, self._size, self._clock = boxes, size, clock
+        self._idle: dict[str, deque[InitBox]] = {name: deque() for name in boxes}
+        self._demand = {name: Demand() for name in boxes}
+        self._not_before: dict[str, float] = {}
+        self._backoff: dict[str, float] = {}
+        self.out: Counter[str] = Counter()
+        self.starting: Counter[str] = Counter()
+
+    def take(self, name: str) -> InitBox | None:
+        """Return a living box, the last that was used; it is in use even if there is none."""
+        self.out[name] += 1
+        self._demand[name].saw(self.out[name], self._clock())
+        while idle := self._idle[name]:
+            box = idle.pop()
+            if box.is_alive:
+                return box
+            discard(box)
+        return None
+
+    def used(self, name: str, count: int = 1) -> None:
+        """Take note that boxes are no longer in use."""
+        self.out[name] -= count
+
+    def put(self, box: InitBox) -> None:
+        """Take a box that waits; it is thrown away when it is one too many."""
+        name = box.box.name
+        self._backoff.pop(name, None)
+        self._idle[name].append(box)
+        if self._total() > self._size and not self._evict(name):
+            discard(self._idle[name].pop())
+
+    def failed(self, name: str, for_good: bool = False) -> None:
+        """Take note that a box could not be started; it is tried again later, or never."""
+        pause = math.inf if for_good else self._backoff.get(name, BACKOFF)
+        self._backoff[name] = min(pause * 2, MAX_BACKOFF)
+        self._not_before[name] = self._clock() + pause
+
+    def next_to_start(self) -> str | None:
+        """Return the name of the box that is missed most, if there may be one more."""
+        now = self._clock()
+        lacks = {name: self._lack(name) for name in self._boxes}
+        name = max(lacks, key=lambda name: lacks[name], default="")
+        if not name or lacks[name] <= 0 or now < self._not_before.get(name, -math.inf):
+            return None
+        if self._total() >= self._size and not self._evict(name):
+            return None
+        return name
+
+    def tidy(self) -> None:
+        """Throw away what died, and what is no longer wanted."""
+        for name, idle in self._idle.items():
+            for box in [box for box in idle if not box.is_alive]:
+                idle.remove(box)
+                discard(box)
+            while idle and self._lack(name) < 0:
+                discard(idle.popleft())
+
+    def retire(self, images: Mapping[str, str]) -> None:
+        """Throw away the boxes whose image is not (by its id) the current one of its name."""
+        for idle in self._idle.values():
+            for box in [box for box in idle if images.get(box.box.image) != box.image.id]:
+                idle.remove(box)
+                discard(box)
+        self._not_before.clear()
+
+    def waiting(self) -> list[InitBox]:
+        """Return all boxes that wait."""
+        return [box for idle in self._idle.values() for box in idle]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of boxes by name and state: `idle`, `starting`, `used`."""
+        return {
+            (name, state): count
+            for name in self._boxes
+            for state, count in (
+                ("idle", len(self._idle[name])),
+                ("starting", self.starting[name]),
+                ("used", self.out[name]),
+            )
+        }
+
+    def _lack(self, name: str) -> int:
+        box, have = self._boxes[name], len(self._idle[name]) + self.starting[name]
+        if box.uses > 1:
+            # they come back
+            have += self.out[name]
+        return max(box.warm, self._demand[name].peak(self._clock())) - have
+
+    def _total(self) -> int:
+        return sum(map(len, self._idle.values())) + self.starting.total()
+
+    def _evict(self, name: str) -> bool:
+        """Throw away a box of the name that was not used for the longest time, before `name`."""
+        own = self._demand[name].last
+        others = (
+            (demand.last, other)
+            for other, demand in self._demand.items()
+            if demand.last < own and len(self._idle[other]) > self._boxes[other].warm
+        )
+        _, victim = min(others, default=(0, None))
+        if victim is None:
+            return False
+        discard(self._idle[victim].popleft())
+        return True
+
+
+def discard(box: InitBox) -> None:
+    """Let a box die that nobody uses, and remove its directory."""
+    box.close()
+    try:
+        (box.lease.path / "work").rmdir()
+        box.lease.path.rmdir()
+    except OSError:
+        # not as empty as it should be: left to the sweeper
+        pass
+    box.lease.close()

@@ -1,0 +1,80 @@
+"""A worker's way to the boxes that the keeper holds ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from codapi_flask.config import Box
+from codapi_flask.initbox import InitBox
+
+ADDRESS = "stock"
+"""The name of the keeper's socket in the instance's directory."""
+
+ANSWER_TIMEOUT = 0.5
+"""Seconds that the keeper may take to hand out a box; after that a cold start is better."""
+
+MESSAGE_MAX = 1 << 16
+
+
+class Stock:
+    """The started boxes that wait; without a keeper there are none. Not for two threads.
+
+    Messages are JSON, one a packet, over a Unix socket of the instance: the worker says
+    `{"take": NAME}` and is answered `{"box": {…}}` (`InitBox.send`) or `{"box": null}`. When the
+    run is over it says `{"box": {…}}` to give the box back, or `{"used": NAME}`.
+    """
+
+    def __init__(self, instance: Path, boxes: Mapping[str, Box]) -> None:
+        self._instance, self._boxes = instance, boxes
+        self._keeper: socket.socket | None = None
+
+    def take(self, box: Box) -> InitBox | None:
+        """Return a started box, or `None`; `give` or `used` must follow."""
+        try:
+            keeper = self._connected()
+            keeper.send(json.dumps({"take": box.name}).encode())
+            message, descriptors, _, _ = socket.recv_fds(keeper, MESSAGE_MAX, 2)
+            fields = json.loads(message)["box"]
+        except (OSError, ValueError):
+            # a late answer must not be taken for the next one
+            self._disconnect()
+            return None
+        return InitBox.received(fields, descriptors, box) if fields else None
+
+    def give(self, box: InitBox) -> None:
+        """Put a box back that may serve again, with its lease."""
+        try:
+            box.send(self._connected())
+        except OSError:
+            self._disconnect()
+
+    def used(self, box: Box) -> None:
+        """Tell that the run for which a box was taken, or missed, has ended."""
+        with suppress(OSError):
+            self._connected().send(json.dumps({"used": box.name}).encode())
+
+    def _connected(self) -> socket.socket:
+        if self._keeper is None:
+            keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            # a path may be longer than the 107 bytes of an address
+            directory = os.open(self._instance, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                keeper.settimeout(ANSWER_TIMEOUT)
+                keeper.connect(f"/proc/self/fd/{directory}/{ADDRESS}")
+            except OSError:
+                keeper.close()
+                raise
+            finally:
+                os.close(directory)
+            self._keeper = keeper
+        return self._keeper
+
+    def _disconnect(self) -> None:
+        if self._keeper:
+            self._keeper.close()
+        self._keeper = None
