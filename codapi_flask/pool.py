@@ -48,7 +48,8 @@ class Child:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([worker.__name__, keeper.__name__])
         self.pipe, theirs = context.Pipe()
-        process = context.Process(target=main, args=(theirs, *args), name=main.__module__)
+        name = main.__module__.replace("codapi_flask.", "codapi-")
+        process = context.Process(target=main, args=(theirs, *args), name=name)
         process.start()
         theirs.close()
         # a number may be another's by the time we use it, a pidfd is not

@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 from contextlib import suppress
+from multiprocessing import current_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from codapi_flask.models import Execution, Job
 from codapi_flask.rootbox import RootBox
 from codapi_flask.stock import Stock
 
-PR_SET_PDEATHSIG = 1
-"""linux/prctl.h: the signal to get when the parent dies."""
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+"""linux/prctl.h: the signal to get when the parent dies; what ps and top show."""
 
 
 def be_child() -> None:
@@ -34,7 +35,9 @@ def be_child() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(PR_SET_NAME, current_process().name.encode())
 
 
 def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -> None:
