@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +99,14 @@ class Pool:
         Raises:
             ConfigError: the boxes cannot see the work directory.
         """
+        self.size, self.lost, self.swept = config.pool_size, 0, 0
+        self.stock: Mapping[tuple[str, str], int] = {}
         self._config, self._instance = config, instance
         self._lock = threading.Lock()
         self._workers: set[Child] = set()
         self._idle: deque[Child] = deque()
         self._lost: list[Child] = []
         self._keeper: Child | None = None
-        self.stock: Mapping[tuple[str, str], int] = {}
         self._problem = ""
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
@@ -139,6 +139,11 @@ class Pool:
             self._idle.append(child)
         return execution  # type: ignore[no-any-return]
 
+    def busy(self) -> int:
+        """Return the number of workers that execute a job."""
+        with self._lock:
+            return sum(child.deadline < math.inf for child in self._workers)
+
     def close(self) -> None:
         """End all processes; jobs that still run are lost, what they started is removed."""
         self._closed = True
@@ -168,15 +173,16 @@ class Pool:
         self._wake.set()
 
     def _supervise(self) -> None:
-        # our children inherit the mask; the main thread takes the signals
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        # our children inherit the mask; the main thread takes the signals. The fork server needs
+        # SIGCHLD: without, nobody hears of a child's end, and we would wait for it when we end
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         lost: list[Child | None] = [None] * self._config.pool_size
         while not self._closed:
             try:
-                keeper_is_new = self._keep_keeper()
+                new_keeper = self._keep_keeper()
                 self._replace(lost)
-                if keeper_is_new:
-                    self._problem = self._keeper.ready() or ""
+                if new_keeper:
+                    self._problem = new_keeper.ready() or ""
             except OSError as error:
                 log.error("cannot start a process, will try again: %s", error)
             self._started.set()
@@ -209,7 +215,9 @@ class Pool:
                 lost.pop()
                 if old:
                     log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
-                    self._workers.discard(old)
+                    with self._lock:
+                        self._workers.discard(old)
+                        self.lost += 1
                     old.join(time.monotonic())
         finally:
             for child in new:
@@ -218,13 +226,13 @@ class Pool:
                     self._workers.add(child)
                     (self._idle if is_ready else self._lost).append(child)
 
-    def _keep_keeper(self) -> bool:
-        """Start a keeper if none lives, else hear what it says; tell whether it is new."""
+    def _keep_keeper(self) -> Child | None:
+        """Hear what the keeper says, or start and return one if none lives."""
         if self._keeper:
             with suppress(EOFError, OSError):
                 while self._keeper.pipe.poll():
-                    self.stock = self._keeper.pipe.recv()
-                return False
+                    self.stock, self.swept = self._keeper.pipe.recv()
+                return None
             self._keeper.join(time.monotonic())
         self._keeper = Child(keeper.main, self._config, self._instance)
-        return True
+        return self._keeper
