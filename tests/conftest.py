@@ -1,0 +1,80 @@
+"""What the tests share: what they need of the machine, configs, and real servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import Server, write_root
+
+BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
+COMMANDS = {
+    "sh": {
+        "run": {"entry": "main.sh", "steps": [{"box": "sh", "command": ["sh", "main.sh"]}]},
+    },
+    "python": {
+        "run": {"entry": "main.py", "steps": [{"box": "python", "command": ["python", "main.py"]}]},
+    },
+}
+PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "chromium": "chromium"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test without the thing that its marker names, or fail if we are told to have it."""
+    required = os.environ.get("CODAPI_REQUIRE", "").split(",")
+    for marker in item.iter_markers():
+        if marker.name in ("docker", *PROGRAMS) and not _has(marker.name):
+            (pytest.fail if marker.name in required else pytest.skip)(f"no {marker.name}")
+
+
+@cache
+def _has(name: str) -> bool:
+    if name != "docker":
+        return bool(shutil.which(PROGRAMS[name]))
+    images = [box["image"] for box in BOXES.values()]
+    try:
+        found = subprocess.run(["docker", "image", "inspect", *images], capture_output=True)
+    except FileNotFoundError:
+        return False
+    return found.returncode == 0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Callable[..., Path]:
+    """Return a factory of config directories: `root(boxes=…, commands=…, **top)`.
+
+    Without boxes, or commands, they have `sh` and `python`, each with its command `run`.
+    """
+
+    def make(
+        boxes: Mapping[str, Any] = BOXES, commands: Mapping[str, Any] = COMMANDS, **top: Any
+    ) -> Path:
+        return write_root(tmp_path / f"root-{len(list(tmp_path.iterdir()))}", boxes, commands, top)
+
+    return make
+
+
+@pytest.fixture
+def start_server(root: Callable[..., Path]) -> Iterator[Callable[..., Server]]:
+    """Return a factory of servers: `start_server(root(…), …)`, as `Server`.
+
+    At the test's end they are stopped, and nothing of them may be left.
+    """
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(Server(*args, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return the server for tests that need none of their own: `sh` and `python`, pool of 4."""
+    root = write_root(tmp_path_factory.mktemp("root"), BOXES, COMMANDS, {"pool_size": 4})
+    with Server(root) as server:
+        yield server
