@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
 from codapi_flask.errors import Busy, RequestError
+from codapi_flask.metrics import Metrics
 from codapi_flask.models import Execution, Job, Request
 from codapi_flask.sandboxes import Sandboxes
 
@@ -41,7 +42,7 @@ class Runs(Protocol):
         """
 
 
-def blueprint(sandboxes: Sandboxes, pool: Runs, max_body: int) -> Blueprint:
+def blueprint(sandboxes: Sandboxes, pool: Runs, metrics: Metrics, max_body: int) -> Blueprint:
     """Make the API's routes; a body may have `max_body` bytes."""
     routes = Blueprint("api", __name__, url_prefix="/v1")
 
@@ -52,7 +53,9 @@ def blueprint(sandboxes: Sandboxes, pool: Runs, max_body: int) -> Blueprint:
         try:
             execution = pool.run(job)
         except Busy:
+            metrics.count_refused()
             raise RequestError(429, "busy: try again later", job.id) from None
+        metrics.count(job, execution)
         _log(execution)
         return _answer(execution, 500 if execution.fault else 200, asked.details)
 

@@ -15,6 +15,7 @@ from codapi_flask import api, configfile, init, ops
 from codapi_flask.config import Config
 from codapi_flask.errors import ConfigError
 from codapi_flask.instance import Lease, work_dir
+from codapi_flask.metrics import Metrics
 from codapi_flask.pool import Pool
 from codapi_flask.sandboxes import Sandboxes
 
@@ -23,11 +24,11 @@ HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 log = logging.getLogger("codapi")
 
 
-def create_app(config: Config, pool: api.Runs) -> Flask:
+def create_app(config: Config, pool: api.Runs, metrics: Metrics) -> Flask:
     """Make the WSGI application of a config; jobs go to the pool."""
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(api.blueprint(Sandboxes(config), pool, config.max_body))
-    app.register_blueprint(ops.blueprint())
+    app.register_blueprint(api.blueprint(Sandboxes(config), pool, metrics, config.max_body))
+    app.register_blueprint(ops.blueprint(metrics))
     return app
 
 
@@ -48,7 +49,7 @@ class Server:
         shutil.copy(init.binary(), path / "init")
         (path / "init").chmod(0o555)
         self._pool = Pool(config, path)
-        self.app = create_app(config, self._pool)
+        self.app = create_app(config, self._pool, Metrics(self._pool))
 
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
@@ -67,7 +68,7 @@ def config() -> Config:
     try:
         return configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
     except ConfigError as error:
-        sys.exit(f"the config cannot be used:\n  " + "\n  ".join(error.problems))
+        sys.exit("the config cannot be used:\n  " + "\n  ".join(error.problems))
 
 
 @cache

@@ -35,9 +35,9 @@ def load(root: Path) -> Config:
 def _is(kind: type | tuple[type, ...], what: str, fits: Callable[[Any], bool]) -> Check:
     def check(value: Any) -> str | None:
         # bool is an int to Python, not to a config
-        if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-            if fits(value):
-                return None
+        is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if is_kind and fits(value):
+            return None
         return f"must be {what}, not {value!r:.80}"
 
     return check
@@ -159,6 +159,9 @@ class _Reader:
             top |= self._checked(Path("environment"), "", {"work_dir": work_dir}, TOP)
         self.step_defaults = self._checked(file, "step", top.pop("step", {}), STEP)
         self.boxes = dict(self._boxes(self._checked(file, "box", top.pop("box", {}), BOX)))
+        floor = sum(box.warm for box in self.boxes.values())
+        if floor > top.get("stock_size", Config().stock_size):
+            self._problem(file, "stock_size", "is less than the sum of the boxes' warm")
         commands = dict(self._commands(bool(http.get("hosts"))))
         if self.problems:
             raise ConfigError(self.problems)
@@ -170,8 +173,10 @@ class _Reader:
                 return self.root / name
         raise ConfigError(
             [
-                f"{self.root}: neither codapi.json nor configs/config.json is here; "
-                "start the server in the directory that holds the configs, or set CODAPI_ROOT"
+                (
+                    f"{self.root}: neither codapi.json nor configs/config.json is here: start the "
+                    "server in the directory that holds the configs, or set CODAPI_ROOT"
+                )
             ]
         )
 

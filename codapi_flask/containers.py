@@ -81,7 +81,13 @@ class Daemon:
         return str(self._address["base_url"]).startswith(("unix://", "http+unix://"))
 
     def create(
-        self, name: str, box: Box, program: Program, instance: Path, directory: Path, deadline: float
+        self,
+        name: str,
+        box: Box,
+        program: Program,
+        instance: Path,
+        directory: Path,
+        deadline: float,
     ) -> Container:
         """Create the container of a box for one program, with its work directory mounted.
 
@@ -312,7 +318,8 @@ class Container:
         Raises:
             NotRunning: there is no such container.
         """
-        with self._daemon.calls(f"stop {self.id}", time.monotonic() + timeout + CALL_TIMEOUT) as api:
+        deadline = time.monotonic() + timeout + CALL_TIMEOUT
+        with self._daemon.calls(f"stop {self.id}", deadline) as api:
             try:
                 api.stop(self.id, timeout=math.ceil(timeout))
             except docker.errors.NotFound as error:

@@ -14,6 +14,7 @@ import select
 import socket
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from codapi_flask.containers import Daemon, Image, Program
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.init import Clean, Done, Init, Listener, Stage
 from codapi_flask.instance import Lease
-from codapi_flask.models import Kind, Outcome, Reason
+from codapi_flask.models import Kind, Outcome
+from codapi_flask.output import Output
 from codapi_flask.streams import InputPipe, OutputPipe, carry
 
 KILL_TIMEOUT = 5.0
@@ -97,47 +99,20 @@ class InitBox:
             ServerFault: the program's user does not exist, or init failed.
             Abandoned: the lifeline (a descriptor) became readable.
         """
+        stdin_pipe = InputPipe()
+        stdout, stderr = OutputPipe(program.noutput), OutputPipe(program.noutput)
         with ExitStack() as stack:
-            pipes = InputPipe(), OutputPipe(program.noutput), OutputPipe(program.noutput)
-            for pipe in pipes:
+            for pipe in (stdin_pipe, stdout, stderr):
                 stack.callback(pipe.close)
-            stdin_pipe, stdout, stderr = pipes
-            try:
-                files = (stdin_pipe.theirs, stdout.theirs, stderr.theirs)
-                self._init.run(self.image.argv(program.argv), program.user, files)
-            except ValueError as error:
-                raise ServerFault(f"box {self.box.name}: {error}") from error
-            except ConnectionError as error:
-                raise NotRunning("sandbox died") from error
-            finally:
-                for pipe in pipes:
-                    os.close(pipe.theirs)
+            self._start(program, (stdin_pipe.theirs, stdout.theirs, stderr.theirs))
             answer = _Answer(self._init)
-            sources = [stdout, stderr, answer]
             deadline = time.monotonic() + timeout
-            in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline)
+            in_time = carry(lifeline, [stdout, stderr, answer], stdin_pipe, stdin, deadline)
             if not in_time:
                 self._kill(answer, lifeline)
-        done, outputs = answer.value, (stdout.output, stderr.output)
-        if not isinstance(done, Done):
+        if not isinstance(answer.value, Done):
             raise NotRunning("sandbox died")
-        code, reason, note = self._judge(done, program, in_time)
-        texts = [output.text() for output in outputs]
-        if done.stage is Stage.EXEC:
-            texts = ["", _unstartable(self.image.argv(program.argv)[0], done.errno)]
-        names = ("stdout", "stderr")
-        return Outcome(
-            *texts,
-            exit_code=code,
-            signal=done.signal if in_time else None,
-            reason=reason,
-            note=note,
-            truncated=tuple(n for n, o in zip(names, outputs, strict=True) if o.truncated),
-            wall_ms=done.wall_ns / 1e6,
-            cpu_ms=done.cpu_ns / 1e6,
-            memory_kib=done.memory_kib,
-            kind=self.kind,
-        )
+        return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
     def reset(self) -> bool:
         """Make the box as new after a run; False when that fails: then throw it away."""
@@ -192,6 +167,18 @@ class InitBox:
         self.uses = fields["uses"]
         return self
 
+    def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
+        """Have init start the program with these ends of its pipes, which it then has alone."""
+        try:
+            self._init.run(self.image.argv(program.argv), program.user, ends)
+        except ValueError as error:
+            raise ServerFault(f"box {self.box.name}: {error}") from error
+        except ConnectionError as error:
+            raise NotRunning("sandbox died") from error
+        finally:
+            for end in ends:
+                os.close(end)
+
     def _kill(self, answer: _Answer, lifeline: int) -> None:
         try:
             self._init.kill()
@@ -200,20 +187,33 @@ class InitBox:
         if not carry(lifeline, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
             raise ServerFault(f"init of box {self.container} does not kill")
 
-    def _judge(
-        self, done: Done, program: Program, in_time: bool
-    ) -> tuple[int | None, Reason, str]:
-        """Return exit code, reason and what we have to say to a failure."""
-        if not in_time:
-            return None, "timeout", ""
+    def _outcome(
+        self, done: Done, program: Program, stdout: Output, stderr: Output, in_time: bool
+    ) -> Outcome:
+        argv = self.image.argv(program.argv)
         if done.stage not in (Stage.NONE, Stage.EXEC):
-            argv = self.image.argv(program.argv)
             raise ServerFault(f"box {self.box.name}: {done.problem(argv[0], program.user)}")
+        texts = stdout.text(), stderr.text()
+        if done.stage is Stage.EXEC:
+            why = "not found" if done.errno == errno.ENOENT else os.strerror(done.errno)
+            texts = "", f"{argv[0]}: {why}"
+        outcome = Outcome(
+            *texts,
+            exit_code=done.status,
+            signal=done.signal,
+            reason="exit" if done.status else "ok",
+            truncated=stdout.truncated * ("stdout",) + stderr.truncated * ("stderr",),
+            wall_ms=done.wall_ns / 1e6,
+            cpu_ms=None if done.cpu_ns is None else done.cpu_ns / 1e6,
+            memory_kib=done.memory_kib,
+            kind=self.kind,
+        )
+        if not in_time:
+            return replace(outcome, exit_code=None, signal=None, reason="timeout")
         if done.status and done.oom_kills:
-            return done.status, "memory", f"out of memory ({self.box.memory} MiB)\n"
-        if done.signal is not None:
-            return done.status, "signal", ""
-        return done.status, "exit" if done.status else "ok", ""
+            note = f"out of memory ({self.box.memory} MiB)\n"
+            return replace(outcome, reason="memory", note=note)
+        return outcome if done.signal is None else replace(outcome, reason="signal")
 
 
 class _Answer:
@@ -232,7 +232,3 @@ class _Answer:
         except ConnectionError:
             return False
         return self.value is None
-
-
-def _unstartable(program: str, number: int) -> str:
-    return f"{program}: {'not found' if number == errno.ENOENT else os.strerror(number)}"

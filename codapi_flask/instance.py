@@ -20,7 +20,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codapi_flask.errors import ConfigError
@@ -65,6 +65,22 @@ class Lease:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return cls(path, lock)
+
+    @classmethod
+    def make_work(cls, instance: Path) -> Lease:
+        """Make a lease of an instance with a work directory, open to whichever user of a box."""
+        lease = cls.make(instance, "x", instance.parent)
+        directory = lease.path / "work"
+        directory.mkdir()
+        directory.chmod(0o777)
+        return lease
+
+    def drop(self) -> None:
+        """Remove the directory with its empty work directory; if it is not, a sweeper does."""
+        with suppress(OSError):
+            (self.path / "work").rmdir()
+            self.path.rmdir()
+        self.close()
 
     def close(self) -> None:
         """Let go of the directory; what is in it is for any sweeper to remove."""

@@ -24,7 +24,6 @@ from pathlib import Path
 from codapi_flask import sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
-from codapi_flask.engines.boxes import make_lease
 from codapi_flask.errors import ServerFault
 from codapi_flask.initbox import InitBox, NoInit
 from codapi_flask.instance import Lease
@@ -49,7 +48,7 @@ def main(pipe: Connection, config: Config, instance: Path) -> None:
     """Keep the stock and sweep until the pipe closes.
 
     The first message says what is wrong with the work directory; it is empty when nothing is.
-    The others are the shelf's counts, whenever they have changed.
+    The others are the shelf's counts and the number of containers swept, when they change.
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -70,6 +69,7 @@ class Keeper:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._told: object = None
+        self._swept = 0
 
     def serve(self) -> None:
         """Serve until the pipe closes."""
@@ -145,10 +145,10 @@ class Keeper:
             self._orders.put(name)
 
     def _tell(self) -> None:
-        counts = self._shelf.counts()
-        if counts != self._told:
-            self._told = counts
-            self._pipe.send(counts)
+        now = self._shelf.counts(), self._swept
+        if now != self._told:
+            self._told = now
+            self._pipe.send(now)
 
     def _take_reports(self) -> None:
         os.eventfd_read(self._wake)
@@ -172,13 +172,13 @@ class Keeper:
 
     def _start_box(self, daemon: Daemon, name: str) -> Callable[[], None]:
         """Start a box; return what the main thread has to do about that."""
-        shelf, lease = self._shelf, make_lease(self._instance)
+        shelf, lease = self._shelf, Lease.make_work(self._instance)
         try:
             box = InitBox.start(daemon, self._config.boxes[name], self._instance, lease, "warm")
         except (ServerFault, NoInit) as error:
             hopeless = isinstance(error, NoInit)
             log.warning("cannot keep box %s warm: %s", name, error)
-            _drop(lease)
+            lease.drop()
 
             def give_up() -> None:
                 shelf.starting[name] -= 1
@@ -208,16 +208,12 @@ class Keeper:
             try:
                 if count := sweeper.sweep(self._instance.parent, daemon, root_box):
                     log.warning("swept %d containers of dead owners", count)
+                    self._swept += count
             except ServerFault as fault:
                 log.error("cannot sweep: %s", fault)
             time.sleep(SWEEP_INTERVAL)
 
 
-def _drop(lease: Lease) -> None:
-    with suppress(OSError):
-        (lease.path / "work").rmdir()
-        lease.path.rmdir()
-    lease.close()
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:
     """Return what is wrong when boxes do not see our work directory, else nothing.
 

@@ -77,10 +77,11 @@ class Outcome:
     a program ended by `signal` S, `None` when there is none (time-out, error). For the reason
     `error`, `stderr` says what is wrong; `note` is what we have to say to another failure.
 
-    `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the largest resident set of one of the
-    step's processes in KiB; `None` is unknown. `box` is the name of the box that was used and
-    `kind` how it came about: `warm` (started ahead), `reused`, `cold` (started for this step),
-    `fresh` (a plain container, without init).
+    `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
+    largest resident set of one of the step's processes in KiB; `None` is unknown. `box` is the
+    name of the box that was used and `kind` how it came about: `warm` (started ahead), `reused`,
+    `cold` (started for this step),
+    `fresh` (a plain container, without init; `fell_back` when it should have had one).
     """
 
     stdout: str = ""
@@ -90,11 +91,13 @@ class Outcome:
     reason: Reason = "ok"
     note: str = ""
     truncated: tuple[str, ...] = ()
+    start_ms: float | None = None
     wall_ms: float | None = None
     cpu_ms: float | None = None
     memory_kib: int | None = None
     box: str = "-"
     kind: Kind | None = None
+    fell_back: bool = False
 
     @property
     def ok(self) -> bool:

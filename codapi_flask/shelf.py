@@ -162,10 +162,4 @@ class Shelf:
 def discard(box: InitBox) -> None:
     """Let a box die that nobody uses, and remove its directory."""
     box.close()
-    try:
-        (box.lease.path / "work").rmdir()
-        box.lease.path.rmdir()
-    except OSError:
-        # not as empty as it should be: left to the sweeper
-        pass
-    box.lease.close()
+    box.lease.drop()

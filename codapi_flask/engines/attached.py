@@ -42,12 +42,14 @@ class Attached:
             ServerFault: the daemon cannot do it.
             Abandoned: nobody waits for the outcome.
         """
-        deadline = time.monotonic() + START_DEADLINE
+        start = time.monotonic()
+        deadline = start + START_DEADLINE
         container = self._create(name, box, program, deadline)
         try:
             stream = container.attach(program, deadline)
             try:
                 container.start(deadline)
+                took = (time.monotonic() - start) * 1000
                 outcome = self._watch(container, stream, program, stdin, timeout)
             finally:
                 stream.close()
@@ -57,7 +59,7 @@ class Attached:
         finally:
             # confirms, too, that a program which did not end in time is dead
             container.remove()
-        return replace(outcome, kind="fresh")
+        return replace(outcome, kind="fresh", start_ms=took)
 
     def detach(self, name: str, box: Box, program: Program) -> Container:
         """Start a program as a container and return that; it is the caller's to remove."""
@@ -111,7 +113,6 @@ class Attached:
         # a program may close its streams and go on
         code = started.wait(start + timeout)
         texts = stream.stdout.text(), stream.stderr.text()
-        outputs = {"stdout": stream.stdout, "stderr": stream.stderr}
         if code in (126, 127) and (said := UNSTARTABLE.fullmatch("".join(texts))):
             why = said["tini"] or said["exec"]
             why = "not found" if why in NOT_FOUND else why[:1].upper() + why[1:]
@@ -121,7 +122,7 @@ class Attached:
             exit_code=code,
             signal=code - 128 if code and code > 128 else None,
             reason=_reason(code),
-            truncated=tuple(name for name, output in outputs.items() if output.truncated),
+            truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
             wall_ms=(time.monotonic() - start) * 1000,
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codapi_flask.config import Box
@@ -13,7 +14,7 @@ from codapi_flask.containers import Daemon, Program
 from codapi_flask.engines.attached import Attached
 from codapi_flask.initbox import InitBox, NoInit
 from codapi_flask.instance import Lease
-from codapi_flask.models import Kind, Outcome
+from codapi_flask.models import Outcome
 from codapi_flask.rootbox import RootBox
 from codapi_flask.stock import Stock
 
@@ -59,7 +60,7 @@ class Boxes:
         if self._box:
             self._lease = self._box.lease
         else:
-            self._lease = make_lease(place.instance)
+            self._lease = Lease.make_work(place.instance)
         self.directory = self._lease.path / "work"
         self.attached = Attached(
             place.daemon, place.root_box, place.instance, self.directory, place.lifeline
@@ -73,6 +74,7 @@ class Boxes:
             ServerFault: the box cannot be started, or the program's user does not exist.
             Abandoned: nobody waits for the outcome.
         """
+        start = time.monotonic()
         if self._place.can_have_init(box):
             try:
                 started = self._enter(box)
@@ -82,9 +84,12 @@ class Boxes:
             else:
                 started.uses -= 1
                 self._is_new = False
-                return started.run(program, stdin, timeout, self._place.lifeline)
+                took = (time.monotonic() - start) * 1000
+                outcome = started.run(program, stdin, timeout, self._place.lifeline)
+                return replace(outcome, start_ms=took)
         self._leave()
-        return self.attached.run(name, box, program, stdin, timeout)
+        outcome = self.attached.run(name, box, program, stdin, timeout)
+        return replace(outcome, fell_back=box.init)
 
     def close(self) -> None:
         """Give the box back that can serve again; else nothing stays."""
@@ -104,10 +109,11 @@ class Boxes:
     def _enter(self, box: Box) -> InitBox:
         """Return a box in which nothing ran before, or all that did is gone."""
         if self._box and self._box.box.name == box.name:
-            if self._is_new or (not box.writable and self._box.reset()):
+            is_as_new = self._is_new or (not box.writable and self._box.reset())
+            if is_as_new:
                 return self._box
         self._leave()
-        place, kind = self._place, "cold"
+        place = self._place
         self._box = InitBox.start(place.daemon, box, place.instance, self._lease, "cold")
         return self._box
 
@@ -115,15 +121,6 @@ class Boxes:
         if self._box:
             self._box.close()
         self._box = None
-
-
-def make_lease(instance: Path) -> Lease:
-    """Return a new lease with a work directory that any user of a box may write to."""
-    lease = Lease.make(instance, "x", instance.parent)
-    directory = lease.path / "work"
-    directory.mkdir()
-    directory.chmod(0o777)
-    return lease
 
 
 def _empty(directory: Path) -> None:

@@ -1,0 +1,108 @@
+"""What operators can watch, in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from codapi_flask.models import Execution, Job
+
+# from a warm shell to the longest time-outs
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class State(Protocol):
+    """What the pool knows of itself at the moment."""
+
+    size: int
+    lost: int
+    stock: Mapping[tuple[str, str], int]
+    swept: int
+
+    def busy(self) -> int:
+        """Return the number of workers that execute a job."""
+
+
+class Metrics:
+    """The counters of one server. Safe for use by many threads."""
+
+    def __init__(self, state: State | None = None) -> None:
+        """Count executions, and show the state of a pool if there is one."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._executions = Counter(
+            "codapi_executions",
+            "Executions by their outcome; fault: an internal error.",
+            ["sandbox", "command", "reason"],
+            registry=self.registry,
+        )
+        self._durations = Histogram(
+            "codapi_duration_seconds",
+            "Time of executions: to get boxes (start), of programs (run), of all else (rest).",
+            ["phase"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._boxes = Counter(
+            "codapi_boxes",
+            "Boxes that programs ran in, by how they came about.",
+            ["box", "kind"],
+            registry=self.registry,
+        )
+        self._kills = Counter(
+            "codapi_kills", "Programs killed at their time-out.", registry=self.registry
+        )
+        self._fallbacks = Counter(
+            "codapi_fallbacks",
+            "Steps run without init in a box that should have it.",
+            ["box"],
+            registry=self.registry,
+        )
+        self._refused = Counter(
+            "codapi_refused", "Requests refused: all workers busy.", registry=self.registry
+        )
+        if state:
+            self.registry.register(_StateCollector(state))
+
+    def count(self, job: Job, execution: Execution) -> None:
+        """Count an execution."""
+        reason = "fault" if execution.fault else execution.reason
+        self._executions.labels(job.sandbox, job.command, reason).inc()
+        rest = execution.duration / 1000
+        for step in execution.steps:
+            if step.kind:
+                self._boxes.labels(step.box, step.kind).inc()
+            if step.fell_back:
+                self._fallbacks.labels(step.box).inc()
+            if step.reason == "timeout":
+                self._kills.inc()
+            start, run = (step.start_ms or 0) / 1000, (step.wall_ms or 0) / 1000
+            self._durations.labels("start").observe(start)
+            self._durations.labels("run").observe(run)
+            rest -= start + run
+        self._durations.labels("rest").observe(max(rest, 0))
+
+    def count_refused(self) -> None:
+        """Count a request that found no idle worker."""
+        self._refused.inc()
+
+
+class _StateCollector:
+    """Asks the pool whenever somebody asks us."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._state
+        yield GaugeMetricFamily("codapi_workers", "Workers of the pool.", state.size)
+        yield GaugeMetricFamily("codapi_workers_busy", "Workers at work.", state.busy())
+        yield CounterMetricFamily("codapi_workers_lost", "Workers that were replaced.", state.lost)
+        yield CounterMetricFamily("codapi_sweeps", "Containers of the dead removed.", state.swept)
+        stock = GaugeMetricFamily("codapi_stock", "Boxes with init.", labels=["box", "state"])
+        for (box, name), count in state.stock.items():
+            stock.add_metric([box, name], count)
+        yield stock
