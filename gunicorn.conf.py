@@ -5,7 +5,8 @@ import sys
 
 from codapi_flask import app
 
-_config = app.config()
+# at the start, and again at SIGHUP
+_config = app.settings.read()
 _longest = max(
     (command.deadline() for commands in _config.commands.values() for command in commands.values()),
     default=0,

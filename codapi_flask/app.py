@@ -58,26 +58,45 @@ class Server:
         self._instance.close()
 
 
-@cache
-def config() -> Config:
-    """Return the config in the directory that `CODAPI_ROOT` names (default: the current one).
+class Settings:
+    """The config that is in force: read in gunicorn's master, inherited by the web process.
 
-    It is read once, by the first who asks; a process forked after that shares it. Ends the
-    process with a list of the problems when there are any.
+    So a web process that dies is replaced by one with the same config, whatever has become of
+    the files; only `read` looks at them again.
     """
-    try:
-        return configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
-    except ConfigError as error:
-        sys.exit("the config cannot be used:\n  " + "\n  ".join(error.problems))
+
+    def __init__(self) -> None:
+        self._config: Config | None = None
+
+    def read(self) -> Config:
+        """Read the config in the directory that `CODAPI_ROOT` names (default: the current one).
+
+        When it has problems, says so and keeps the one in force; ends the process if none is.
+        """
+        try:
+            self._config = configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+        except ConfigError as error:
+            problems = "\n  ".join(["the config cannot be used:", *error.problems])
+            if self._config is None:
+                sys.exit(problems)
+            log.error("%s\nthe old one stays in force", problems)
+        return self._config
+
+    def current(self) -> Config:
+        """Return the config in force; read it if there is none yet."""
+        return self._config or self.read()
+
+
+settings = Settings()
 
 
 @cache
 def server() -> Server:
     """Return this process's server, started by the first call."""
-    level = logging.DEBUG if config().verbose else logging.INFO
+    config = settings.current()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    log.setLevel(level)
-    return Server(config())
+    log.setLevel(logging.DEBUG if config.verbose else logging.INFO)
+    return Server(config)
 
 
 def wsgi() -> Flask:
