@@ -1,0 +1,99 @@
+"""What init answers, as the worker reads it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.init import Clean, Done, Stage
+from codapi_flask.init.answers import ANSWER, UNKNOWN, Hello, parse
+
+SOURCES = Path(__file__).parents[2] / "codapi_flask" / "init"
+NUMBERS = (5, 6, 7, 8)  # wall, processor, memory, oom_kills
+
+
+def answer(kind: str, how: int = 0, stage: int = 0, value: int = 0, numbers=NUMBERS) -> bytes:
+    return ANSWER.pack(ord(kind), how, stage, value, *numbers)
+
+
+def test_the_stages_are_those_of_the_c_source() -> None:
+    enum = re.search(r"enum stage \{(.*?)\};", (SOURCES / "parse.h").read_text(), re.DOTALL)
+    assert enum
+    names = re.findall(r"\bSTAGE_(\w+),", enum[1])
+    assert names == [stage.name for stage in Stage]
+    assert list(range(len(names))) == list(Stage)
+
+
+@pytest.mark.parametrize(
+    ("message", "result"),
+    [
+        (answer("H", value=1), Hello()),
+        (answer("D", 0, value=3), Done(3, None, Stage.NONE, 0, 5, 6, 7, 8)),
+        (answer("D", 1, value=9), Done(None, 9, Stage.NONE, 0, 5, 6, 7, 8)),
+        (answer("D", 2, Stage.EXEC, 2), Done(None, None, Stage.EXEC, 2, 5, 6, 7, 8)),
+        (
+            answer("D", numbers=(5, UNKNOWN, 7, UNKNOWN)),
+            Done(0, None, Stage.NONE, 0, 5, None, 7, 0),
+        ),
+        (answer("C"), Clean(Stage.NONE, 0, 5)),
+        (answer("C", 2, Stage.PLACES, 1), Clean(Stage.PLACES, 1, 5)),
+    ],
+)
+def test_an_answer_is_parsed(message: bytes, result: Hello | Done | Clean) -> None:
+    assert parse(message) == result
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (b"H", "not an answer"),
+        (answer("H", value=1) + b"x", "not an answer"),
+        (answer("H", value=2), "not an answer"),
+        (answer("X"), "not an answer"),
+        (answer("D", 3), "not an answer"),
+        (answer("D", stage=99), "not an answer"),
+        (answer("F", value=errno.EPERM), "cannot start: Operation not permitted"),
+    ],
+)
+def test_anything_else_is_an_error(message: bytes, text: str) -> None:
+    with pytest.raises(ConnectionError, match=text):
+        parse(message)
+
+
+@pytest.mark.parametrize(
+    ("done", "status"),
+    [
+        (answer("D", 0, value=3), 3),
+        (answer("D", 1, value=9), 137),
+        (answer("D", 2, Stage.EXEC, errno.ENOENT), 127),
+        (answer("D", 2, Stage.EXEC, errno.ENOTDIR), 127),
+        (answer("D", 2, Stage.EXEC, errno.EACCES), 126),
+        (answer("D", 2, Stage.EXEC, errno.ENOEXEC), 126),
+        (answer("D", 2, Stage.USER), 125),
+        (answer("D", 2, Stage.SYSTEM, errno.EAGAIN), 125),
+    ],
+)
+def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
+    answered = parse(done)
+    assert isinstance(answered, Done)
+    assert answered.status == status
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "program", "text"),
+    [
+        (Stage.USER, 0, "x", "unable to find user joe: no matching entries in passwd file"),
+        (Stage.GROUP, 0, "x", "unable to find group staff: no matching entries in group file"),
+        (Stage.EXEC, errno.ENOENT, "x", 'exec: "x": executable file not found in $PATH'),
+        (Stage.EXEC, errno.ENOENT, "/x", 'exec: "/x": no such file or directory'),
+        (Stage.EXEC, errno.EACCES, "x", 'exec: "x": permission denied'),
+        (Stage.SYSTEM, errno.EAGAIN, "x", 'exec: "x": resource temporarily unavailable'),
+    ],
+)
+def test_a_problem_has_dockers_words(stage: Stage, error: int, program: str, text: str) -> None:
+    done = parse(answer("D", 2, stage, error))
+    assert isinstance(done, Done)
+    assert done.problem(program, "joe:staff") == text

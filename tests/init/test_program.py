@@ -1,0 +1,205 @@
+"""What init does on a host: it refuses to be there, but for its two tools."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.init import binary
+
+
+def init(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = [str(binary()), *map(str, args)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+
+def test_it_refuses_to_be_anything_but_process_1() -> None:
+    result = init("box", "1e0")
+    assert result.returncode == 2
+    assert result.stderr == "init: this is not process 1 of a box\n"
+
+
+@pytest.mark.parametrize("args", [(), ("box",), ("remove",), ("nonsense", "x"), ("kill", "1", "2")])
+def test_it_tells_how_it_is_used(args: tuple[str, ...]) -> None:
+    result = init(*args)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: init box")
+
+
+def deep(root: Path) -> None:
+    """A chain of directories far beyond what a path, or a stack, can hold."""
+    directory = os.open(root, os.O_PATH)
+    for _ in range(20000):
+        os.mkdir("d", dir_fd=directory)
+        child = os.open("d", os.O_PATH, dir_fd=directory)
+        os.close(directory)
+        directory = child
+    os.close(directory)
+
+
+def wide(root: Path) -> None:
+    for name in range(10000):
+        (root / str(name)).touch()
+
+
+def bushy(root: Path) -> None:
+    """Names in the way of those that a directory gets when it moves up."""
+    for name in range(50):
+        (root / str(name) / "0" / "1" / "2").mkdir(parents=True)
+        (root / str(name) / "0" / "file").touch()
+
+
+def odd(root: Path) -> None:
+    for name in ("-rf", "new\nline", " ", "\\", "*", "~", "..x", "é" * 120, "\udcff"):
+        (root / name).touch()
+    os.mkfifo(root / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(root / "socket"))
+    (root / "dangling").symlink_to("/nowhere")
+    (root / "empty").mkdir()
+
+
+@pytest.mark.parametrize("fill", [deep, wide, bushy, odd])
+def test_remove_deletes_any_tree(tmp_path: Path, fill: Callable[[Path], None]) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    fill(root)
+    result = init("remove", root)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert not root.exists()
+
+
+def test_remove_follows_no_link(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    (canary / "directory").mkdir(parents=True)
+    (canary / "file").write_text("sing")
+    before = [(path, path.stat()) for path in sorted(canary.rglob("*"))]
+    root = tmp_path / "root"
+    (root / "a" / "b").mkdir(parents=True)
+    for parent in (root, root / "a", root / "a" / "b"):
+        (parent / "file").symlink_to(canary / "file")
+        (parent / "directory").symlink_to(canary)
+    (root / "a" / "hard").hardlink_to(canary / "file")
+    assert init("remove", root).returncode == 0
+    assert not root.exists()
+    after = [(path, path.stat()) for path in sorted(canary.rglob("*"))]
+    times = [stat.st_mtime_ns for _, stat in before]
+    assert [stat.st_mtime_ns for _, stat in after] == times
+    assert (canary / "file").read_text() == "sing"
+    (tmp_path / "link").symlink_to(canary)
+    assert init("remove", tmp_path / "link").returncode == 1
+    assert (canary / "file").read_text() == "sing"
+
+
+def test_remove_says_what_it_cannot(tmp_path: Path) -> None:
+    result = init("remove", tmp_path / "nowhere")
+    assert result.returncode == 1
+    assert result.stderr.endswith("nowhere: No such file or directory\n")
+
+
+@pytest.fixture
+def family() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a starter of Python programs, each the leader of a session, as a `docker exec` is."""
+    started = []
+
+    def start(program: str) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-c", "import os, time\n" + program]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+ORPHAN = """
+if os.fork() == 0:
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+time.sleep(1000)
+"""
+OTHER_SESSION = """
+if os.fork() == 0:
+    os.setsid()
+    print(os.getpid(), flush=True)
+time.sleep(1000)
+"""
+DEAF = """
+import signal
+for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_IGN)
+print(os.getpid(), flush=True)
+time.sleep(1000)
+"""
+STORM = """
+print(os.getpid(), flush=True)
+while True:
+    # at most some 50 at a time: this is our own machine
+    if os.fork() == 0:
+        for _ in range(50):
+            if os.fork() == 0:
+                time.sleep(0.01)
+                os._exit(0)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("program", [ORPHAN, OTHER_SESSION, DEAF, STORM])
+def test_kill_ends_a_process_with_all_that_it_started(
+    program: str, family: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    process, stranger = family(program), family(DEAF)
+    assert process.stdout and stranger.stdout
+    stranger.stdout.readline()
+    pid = int(process.stdout.readline())
+    result = init("kill", str(process.pid))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert process.wait(5) == -signal.SIGKILL
+    assert not is_alive(pid)
+    # nobody holds its stdout any more
+    assert process.stdout.read() == ""
+    assert is_alive(stranger.pid)
+
+
+def test_kill_of_a_process_that_is_gone_is_no_error(
+    family: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    process = family("pass")
+    process.wait(5)
+    assert init("kill", str(process.pid)).returncode == 0
+
+
+@pytest.mark.parametrize("pid", ["0", "1", "-1", "x", "", "4194304", "99999999999"])
+def test_kill_refuses_what_is_no_process(pid: str) -> None:
+    result = init("kill", pid)
+    assert (result.returncode, result.stderr) == (2, f"init: not a process: {pid}\n")
+
+
+def test_kill_is_quick_where_there_is_much_to_look_at(
+    family: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    process = family("for _ in range(200):\n    if os.fork() == 0: break\ntime.sleep(1000)")
+    start = time.monotonic()
+    assert init("kill", str(process.pid)).returncode == 0
+    assert time.monotonic() - start < 2
