@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from codapi_flask.config import Command, Config
+from codapi_flask.config import Config
 from codapi_flask.errors import RequestError
 from codapi_flask.models import Job, Request
 
@@ -28,9 +28,12 @@ class Sandboxes:
         command = commands.get(request.command)
         if command is None:
             raise RequestError(404, "unknown command")
-        missing = self._missing_box(command, request.version)
-        # a version that no box has is the client's text: kept out of ids and logs
-        version = "" if missing or not command.all_steps() else request.version
+        runs = [step for step in command.all_steps() if step.action == "run"]
+        names = [step.box_name(request.version) for step in runs]
+        missing = next((name for name in names if name not in self._config.boxes), None)
+        # a version that picks no box is the client's text: kept out of ids and logs
+        picks = not missing and any(not step.version for step in runs)
+        version = request.version if picks else ""
         sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
         id = f"{sandbox}_{request.command}_{secrets.token_hex(4)}"
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
@@ -38,8 +41,3 @@ class Sandboxes:
         if missing:
             raise RequestError(200, f"unknown box {missing}", id)
         return Job(id, request.sandbox, request.command, version, request.files)
-
-    def _missing_box(self, command: Command, version: str) -> str | None:
-        runs = (step for step in command.all_steps() if step.action == "run")
-        names = (step.box_name(version) for step in runs)
-        return next((name for name in names if name not in self._config.boxes), None)
