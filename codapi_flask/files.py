@@ -36,7 +36,8 @@ def decode(name: str, text: str) -> bytes:
     if not url["base64"]:
         return data
     try:
-        return base64.b64decode(data, validate=True)
+        # as Go's decoder, which Codapi uses
+        return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
     except binascii.Error:
         raise FileError(name, "invalid base64 in the data URL") from None
 
