@@ -1,0 +1,59 @@
+import pytest
+
+from codapi_flask.config import HTTP_DEADLINE, MARGIN, START_DEADLINE, Box, Command, Config, Step
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "name"),
+    [
+        ("", "", "python"),
+        ("", "3.12", "python:3.12"),
+        ("", "latest", "python"),
+        ("3.11", "", "python:3.11"),
+        ("3.11", "3.12", "python:3.11"),
+        ("latest", "3.12", "python"),
+    ],
+)
+def test_a_steps_own_version_comes_before_the_requests(pinned, asked, name):
+    assert Step(box="python", version=pinned).box_name(asked) == name
+
+
+@pytest.mark.parametrize(
+    ("user", "is_root"),
+    [("root", True), ("0", True), ("0:1000", True), ("sandbox", False), ("1000:0", False)],
+)
+def test_a_step_knows_whether_it_runs_as_root(user, is_root):
+    assert Step(box="sh", user=user).runs_as_root == is_root
+
+
+@pytest.mark.parametrize(
+    ("box", "keeps_nothing"),
+    [
+        ({}, True),
+        ({"volume": "%s:/sandbox:ro,z"}, True),
+        ({"volume": "%s:/sandbox"}, False),
+        ({"volume": "%s:/sandbox:rw"}, False),
+        ({"writable": True}, False),
+    ],
+)
+def test_a_box_keeps_nothing_when_nothing_in_it_can_be_written(box, keeps_nothing):
+    assert Box(name="sh", image="sh", **box).keeps_nothing == keeps_nothing
+
+
+def test_a_commands_steps_are_in_the_order_of_execution():
+    before, first, second, after = (Step(box=name) for name in "abcd")
+    command = Command(before=before, steps=(first, second), after=after)
+    assert command.all_steps() == (before, first, second, after)
+    assert Command(steps=(first,)).all_steps() == (first,)
+
+
+def test_a_worker_counts_as_hung_only_after_all_that_its_command_may_take():
+    command = Command(steps=(Step(box="a", timeout=5), Step(box="b", timeout=0.5)))
+    assert command.deadline() == 5.5 + 4 * START_DEADLINE + MARGIN
+    assert Command(engine="http").deadline() == HTTP_DEADLINE + MARGIN
+
+
+def test_each_image_is_named_once():
+    images = {"sh": "codapi/sh", "python": "codapi/python", "bash": "codapi/sh"}
+    boxes = {name: Box(name=name, image=image) for name, image in images.items()}
+    assert Config(boxes=boxes).images() == ["codapi/sh", "codapi/python"]

@@ -1,0 +1,62 @@
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codapi_flask.output import Output
+
+
+def read(limit, *pieces):
+    output = Output(limit)
+    for piece in pieces:
+        output.write(piece)
+    return output.text(), output.truncated
+
+
+@pytest.mark.parametrize(
+    ("limit", "printed", "text", "truncated"),
+    [
+        (5, b"", "", False),
+        (5, b"hello", "hello", False),
+        (5, b"hello!", "hello", True),
+        (0, b"", "", False),
+        (0, b"x", "", True),
+        (3, "aé€".encode(), "aé", True),
+        (4, "aé€".encode(), "aé", True),
+        (6, "aé€".encode(), "aé€", False),
+        # a character that the program itself left unfinished
+        (9, "aé€".encode()[:-1], "aé\ufffd", False),
+        (9, b"\xff\xfe ok", "\ufffd\ufffd ok", False),
+        (2, b"a\xffb", "a\ufffd", True),
+        (9, b"a\0b\x1b[31m", "a\0b\x1b[31m", False),
+    ],
+)
+def test_output_is_cut_at_a_characters_boundary(limit, printed, text, truncated):
+    assert read(limit, printed) == (text, truncated)
+
+
+@given(st.lists(st.binary(max_size=20)), st.integers(0, 60))
+def test_it_does_not_matter_in_which_pieces_output_comes(pieces, limit):
+    assert read(limit, *pieces) == read(limit, b"".join(pieces))
+
+
+@given(st.text(), st.integers(0, 60))
+def test_what_is_kept_is_the_longest_beginning_that_fits(printed, limit):
+    text, truncated = read(limit, printed.encode())
+    assert printed.startswith(text)
+    assert len(text.encode()) <= limit
+    assert truncated == (text != printed)
+    if truncated:
+        assert len(printed[: len(text) + 1].encode()) > limit
+
+
+def test_what_comes_after_the_limit_needs_no_memory():
+    output, printed = Output(10), memoryview(bytes(1 << 16))
+    tracemalloc.start()
+    for _ in range(100):
+        output.write(printed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert output.text() == "\0" * 10
+    assert peak < 1 << 15
