@@ -4,6 +4,7 @@ import os
 import sys
 
 from codapi_flask import app
+from codapi_flask.reader import ReadingWorker
 
 # at the start, and again at SIGHUP
 _config = app.settings.read()
@@ -12,9 +13,18 @@ _longest = max(
     default=0,
 )
 
+
+class worker_class(ReadingWorker):
+    """The worker, with the config's limits."""
+
+    read_timeout = _config.read_timeout
+    max_body = _config.max_body
+
+
 wsgi_app = "codapi_flask.app:wsgi()"
 bind = [f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
-worker_class = "gthread"
+# connections, most of which wait for their client
+worker_connections = 4000
 # one process owns the pool: two would double the bound
 workers = 1
 # a running job holds a thread; refusals and health need some beyond

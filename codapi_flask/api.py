@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from typing import IO, Protocol
 
 from flask import Blueprint, Response, request
@@ -16,6 +18,11 @@ from codapi_flask.sandboxes import Sandboxes
 
 MAX_DRAIN = 8 << 20
 """Bytes of a too large body that are read, so that the refusal reaches whoever still sends."""
+
+DRAIN_TIMEOUT = 10.0
+"""Seconds that such a client gets."""
+
+DRAINS = threading.BoundedSemaphore(8)
 
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
@@ -111,8 +118,21 @@ def _read_document(max_body: int) -> object:
 
 
 def _drain(stream: IO[bytes], size: int) -> None:
-    while size > 0 and (data := stream.read(min(size, 1 << 16))):
-        size -= len(data)
+    """Read and forget; only some at a time, who sends much cannot occupy the server."""
+    if not DRAINS.acquire(blocking=False):
+        return
+    try:
+        deadline = time.monotonic() + DRAIN_TIMEOUT
+        while size > 0 and time.monotonic() < deadline:
+            data = stream.read(min(size, 1 << 16))
+            if not data:
+                return
+            size -= len(data)
+    except OSError:
+        # the client went away, or is silent
+        return
+    finally:
+        DRAINS.release()
 
 
 def _answer(execution: Execution, status: int, details: bool = False) -> Response:

@@ -108,7 +108,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole config. `root` is the directory it was read from, `max_body` is in bytes.
+    """The whole config. `root` is the directory it was read from, `max_body` is in bytes,
+    `read_timeout` in seconds: what a client may send, and take to send it.
 
     `pool_size` bounds the executions at once, `stock_size` the boxes that wait for them.
     """
@@ -119,6 +120,7 @@ class Config:
     verbose: bool = False
     work_dir: str = ""
     max_body: int = 1 << 20
+    read_timeout: float = 10
     hosts: Mapping[str, str] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)

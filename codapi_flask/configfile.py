@@ -15,7 +15,8 @@ from typing import Any
 import json5
 
 from codapi_flask.config import Box, Command, Config, Step
-from codapi_flask.errors import ConfigError
+from codapi_flask.errors import ConfigError, FileError
+from codapi_flask.files import check_name
 
 Check = Callable[[Any], str | None]
 """Says what a value must be, or `None` when it is just that."""
@@ -63,6 +64,14 @@ def _one_of(*words: str) -> Check:
 def _inside(name: str) -> bool:
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except FileError:
+        return not name
+    return True
 
 
 TEXT = _is(str, "a text", lambda text: "\0" not in text)
@@ -116,7 +125,7 @@ STEP: Mapping[str, Check] = {
 }
 COMMAND: Mapping[str, Check] = {
     "engine": _one_of("docker", "http"),
-    "entry": PATH,
+    "entry": _is(str, "a file's name, like 'main.py' or 'src/main.py'", _is_file_name),
     "before": OBJECT,
     "steps": _each(OBJECT),
     "after": OBJECT,
@@ -127,6 +136,7 @@ TOP: Mapping[str, Check] = {
     "verbose": FLAG,
     "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
     "max_body": COUNT,
+    "read_timeout": AMOUNT,
     "box": OBJECT,
     "step": OBJECT,
     "http": OBJECT,
@@ -147,6 +157,7 @@ class _Reader:
         self.broken: set[Path] = set()
         self.step_defaults: dict[str, Any] = {}
         self.boxes: dict[str, Box] = {}
+        self.has_all_boxes = True
 
     def read(self) -> Config:
         file = self._top_file()
@@ -159,6 +170,7 @@ class _Reader:
             top |= self._checked(Path("environment"), "", {"work_dir": work_dir}, TOP)
         self.step_defaults = self._checked(file, "step", top.pop("step", {}), STEP)
         self.boxes = dict(self._boxes(self._checked(file, "box", top.pop("box", {}), BOX)))
+        self.has_all_boxes = not self.broken - {file}
         floor = sum(box.warm for box in self.boxes.values())
         if floor > top.get("stock_size", Config().stock_size):
             self._problem(file, "stock_size", "is less than the sum of the boxes' warm")
@@ -183,6 +195,8 @@ class _Reader:
     def _boxes(self, defaults: Mapping[str, Any]) -> Iterator[tuple[str, Box]]:
         seen: dict[str, Path] = {}
         for file, key, given in self._box_objects():
+            if file in self.broken:
+                continue
             values = self._checked(file, key, given, BOX)
             name = values.setdefault("name", key or _stem(file))
             if name in seen:
@@ -190,10 +204,9 @@ class _Reader:
             seen[name] = file
             if not VERSIONED.fullmatch(name):
                 self._problem(file, key, f"{name!r} is no box name: use NAME or NAME:VERSION")
-            if "image" not in values and "image" not in defaults:
+            box = Box(**{"image": "", **defaults, **values})
+            if not box.image and isinstance(given, dict) and not given.get("image"):
                 self._problem(file, f"{key}.image" if key else "image", "no image is given")
-                values["image"] = ""
-            box = Box(**{**defaults, **values})
             if box.uses > 1 and not box.keeps_nothing:
                 where = f"{key}.uses" if key else "uses"
                 why = "only a box that is not writable and mounted read-only (:ro) can be reused"
@@ -218,19 +231,22 @@ class _Reader:
             pattern = "sandboxes/*/commands.json"
         for file in sorted(self.root.glob(pattern)):
             sandbox, commands = _stem(file), {}
+            self._check_name(file, "", sandbox)
             for name, given in self._object(file).items():
-                for word in (sandbox, name):
-                    if not NAME.fullmatch(word):
-                        self._problem(file, name, f"{word!r} is no name: use letters, digits, _.-")
+                self._check_name(file, name, name)
                 commands[name] = command = self._command(file, name, given)
                 if command.engine == "http" and not has_hosts:
                     self._problem(file, name, "the http engine needs http.hosts in the config")
             yield sandbox, commands
 
+    def _check_name(self, file: Path, key: str, name: str) -> None:
+        if not NAME.fullmatch(name):
+            self._problem(file, key, f"{name!r} is no name: use letters, digits, _.-")
+
     def _command(self, file: Path, key: str, given: Any) -> Command:
         values = self._checked(file, key, given, COMMAND)
-        has_steps = not isinstance(given, dict) or given.get("steps")
-        if values.get("engine", "docker") == "docker" and not has_steps:
+        is_docker = isinstance(given, dict) and given.get("engine") in (None, "docker")
+        if is_docker and not given.get("steps"):
             self._problem(file, f"{key}.steps", "a docker command needs at least one step")
         for name in ("before", "after"):
             if name in values:
@@ -258,7 +274,7 @@ class _Reader:
         """Whether some request can use the step; boxes of broken files get the doubt."""
         name = step.box_name("")
         versions = () if step.version else (box for box in self.boxes if box.startswith(f"{name}:"))
-        return name in self.boxes or any(versions) or bool(self.broken)
+        return name in self.boxes or any(versions) or not self.has_all_boxes
 
     def _is_reused(self, step: Step) -> bool:
         name = step.box_name("")
@@ -311,4 +327,4 @@ class _Reader:
 
 def _stem(file: Path) -> str:
     """Return the name that a file's place gives: its folder's in `sandboxes/`, else its own."""
-    return file.parent.name if file.name in ("box.json", "commands.json") else file.stem
+    return file.parent.name if file.parent.parent.name == "sandboxes" else file.stem
