@@ -74,6 +74,14 @@ def _is_file_name(name: str) -> bool:
     return True
 
 
+def _secrets(values: Any) -> str | None:
+    """Check a list of tokens, and show none of them."""
+    is_list = isinstance(values, list) and all(isinstance(token, str) for token in values)
+    if is_list and all(token and not set(token) & set(" \t\r\n") for token in values):
+        return None
+    return "must be a list of texts without white space"
+
+
 TEXT = _is(str, "a text", lambda text: "\0" not in text)
 WORD = _is(str, "a text that is not empty", lambda text: bool(text) and "\0" not in text)
 FLAG = _is(bool, "true or false", lambda _: True)
@@ -137,10 +145,18 @@ TOP: Mapping[str, Check] = {
     "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
     "max_body": COUNT,
     "read_timeout": AMOUNT,
+    "queue_timeout": _is((int, float), "a number of seconds", lambda number: 0 <= number <= 3600),
+    "queue_size": _is(int, "a number of requests", lambda number: 0 <= number <= 10000),
     "box": OBJECT,
     "step": OBJECT,
     "http": OBJECT,
+    "auth": OBJECT,
+    "cors": OBJECT,
     "docker": OBJECT,
+}
+AUTH: Mapping[str, Check] = {"tokens": _secrets, "tokens_file": WORD}
+CORS: Mapping[str, Check] = {
+    "origins": _each(_matches(r"[a-z][a-z0-9+.-]*://[^/\s]+", "like 'https://example.org'"))
 }
 # of Codapi's docker settings, `tmp` is our work_dir; `bin` names a program that we do not need
 DOCKER: Mapping[str, Check] = {"bin": TEXT, "tmp": TOP["work_dir"]}
@@ -164,6 +180,8 @@ class _Reader:
         top = self._checked(file, "", self._object(file), TOP)
         http = self._checked(file, "http", top.pop("http", {}), {"hosts": HOSTS})
         docker = self._checked(file, "docker", top.pop("docker", {}), DOCKER)
+        cors = self._checked(file, "cors", top.pop("cors", {}), CORS)
+        tokens = self._tokens(file, self._checked(file, "auth", top.pop("auth", {}), AUTH))
         if "tmp" in docker:
             top.setdefault("work_dir", docker["tmp"])
         if work_dir := os.environ.get("CODAPI_WORK_DIR"):
@@ -177,7 +195,21 @@ class _Reader:
         commands = dict(self._commands(bool(http.get("hosts"))))
         if self.problems:
             raise ConfigError(self.problems)
-        return Config(root=str(self.root), boxes=self.boxes, commands=commands, **http, **top)
+        parts = {"boxes": self.boxes, "commands": commands, "tokens": tokens}
+        return Config(root=str(self.root), **parts, **http, **cors, **top)
+
+    def _tokens(self, file: Path, auth: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the tokens of the config, of the file that it names, and of the environment."""
+        tokens = [*auth.get("tokens", ()), *os.environ.get("CODAPI_TOKENS", "").split()]
+        if "tokens_file" in auth:
+            try:
+                tokens += (self.root / auth["tokens_file"]).read_text(encoding="utf-8").split()
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or "is no text"
+                self._problem(file, "auth.tokens_file", f"{auth['tokens_file']}: {why}")
+        if auth and not tokens:
+            self._problem(file, "auth", "there is no token: nobody could use the server")
+        return tuple(tokens)
 
     def _top_file(self) -> Path:
         for name in ("codapi.json", "configs/config.json"):
@@ -205,7 +237,7 @@ class _Reader:
             if not VERSIONED.fullmatch(name):
                 self._problem(file, key, f"{name!r} is no box name: use NAME or NAME:VERSION")
             box = Box(**{"image": "", **defaults, **values})
-            if not box.image and isinstance(given, dict) and not given.get("image"):
+            if not box.image and isinstance(given, dict) and given.get("image") is None:
                 self._problem(file, f"{key}.image" if key else "image", "no image is given")
             if box.uses > 1 and not box.keeps_nothing:
                 where = f"{key}.uses" if key else "uses"
@@ -246,7 +278,7 @@ class _Reader:
     def _command(self, file: Path, key: str, given: Any) -> Command:
         values = self._checked(file, key, given, COMMAND)
         is_docker = isinstance(given, dict) and given.get("engine") in (None, "docker")
-        if is_docker and not given.get("steps"):
+        if is_docker and given.get("steps") in (None, []):
             self._problem(file, f"{key}.steps", "a docker command needs at least one step")
         for name in ("before", "after"):
             if name in values:
