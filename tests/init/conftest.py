@@ -22,11 +22,8 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def compile_c(name: str, *args: str | Path) -> Path:
         output = tmp_path_factory.mktemp("c") / name
-        subprocess.run(
-            ["gcc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}"]
-            + ["-o", str(output), *map(str, args)],
-            check=True,
-        )
+        gcc = ["gcc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}"]
+        subprocess.run([*gcc, "-o", str(output), *map(str, args)], check=True)
         return output
 
     return compile_c

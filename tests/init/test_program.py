@@ -170,7 +170,8 @@ def test_kill_ends_a_process_with_all_that_it_started(
     program: str, family: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     process, stranger = family(program), family(DEAF)
-    assert process.stdout and stranger.stdout
+    assert process.stdout
+    assert stranger.stdout
     stranger.stdout.readline()
     pid = int(process.stdout.readline())
     result = init("kill", str(process.pid))

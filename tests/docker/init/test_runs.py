@@ -1,0 +1,220 @@
+"""Programs in a box with init: how they end, and what is told of them."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.init import Done, Init, Stage
+from tests.docker.init.boxes import Box
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+FAMILY = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(0)
+"""
+STORM = """
+import os
+print("go", flush=True)
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+ORPHANS = """
+import os
+print("go", flush=True)
+while True:
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_an_exit_code_is_told(box: Box, code: int) -> None:
+    done = box.sh(f"exit {code}").done
+    assert (done.code, done.signal, done.status) == (code, None, code)
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM", "SEGV", "INT", "HUP", "PIPE", "XCPU"])
+def test_a_signal_is_told(box: Box, name: str) -> None:
+    done = box.sh(f"kill -{name} $$").done
+    assert (done.code, done.signal) == (None, getattr(signal, f"SIG{name}"))
+
+
+def test_output_is_complete_in_any_amount(box: Box) -> None:
+    result = box.sh("head -c 5000000 /dev/zero; head -c 3000000 /dev/zero >&2")
+    assert (len(result.stdout), len(result.stderr)) == (5000000, 3000000)
+
+
+def test_no_output_is_lost_however_short_the_run(box: Box) -> None:
+    assert {box.run(["echo", "hi"]).stdout for _ in range(300)} == {"hi\n"}
+
+
+@pytest.mark.parametrize("script", [FAMILY, FAMILY.replace("os.setsid()", "pass")])
+def test_when_the_first_process_exits_the_others_are_killed(box: Box, script: str) -> None:
+    start = time.monotonic()
+    result = box.python(script + "print('done')")
+    assert (result.status, result.stdout) == (0, "done\n")
+    # their end of the pipes is closed, and the next run sees none of them
+    assert time.monotonic() - start < 5
+    assert box.sh("ls -d /proc/[0-9]* | wc -l").stdout == "4\n"
+
+
+@pytest.mark.parametrize("script", [FAMILY + "time.sleep(1000)", STORM, ORPHANS])
+def test_kill_ends_all_and_leaves_the_box_usable(box: Box, script: str) -> None:
+    result = box.python(script, timeout=0.5)
+    assert result.done.signal == signal.SIGKILL
+    assert result.done.wall_ns < 2.5e9
+    assert box.run(["echo", "again"]).stdout == "again\n"
+
+
+def test_a_kill_that_comes_late_does_nothing(box: Box) -> None:
+    assert box.run(["true"]).status == 0
+    box.init.kill()
+    assert box.run(["echo", "hi"]).stdout == "hi\n"
+
+
+def test_orphans_are_reaped_while_the_program_runs(box: Box) -> None:
+    script = """
+        import os
+        for _ in range(1000):
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os._exit(0)
+                os._exit(0)
+            os.wait()
+        """
+    assert box.python(textwrap.dedent(script)).stderr == ""
+
+
+def test_stopped_processes_are_killed(box: Box) -> None:
+    result = box.sh("sleep 1000 & kill -STOP $!; kill -STOP $$", timeout=0.5)
+    assert result.done.signal == signal.SIGKILL
+
+
+def test_processor_time_counts_killed_and_orphaned_work(box: Box) -> None:
+    burn = "while :; do :; done"
+    result = box.sh(f"(setsid sh -c '{burn}' &) ; ({burn}) & sleep 0.5")
+    assert result.done.cpu_ns is not None
+    assert 0.3e9 < result.done.cpu_ns < 1.2e9
+    assert 0.5e9 < result.done.wall_ns < 1.5e9
+    quick = box.sh("sleep 0.2").done
+    assert quick.cpu_ns is not None
+    assert quick.cpu_ns < 0.1e9
+
+
+def test_memory_is_that_of_the_largest_process_of_this_run(box: Box) -> None:
+    script = "import os\nif os.fork() == 0: b'x' * 30_000_000; os._exit(0)\nos.wait()"
+    assert 30_000 < box.python(script).done.memory_kib < 60_000
+    assert box.run(["true"]).done.memory_kib < 10_000
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "x = bytearray(100_000_000)",
+        "import os\nif os.fork() == 0: x = bytearray(100_000_000)\nos.wait()",
+        "file = open('/dev/shm/x', 'wb')\nwhile True: file.write(bytes(1 << 20))",
+    ],
+)
+def test_memory_kills_are_counted(start_box: Callable[..., Box], script: str) -> None:
+    box = start_box(shm_size=256 << 20)
+    assert box.python(script).done.oom_kills >= 1
+    assert box.is_running()
+
+
+def test_a_run_without_memory_kills_counts_none_after_one_with(box: Box) -> None:
+    assert box.python("x = bytearray(100_000_000)").done.oom_kills == 1
+    assert box.run(["true"]).done.oom_kills == 0
+
+
+def test_a_second_run_at_a_time_ends_the_box(box: Box) -> None:
+    box.start(["sleep", "1000"])
+    box.start(["sleep", "1000"])
+    with pytest.raises(ConnectionError):
+        box.answer()
+
+
+@pytest.mark.parametrize("message", [b"x", b"KK", b"R\0\1\0\0\0root\0true\0", b"C\0"])
+def test_a_malformed_message_ends_the_box(box: Box, message: bytes) -> None:
+    box.init._connection.send(message)
+    with pytest.raises(ConnectionError):
+        box.answer()
+    wait_for(lambda: not box.is_running(), 2)
+
+
+@pytest.mark.parametrize("script", ["", "sleep 1000", "trap '' TERM; sleep 1000 & sleep 1000"])
+def test_a_box_dies_with_its_connection(box: Box, script: str) -> None:
+    run = box.start(["sh", "-c", f"echo on; {script}"]) if script else None
+    if run:
+        run.line()
+    box.init.close()
+    wait_for(lambda: box.id not in [c["Id"] for c in box.api.containers(all=True)], 2)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tests.docker.init.boxes import Box
+box = Box(Path(sys.argv[1]), "codapi/python")
+run = box.start(["sh", "-c", "while :; do sleep 0.01 & done"])
+print(box.id, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_box_dies_with_the_process_that_holds_it(tmp_path: Path, box: Box) -> None:
+    argv = [sys.executable, "-c", HOLDER, tmp_path / "held"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        held = holder.stdout.readline().strip()
+        holder.kill()
+    wait_for(lambda: held not in [c["Id"] for c in box.api.containers(all=True)], 2)
+
+
+def test_a_box_that_is_killed_is_an_error_at_its_connection(box: Box) -> None:
+    run = box.start(["sh", "-c", "echo on; sleep 1000"])
+    run.line()
+    box.api.kill(box.id)
+    with pytest.raises(ConnectionError):
+        box.answer()
+
+
+def test_a_connection_may_be_handed_on(box: Box) -> None:
+    ours, theirs = socket.socketpair()
+    socket.send_fds(ours, [b"x"], [box.init.fileno()])
+    _, files, _, _ = socket.recv_fds(theirs, 1, 1)
+    box.init.close()
+    box.init = Init(socket.socket(fileno=files[0]))
+    assert box.run(["echo", "hi"]).stdout == "hi\n"
+    ours.close()
+    theirs.close()
+
+
+def test_a_full_box_refuses_a_run_and_stays(start_box: Callable[..., Box]) -> None:
+    box = start_box(pids_limit=1)
+    result = box.run(["true"])
+    assert (result.done.stage, result.done.status) == (Stage.SYSTEM, 125)
+    assert isinstance(result.done, Done)
+    assert not select.select([box.init], [], [], 0)[0]
