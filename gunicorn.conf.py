@@ -28,7 +28,7 @@ worker_connections = 4000
 # one process owns the pool: two would double the bound
 workers = 1
 # a running job holds a thread; refusals and health need some beyond
-threads = _config.pool_size + 24
+threads = _config.pool_size + bool(_config.queue_timeout) * _config.queue_size + 24
 # above the 75 s for which nginx keeps its connections
 keepalive = 90
 # running jobs may end
@@ -43,6 +43,18 @@ def on_starting(server):
         sys.exit(
             f"codapi_flask needs one gunicorn worker, not {server.cfg.workers}: it owns the pool "
             "whose size bounds what runs at once (set pool_size in the config instead)"
+        )
+
+
+def when_ready(server):
+    """Warn when strangers can reach the server and need no token."""
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    exposed = [host for host in hosts if host not in ("127.0.0.1", "::1", "localhost")]
+    if exposed and not _config.tokens:
+        server.log.warning(
+            "reachable at %s by anybody, without a token: set auth.tokens in the config, or bind "
+            "to 127.0.0.1 behind a proxy",
+            ", ".join(exposed),
         )
 
 

@@ -11,6 +11,7 @@ from typing import IO, Protocol
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
+from codapi_flask.access import Access
 from codapi_flask.errors import Busy, RequestError
 from codapi_flask.metrics import Metrics
 from codapi_flask.models import Execution, Job, Request
@@ -27,13 +28,8 @@ DRAINS = threading.BoundedSemaphore(8)
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
 
-# those of Codapi: any page may use the API, with a token or without
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "options, post",
-    "Access-Control-Allow-Headers": "authorization, content-type",
-    "Access-Control-Max-Age": "3600",
-}
+OPEN = {"ops.health", "ops.describe"}
+"""The routes that need no token."""
 
 log = logging.getLogger("codapi")
 
@@ -48,8 +44,13 @@ class Runs(Protocol):
             Busy: not now.
         """
 
+    def problem(self) -> str:
+        """Return why executions cannot work at the moment, empty when they can."""
 
-def blueprint(sandboxes: Sandboxes, pool: Runs, metrics: Metrics, max_body: int) -> Blueprint:
+
+def blueprint(
+    sandboxes: Sandboxes, pool: Runs, metrics: Metrics, access: Access, max_body: int
+) -> Blueprint:
     """Make the API's routes; a body may have `max_body` bytes."""
     routes = Blueprint("api", __name__, url_prefix="/v1")
 
@@ -73,6 +74,8 @@ def blueprint(sandboxes: Sandboxes, pool: Runs, metrics: Metrics, max_body: int)
             response.headers["Connection"] = "close"
         if error.status == 429:
             response.headers["Retry-After"] = RETRY_AFTER
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
     @routes.app_errorhandler(HTTPException)
@@ -91,9 +94,15 @@ def blueprint(sandboxes: Sandboxes, pool: Runs, metrics: Metrics, max_body: int)
         log.error("id=- internal error", exc_info=error)
         return _answer(Execution("-", stderr="internal error"), 500)
 
+    @routes.before_app_request
+    def authorize() -> None:
+        is_open = request.method == "OPTIONS" or request.endpoint in OPEN
+        if not is_open and not access.is_granted(request.headers.get("Authorization", "")):
+            raise RequestError(401, "unauthorized: send 'Authorization: Bearer TOKEN'")
+
     @routes.after_app_request
-    def allow_all_origins(response: Response) -> Response:
-        response.headers.update(CORS)
+    def allow_origins(response: Response) -> Response:
+        response.headers.update(access.cors(request.headers.get("Origin", "")))
         return response
 
     return routes

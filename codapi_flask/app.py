@@ -12,6 +12,7 @@ from pathlib import Path
 from flask import Flask
 
 from codapi_flask import api, configfile, init, ops
+from codapi_flask.access import Access
 from codapi_flask.config import Config
 from codapi_flask.errors import ConfigError
 from codapi_flask.instance import Lease, work_dir
@@ -27,8 +28,10 @@ log = logging.getLogger("codapi")
 def create_app(config: Config, pool: api.Runs, metrics: Metrics) -> Flask:
     """Make the WSGI application of a config; jobs go to the pool."""
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(api.blueprint(Sandboxes(config), pool, metrics, config.max_body))
-    app.register_blueprint(ops.blueprint(metrics))
+    access = Access(config.tokens, config.origins)
+    routes = api.blueprint(Sandboxes(config), pool, metrics, access, config.max_body)
+    app.register_blueprint(routes)
+    app.register_blueprint(ops.blueprint(metrics, pool.problem))
     return app
 
 

@@ -108,10 +108,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole config. `root` is the directory it was read from, `max_body` is in bytes,
-    `read_timeout` in seconds: what a client may send, and take to send it.
+    """The whole config.
 
-    `pool_size` bounds the executions at once, `stock_size` the boxes that wait for them.
+    `root` is the directory it was read from. `pool_size` bounds the executions at once,
+    `stock_size` the boxes that wait for them. A client may send `max_body` bytes and take
+    `read_timeout` seconds for that. Up to `queue_size` requests wait for a worker, each for
+    `queue_timeout` seconds (0: it is refused at once). Clients need one of the `tokens`, if
+    there are any; pages of other `origins` may not read answers, if there are any.
     """
 
     root: str = "."
@@ -121,6 +124,10 @@ class Config:
     work_dir: str = ""
     max_body: int = 1 << 20
     read_timeout: float = 10
+    queue_timeout: float = 0
+    queue_size: int = 64
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    origins: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ wrong is collected with its file and key, and reported together.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -195,8 +196,8 @@ class _Reader:
         commands = dict(self._commands(bool(http.get("hosts"))))
         if self.problems:
             raise ConfigError(self.problems)
-        parts = {"boxes": self.boxes, "commands": commands, "tokens": tokens}
-        return Config(root=str(self.root), **parts, **http, **cors, **top)
+        top |= {**http, **cors, "tokens": tokens}
+        return Config(root=str(self.root), boxes=self.boxes, commands=commands, **top)
 
     def _tokens(self, file: Path, auth: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the tokens of the config, of the file that it names, and of the environment."""
@@ -337,6 +338,8 @@ class _Reader:
     def _object(self, file: Path) -> dict[str, Any]:
         try:
             document = json5.loads(file.read_text(encoding="utf-8"), allow_duplicate_keys=False)
+            # json5 leaves the halves of an escaped character apart
+            document = json.loads(json.dumps(document))
             bad = OBJECT(document)
         except OSError as error:
             bad = f"cannot be read: {error.strerror}"

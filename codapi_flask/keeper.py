@@ -48,7 +48,8 @@ def main(pipe: Connection, config: Config, instance: Path) -> None:
     """Keep the stock and sweep until the pipe closes.
 
     The first message says what is wrong with the work directory; it is empty when nothing is.
-    The others are the shelf's counts and the number of containers swept, when they change.
+    The others, whenever that changes, are the shelf's counts, the number of containers swept,
+    and why executions cannot work at the moment (empty when they can).
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -69,7 +70,7 @@ class Keeper:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._told: object = None
-        self._swept = 0
+        self._swept, self._fault = 0, ""
 
     def serve(self) -> None:
         """Serve until the pipe closes."""
@@ -145,7 +146,7 @@ class Keeper:
             self._orders.put(name)
 
     def _tell(self) -> None:
-        now = self._shelf.counts(), self._swept
+        now = self._shelf.counts(), self._swept, self._fault
         if now != self._told:
             self._told = now
             self._pipe.send(now)
@@ -209,9 +210,16 @@ class Keeper:
                 if count := sweeper.sweep(self._instance.parent, daemon, root_box):
                     log.warning("swept %d containers of dead owners", count)
                     self._swept += count
-            except ServerFault as fault:
-                log.error("cannot sweep: %s", fault)
-            time.sleep(SWEEP_INTERVAL)
+                lease = Lease.make_work(self._instance)
+                (lease.path / "work" / "probe").write_bytes(b"probe")
+                root_box.remove_tree(lease.path)
+                lease.close()
+                self._fault = ""
+            except (ServerFault, OSError) as fault:
+                if str(fault) != self._fault:
+                    log.error("executions cannot work: %s", fault)
+                self._fault = str(fault)
+            time.sleep(TICK if self._fault else SWEEP_INTERVAL)
 
 
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:

@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -102,12 +103,13 @@ class Pool:
         self.size, self.lost, self.swept = config.pool_size, 0, 0
         self.stock: Mapping[tuple[str, str], int] = {}
         self._config, self._instance = config, instance
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._waiting = 0
         self._workers: set[Child] = set()
         self._idle: deque[Child] = deque()
         self._lost: list[Child] = []
         self._keeper: Child | None = None
-        self._problem = ""
+        self._problem = self._fault = ""
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -123,7 +125,9 @@ class Pool:
         Raises:
             Busy: there is none.
         """
-        child = self._take(self._config.commands[job.sandbox][job.command].deadline())
+        child = self._take()
+        command = self._config.commands[job.sandbox][job.command]
+        child.deadline = time.monotonic() + command.deadline()
         try:
             child.pipe.send(job)
             execution = child.pipe.recv()
@@ -137,7 +141,14 @@ class Pool:
         with self._lock:
             child.deadline = math.inf
             self._idle.append(child)
+            self._lock.notify()
         return execution  # type: ignore[no-any-return]
+
+    def problem(self) -> str:
+        """Return why executions cannot work at the moment, empty when they can."""
+        if not self._workers or not self._keeper:
+            return "the workers are being started"
+        return self._fault
 
     def busy(self) -> int:
         """Return the number of workers that execute a job."""
@@ -156,16 +167,31 @@ class Pool:
         for child in children:
             child.join(deadline)
 
-    def _take(self, seconds: float) -> Child:
+    def _take(self) -> Child:
+        """Return an idle worker; wait for one if the config has a queue, in the order of coming."""
         with self._lock:
-            while self._idle:
-                child = self._idle.pop()
-                if child.is_idle():
-                    child.deadline = time.monotonic() + seconds
-                    return child
-                self._lost.append(child)
-                self._wake.set()
-        raise Busy
+            child = None if self._waiting else self._idle_child()
+            if child is None and self._waiting < self._config.queue_size:
+                deadline = time.monotonic() + self._config.queue_timeout
+                self._waiting += 1
+                while child is None and (left := deadline - time.monotonic()) > 0:
+                    self._lock.wait(left)
+                    child = self._idle_child()
+                self._waiting -= 1
+        if child is None:
+            raise Busy
+        return child
+
+    def _idle_child(self) -> Child | None:
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_idle():
+                # busy from now on; how long it may be is set later
+                child.deadline = sys.float_info.max
+                return child
+            self._lost.append(child)
+            self._wake.set()
+        return None
 
     def _lose(self, child: Child) -> None:
         with self._lock:
@@ -225,13 +251,14 @@ class Pool:
                 with self._lock:
                     self._workers.add(child)
                     (self._idle if is_ready else self._lost).append(child)
+                    self._lock.notify()
 
     def _keep_keeper(self) -> Child | None:
         """Hear what the keeper says, or start and return one if none lives."""
         if self._keeper:
             with suppress(EOFError, OSError):
                 while self._keeper.pipe.poll():
-                    self.stock, self.swept = self._keeper.pipe.recv()
+                    self.stock, self.swept, self._fault = self._keeper.pipe.recv()
                 return None
             self._keeper.join(time.monotonic())
         self._keeper = Child(keeper.main, self._config, self._instance)

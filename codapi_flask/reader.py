@@ -20,7 +20,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from codapi_flask.api import CORS
+from codapi_flask.access import Access
 from codapi_flask.models import Execution
 
 HEAD_MAX = 1 << 16
@@ -197,7 +197,7 @@ def _limit_blocking(connection: socket.socket) -> None:
 def _answer(status: int, reason: str, text: str) -> bytes:
     body = json.dumps(Execution("-", stderr=text).answer())
     headers = {
-        **CORS,
+        **Access().cors(""),
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Connection": "close",
