@@ -1,0 +1,78 @@
+"""What the tests of the engine share: boxes of every kind, services, and images of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import cache
+
+import pytest
+
+from tests.docker.instance import BOX_DEFAULTS, Instance, docker
+from tests.server import wait_for
+
+
+@pytest.fixture(scope="session")
+def instance_of() -> Iterator[Callable[..., Instance]]:
+    """Return a factory of instances by kind of box and user of the host; each is made once."""
+    with ExitStack() as stack:
+        yield cache(lambda *args: stack.enter_context(closing(Instance(*args))))
+
+
+@pytest.fixture(params=BOX_DEFAULTS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return the kind of boxes: by default each test is done with all of them."""
+    return request.param
+
+
+@pytest.fixture
+def uid() -> int:
+    """Return the user of the host that the server runs as, 0 for ours."""
+    return 0
+
+
+@pytest.fixture
+def instance(
+    kind: str, uid: int, instance_of: Callable[..., Instance]
+) -> Iterator[Instance]:
+    """Return an instance with an engine. Nothing that a test starts in it may be left."""
+    instance = instance_of(kind, uid)
+    yield instance
+    wait_for(lambda: not instance.containers() and not instance.leases())
+
+
+@pytest.fixture
+def run(instance: Instance) -> Callable:
+    """Return `Instance.run`."""
+    return instance.run
+
+
+@pytest.fixture
+def execute(instance: Instance) -> Callable:
+    """Return `Instance.execute`."""
+    return instance.execute
+
+
+@pytest.fixture(scope="session")
+def image() -> Callable[[str], str]:
+    """Return a function that makes an image from a Dockerfile and returns its id."""
+    return cache(lambda text: docker("build", "--quiet", "-", input=text))
+
+
+@pytest.fixture(scope="session")
+def start_service() -> Iterator[Callable[..., str]]:
+    """Return a function that starts a container with `docker run`; it returns the id."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> str:
+            id = docker("run", "--detach", "--init", "--network=none", *arguments)
+            stack.callback(docker, "rm", "--force", "--volumes", id)
+            return id
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def service(start_service: Callable[..., str]) -> str:
+    """Return the id of a container that runs as a database would."""
+    return start_service("codapi/sh", "sleep", "infinity")

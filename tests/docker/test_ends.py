@@ -1,0 +1,123 @@
+"""How programs end, and what the client reads then."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.programs import Sleep
+
+pytestmark = pytest.mark.docker
+
+KIND_TOLD = {"attached": "fresh", "cold": "cold", "warm": "warm", "reused": "reused"}
+
+OOM = "out of memory (64 MiB)\n"
+EAT = "tail /dev/zero"
+
+# program: what the client reads
+OK = {
+    "true": "",
+    "printf 'no newline'": "no newline",
+    "printf ' \\n two lines \\n\\n'": " \n two lines \n\n",
+    f"{EAT}; echo survived": "survived\n",
+}
+FAILED = {
+    "exit 1": "exit status 1",
+    "exit 3": "exit status 3",
+    "exit 255": "exit status 255",
+    "exit 127": "exit status 127",
+    "echo out; exit 3": "out\n (exit status 3)",
+    "echo err >&2; exit 3": "err\n (exit status 3)",
+    "echo err >&2; echo out; exit 3": "out\nerr\n (exit status 3)",
+    "echo out; kill -TERM $$": "out\n (exit status 143)",
+    "kill -INT $$": "exit status 130",
+    "kill -KILL $$": "exit status 137",
+    "kill -SEGV $$": "exit status 139",
+    f"exec {EAT}": f"{OOM}exit status 137",
+    f"echo out; exec {EAT}": f"{OOM}out\n (exit status 137)",
+}
+
+
+def test_the_boxes_are_of_the_kind_that_is_tested(run, kind):
+    assert run("true").steps[-1].kind == KIND_TOLD[kind]
+
+
+@pytest.mark.parametrize("program", OK)
+def test_a_program_that_ends_well_is_answered_with_what_it_printed(run, program):
+    execution = run("sh", "-c", f"exec 2>&-; {program}")
+    assert (execution.ok, execution.stdout, execution.stderr) == (True, OK[program], "")
+
+
+def test_stdout_and_stderr_are_told_apart(run):
+    execution = run("sh", "-c", "echo out; echo err >&2; echo more")
+    assert (execution.ok, execution.stdout, execution.stderr) == (True, "out\nmore\n", "err\n")
+
+
+@pytest.mark.parametrize("program", FAILED)
+def test_a_program_that_fails_is_answered_with_all_that_it_printed(run, program):
+    execution = run("sh", "-c", program)
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", FAILED[program])
+
+
+@pytest.mark.parametrize("kind", ["cold", "warm", "reused"])
+def test_it_is_told_that_a_child_ran_out_of_memory_when_its_program_failed(run):
+    assert run("sh", "-c", f"{EAT}; exit 3").stderr == f"{OOM}Killed\n (exit status 3)"
+
+
+def test_what_a_failed_program_printed_is_kept_apart_in_the_details(run):
+    step = run("sh", "-c", "echo err >&2; echo out; kill -TERM $$").steps[-1]
+    assert (step.stdout, step.stderr) == ("out\n", "err\n")
+    assert (step.exit_code, step.signal, step.reason) == (143, 15, "signal")
+
+
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("nope", "nope: not found (exit status 127)"),
+        ("/nope/nope", "/nope/nope: not found (exit status 127)"),
+        ("/etc", "/etc: Permission denied (exit status 126)"),
+        ("/etc/passwd", "/etc/passwd: Permission denied (exit status 126)"),
+        ("--help", "--help: not found (exit status 127)"),
+    ],
+)
+def test_a_program_that_cannot_be_started_is_named(run, program, text):
+    execution = run(program)
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", text)
+
+
+def test_a_program_that_takes_too_long_is_killed(run):
+    sleep = Sleep(1000)
+    start = time.monotonic()
+    execution = run("sh", "-c", f"echo out; {sleep.text}", timeout=0.5)
+    assert 0.5 < time.monotonic() - start < 3
+    assert (execution.ok, execution.stdout, execution.stderr) == (
+        False,
+        "",
+        "code execution timeout",
+    )
+    assert not sleep.runs()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param("trap '' TERM INT HUP; sleep 1000 & wait", id="ignores signals"),
+        pytest.param("setsid sleep 1000 & setsid sleep 1000", id="leaves its session"),
+        pytest.param("kill -STOP $$", id="stops itself"),
+        pytest.param("exec >&- 2>&-; sleep 1000", id="closes its streams"),
+        pytest.param("yes & yes >&2", id="prints"),
+    ],
+)
+def test_no_program_escapes_its_time_out(run, program):
+    execution = run("sh", "-c", program, timeout=0.5)
+    assert execution.stderr == "code execution timeout"
+    assert execution.duration < 2500
+
+
+def test_the_duration_is_that_of_the_execution(run):
+    assert 300 <= run("sleep", "0.3").duration < 2000
+
+
+def test_the_program_is_not_process_1_of_its_box(run):
+    assert int(run("sh", "-c", "echo $$").stdout) > 1

@@ -1,0 +1,150 @@
+"""What programs read and print."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docker.instance import BOX_DEFAULTS
+
+pytestmark = pytest.mark.docker
+
+MIB = 1 << 20
+USERS = ["sandbox", "1234", "1234:5678", "root"]
+KINDS_AND_USERS = [
+    # root may not run in a box that is reused
+    (kind, user) for kind in BOX_DEFAULTS for user in USERS if (kind, user) != ("reused", "root")
+]
+# what a program prints: what of that is kept when noutput is 7
+CUT = {
+    "1234567": ("1234567", False),
+    "12345678": ("1234567", True),
+    "ééé": ("ééé", False),
+    "éééé": ("ééé", True),
+    "123456€": ("123456", True),
+    "1234567€": ("1234567", True),
+    "123😀": ("123😀", False),
+    "1234😀": ("1234", True),
+}
+
+
+@pytest.mark.parametrize("printed", CUT)
+def test_output_is_cut_between_characters(run, printed):
+    step = run("sh", "-c", f"printf {printed}; printf err >&2", noutput=7).steps[-1]
+    kept, is_cut = CUT[printed]
+    assert (step.stdout, step.stderr) == (kept, "err")
+    assert step.truncated == (("stdout",) if is_cut else ())
+
+
+def test_each_stream_is_cut_for_itself(run):
+    step = run("sh", "-c", "yes | head -c 100; yes | head -c 5000 >&2; exit 1").steps[-1]
+    assert (step.stdout, step.stderr) == ("y\n" * 50, "y\n" * 2048)
+    assert step.truncated == ("stderr",)
+
+
+def test_no_output_is_kept_when_none_is_wanted(run):
+    execution = run("sh", "-c", "echo out; echo err >&2", noutput=0)
+    assert (execution.ok, execution.stdout, execution.stderr) == (True, "", "")
+
+
+def test_what_is_not_kept_is_drained_without_holding_it(run):
+    program = f"yes | head -c {200 * MIB} & yes | head -c {200 * MIB} >&2; wait"
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak begins anew
+    execution = run("sh", "-c", program, timeout=60)
+    assert (execution.ok, len(execution.stdout), len(execution.stderr)) == (True, 4096, 4096)
+    assert _memory("VmHWM") - before < 50 * MIB
+
+
+def _memory(field: str) -> int:
+    """Return a field of /proc/self/status (proc(5)) in bytes."""
+    return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+
+
+@pytest.mark.parametrize(
+    ("octal", "text"),
+    [
+        (r"a\377b", "a\ufffdb"),
+        (r"a\303", "a\ufffd"),
+        (r"\355\240\200", "\ufffd" * 3),
+        (r"a\000b", "a\0b"),
+        (r"\033[31mred\033[0m", "\033[31mred\033[0m"),
+        (r"a\r\nb\r", "a\r\nb\r"),
+    ],
+)
+def test_bytes_become_text(run, octal, text):
+    execution = run("sh", "-c", f"printf '{octal}'; printf '{octal}' >&2")
+    assert (execution.stdout, execution.stderr) == (text, text)
+
+
+def test_a_program_that_closes_its_streams_goes_on(run):
+    execution = run("sh", "-c", "echo out; exec >&- 2>&-; sleep 0.5; exit 3")
+    assert execution.stderr == "out\n (exit status 3)"
+    assert execution.duration >= 500
+
+
+def test_a_process_that_holds_the_streams_is_not_waited_for(run):
+    execution = run("sh", "-c", "setsid sleep 1000 & echo out")
+    assert (execution.ok, execution.stdout) == (True, "out\n")
+    assert execution.duration < 2500
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB])
+def test_a_program_reads_the_files_from_its_stdin(run, size):
+    execution = run("wc", "-c", files={"": "x" * size}, stdin=True)
+    assert execution.stdout == f"{size}\n"
+
+
+def test_cat_returns_its_stdin(run):
+    text = "".join(f"{number}\n" for number in range(150_000))
+    execution = run("cat", files={"": text}, stdin=True, noutput=2 * MIB)
+    assert (execution.ok, execution.stdout) == (True, text)
+
+
+def test_the_files_come_in_the_order_of_the_request(run):
+    files = {"z": "1", "": "2", "a": "data:;base64,Mw=="}
+    assert run("cat", files=files, stdin=True, entry="m").stdout == "123"
+
+
+@pytest.mark.parametrize("program", ["true", "sleep 0.2", "exec <&-; sleep 0.2", "head -c 1"])
+def test_a_program_need_not_read_its_stdin(run, program):
+    execution = run("sh", "-c", f"{program} >&2", files={"": "x" * MIB}, stdin=True)
+    assert (execution.ok, execution.stdout) == (True, "")
+
+
+def test_only_the_first_step_reads_the_files(execute):
+    read = {"box": "sh", "command": ["cat"], "stdin": True}
+    assert execute(read, read, files={"": "text"}).stdout == ""
+
+
+@pytest.mark.parametrize(("kind", "user"), KINDS_AND_USERS)
+def test_the_stdin_of_other_steps_is_empty_and_closed(execute, user):
+    step = {"box": "sh", "command": ["cat"], "user": user}
+    execution = execute(step, step, before=step, after=step, files={"": "text"})
+    assert (execution.ok, execution.stdout) == (True, "")
+
+
+@pytest.mark.parametrize(("kind", "user"), KINDS_AND_USERS)
+def test_the_streams_can_be_opened_by_name(run, user):
+    program = "cat /dev/stdin > /dev/stdout; echo err > /dev/stderr"
+    execution = run("sh", "-c", program, user=user, stdin=True, files={"": "in"})
+    assert (execution.stdout, execution.stderr) == ("in", "err\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["attached"])
+def test_the_output_of_a_quick_exec_is_never_lost(execute, service):
+    step = {"box": service, "action": "exec", "command": ["echo", ":name"]}
+    for _ in range(500):
+        execution = execute(step)
+        assert execution.stdout == f"{execution.id}\n"
+
+
+@pytest.mark.parametrize("kind", ["attached"])
+def test_an_exec_reads_and_prints_like_a_run(execute, service):
+    program = "cat /dev/stdin; echo err > /dev/stderr; exit 3"
+    step = {"box": service, "action": "exec", "command": ["sh", "-c", program], "stdin": True}
+    execution = execute(step, files={"": "x" * MIB})
+    assert execution.stderr == "x" * 4096 + "err\n (exit status 3)"
