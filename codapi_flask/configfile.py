@@ -340,8 +340,6 @@ class _Reader:
             document = json5.loads(file.read_text(encoding="utf-8"), allow_duplicate_keys=False)
             # json5 leaves the halves of an escaped character apart
             document = json.loads(json.dumps(document))
-            # json5 leaves the halves of an escaped character apart
-            document = json.loads(json.dumps(document))
             bad = OBJECT(document)
         except OSError as error:
             bad = f"cannot be read: {error.strerror}"
