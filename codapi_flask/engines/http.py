@@ -11,8 +11,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -49,8 +49,8 @@ class HttpRequest:
             ValueError: it is malformed; the text says how.
         """
         first, *lines = text.lstrip().replace("\r\n", "\n").split("\n")
-        words = first.split()
-        method, url = words if len(words) == 2 else ("GET", *words[:1])
+        words = first.split() or [""]
+        method, url = words if len(words) == 2 else ("GET", words[0])
         if len(words) > 2 or not METHOD.fullmatch(method):
             raise ValueError("the first line must be METHOD URL")
         while lines and lines[0].strip()[:1] in ("?", "&"):
@@ -73,10 +73,11 @@ class HttpRequest:
 
 
 class HttpEngine:
-    """Sends requests to the hosts of a table, and to the names they stand for nothing else."""
+    """Sends requests to the hosts of a table, by the addresses in it, and to no others."""
 
-    def __init__(self, hosts: Mapping[str, str]) -> None:
-        self._hosts = hosts
+    def __init__(self, hosts: Mapping[str, str], deadline: float = HTTP_DEADLINE) -> None:
+        """Use a table of hosts; a request may take `deadline` seconds."""
+        self._hosts, self._deadline = hosts, deadline
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Send the request of the first file; its answer, whatever its status, is stdout."""
@@ -92,9 +93,9 @@ class HttpEngine:
         if address is None:
             return _failed(f"host not allowed: {request.host}")
         try:
-            return _send(request, address)
+            return _send(request, address, self._deadline)
         except TimeoutError:
-            return _failed(f"no answer from {request.host} in {HTTP_DEADLINE:.0f} s")
+            return _failed(f"no answer from {request.host} in {self._deadline:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return _failed(f"request to {request.host} failed: {error or type(error).__name__}")
 
@@ -103,21 +104,20 @@ def _failed(reason: str) -> Outcome:
     return Outcome(stderr=reason, exit_code=None, reason="error")
 
 
-def _send(request: HttpRequest, address: str) -> Outcome:
+def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
     # http.client knows no proxy and follows no redirect
     kind = http.client.HTTPSConnection if request.scheme == "https" else http.client.HTTPConnection
-    deadline = time.monotonic() + HTTP_DEADLINE
-    with closing(kind(address, timeout=HTTP_DEADLINE)) as connection, _Watchdog(connection):
-        connection.putrequest(request.method, request.target, skip_host=True)
-        connection.putheader("Host", request.host)
-        for name, value in request.headers:
-            connection.putheader(name, value.encode())
-        if request.body or request.method in ("POST", "PUT", "PATCH"):
-            connection.putheader("Content-Length", str(len(request.body)))
+    deadline = time.monotonic() + seconds
+    with closing(kind(address, timeout=seconds)) as connection:
         try:
-            connection.endheaders(request.body)
-            answer = connection.getresponse()
-            body = answer.read(MAX_ANSWER + 1)
+            connection.connect()
+            with _cut_at(deadline, connection.sock):
+                _put(connection, request)
+                answer = connection.getresponse()
+                body = answer.read(MAX_ANSWER + 1)
+            # a read of so many bytes says nothing when there are less
+            if answer.length and len(body) <= MAX_ANSWER:
+                raise http.client.IncompleteRead(body, answer.length)
         except (OSError, http.client.HTTPException):
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
@@ -132,20 +132,28 @@ def _send(request: HttpRequest, address: str) -> Outcome:
     return Outcome("\n".join([*head, "", body.decode("utf-8", "replace")]))
 
 
-class _Watchdog:
-    """Cuts a connection at the deadline: a socket's own time-out begins anew at every byte."""
+def _put(connection: http.client.HTTPConnection, request: HttpRequest) -> None:
+    connection.putrequest(request.method, request.target, skip_host=True)
+    connection.putheader("Host", request.host)
+    for name, value in request.headers:
+        connection.putheader(name, value.encode())
+    if request.body or request.method in ("POST", "PUT", "PATCH"):
+        connection.putheader("Content-Length", str(len(request.body)))
+    connection.endheaders(request.body)
 
-    def __init__(self, connection: http.client.HTTPConnection) -> None:
-        self._connection = connection
-        self._timer = threading.Timer(HTTP_DEADLINE, self._cut)
-        self._timer.daemon = True
 
-    def _cut(self) -> None:
-        with suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+@contextmanager
+def _cut_at(deadline: float, connection: socket.socket) -> Iterator[None]:
+    """Shut a connection at the deadline: its own time-out begins anew at every byte."""
 
-    def __enter__(self) -> None:
-        self._timer.start()
+    def cut() -> None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    timer = threading.Timer(deadline - time.monotonic(), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
