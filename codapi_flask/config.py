@@ -25,9 +25,10 @@ class Box:
 
     `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
     limit), `nproc` the number of processes and threads. `volume` says where the work directory
-    (`%s`) is mounted. `files` are glob patterns under the config's root. Of `warm` boxes the
-    stock keeps at least that many, each serves up to `uses` runs. Without `init` the box is a
-    plain container, started for each step.
+    (`%s`) is mounted. `files` are glob patterns under the config's root. `seccomp` is a profile
+    (Docker's JSON, empty for Docker's own). `work_size` is what a program may write to disk, in
+    MiB, if it may at all. Of `warm` boxes the stock keeps at least that many, each serves up to
+    `uses` runs. Without `init` the box is a plain container, started for each step.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Box:
     ulimit: tuple[str, ...] = ("nofile=96",)
     nproc: int = 64
     files: tuple[str, ...] = ()
+    seccomp: str = field(default="", repr=False)
+    work_size: int = 64
     warm: int = 0
     uses: int = 1
     init: bool = True
@@ -54,6 +57,11 @@ class Box:
         """Whether a program can leave nothing in the box that a reset does not find."""
         mode = self.volume.split(":")[2:]
         return not self.writable and "ro" in ",".join(mode).split(",")
+
+    @property
+    def has_quota(self) -> bool:
+        """Whether we have to watch what a program writes to disk: Docker does not."""
+        return not self.keeps_nothing and not self.storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,10 +92,11 @@ AMOUNT = _is((int, float), "a number above 0", lambda number: 0 < number < 1 << 
 ARGS = _each(TEXT)
 PATH = _is(str, "a path inside the root", _inside)
 OBJECT = _is(dict, "an object", lambda _: True)
+ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 HOSTS = _is(
     dict,
-    "an object of host names",
-    lambda hosts: all(isinstance(host, str) and host for host in hosts.values()),
+    "an object of hosts, each like 'localhost:8000'",
+    lambda hosts: all(isinstance(a, str) and ADDRESS.fullmatch(a) for a in hosts.values()),
 )
 LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
 
@@ -117,6 +118,8 @@ BOX: Mapping[str, Check] = {
     ),
     "nproc": COUNT,
     "files": _each(PATH),
+    "seccomp": WORD,
+    "work_size": COUNT,
     "warm": _is(int, "a number of boxes", lambda number: 0 <= number <= 1000),
     "uses": COUNT,
     "init": FLAG,
@@ -237,7 +240,9 @@ class _Reader:
             seen[name] = file
             if not VERSIONED.fullmatch(name):
                 self._problem(file, key, f"{name!r} is no box name: use NAME or NAME:VERSION")
-            box = Box(**{"image": "", **defaults, **values})
+            merged = {"image": "", "seccomp": "docker", **defaults, **values}
+            profile = self._profile(file, key, merged.pop("seccomp"))
+            box = Box(seccomp=profile, **merged)
             if not box.image and isinstance(given, dict) and given.get("image") is None:
                 self._problem(file, f"{key}.image" if key else "image", "no image is given")
             if box.uses > 1 and not box.keeps_nothing:
@@ -245,6 +250,21 @@ class _Reader:
                 why = "only a box that is not writable and mounted read-only (:ro) can be reused"
                 self._problem(file, where, why)
             yield name, box
+
+    def _profile(self, file: Path, key: str, name: str) -> str:
+        """Return a seccomp profile: ours (`default`), Docker's (`docker`), or that of a file."""
+        if name == "docker":
+            return ""
+        path = self.root / name
+        if name == "default":
+            path = Path(__file__).with_name("seccomp.json")
+        try:
+            return json.dumps(json.loads(path.read_bytes()), separators=(",", ":"))
+        except (OSError, ValueError) as error:
+            where = f"{key}.seccomp" if key else "seccomp"
+            why = getattr(error, "strerror", None) or f"is no JSON: {error}"
+            self._problem(file, where, f"{name}: {why}")
+            return ""
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
         """Yield file, key and value of each box, from the first place that Codapi would read."""

@@ -12,7 +12,6 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ import docker.errors
 import docker.utils
 import requests
 import urllib3
-from docker.types import LogConfig, Mount, Ulimit
+from docker.types import Mount
 
-from codapi_flask import init
+from codapi_flask import hostconfig, init
 from codapi_flask.config import Box
 from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.models import Image, Program
 from codapi_flask.streams import Stream
 
 INSTANCE = "codapi.instance"
@@ -39,33 +39,6 @@ CALL_TIMEOUT = 10.0
 
 PAUSE = 0.01
 """Seconds between two looks at something that the daemon does not announce."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What to run in a box: an argv, as a user (name or number, maybe with `:group`).
-
-    `stdin` says whether it gets input; without, its stdin is empty. `noutput` is the most that
-    is kept of each of its output streams, in bytes.
-    """
-
-    argv: Sequence[str]
-    user: str
-    stdin: bool = False
-    noutput: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image: its id, and what of an argv it brings along."""
-
-    id: str
-    entrypoint: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = ()
-
-    def argv(self, command: Sequence[str]) -> list[str]:
-        """Return what Docker would execute for a command."""
-        return [*self.entrypoint, *(command or self.cmd)]
 
 
 class Daemon:
@@ -98,10 +71,11 @@ class Daemon:
             "image": box.image,
             "command": list(program.argv) or None,
             "user": program.user,
-            "stdin_open": program.stdin,
+            "stdin_open": program.stdin is not None,
         }
-        limits = {**_limits(box), "binds": _binds(box, instance, directory), "init": True}
-        return self._create(name, box, process, limits, _labels(instance, directory), deadline)
+        limits = hostconfig.plain(box, instance, directory)
+        with self.calls(f"create a box of {box.image}", deadline) as api:
+            return self._create(api, process, limits, box.network, instance, directory, name)
 
     def create_with_init(
         self, name: str, box: Box, image: Image, instance: Path, lease: Path, deadline: float
@@ -114,74 +88,48 @@ class Daemon:
         Raises:
             ServerFault: as for `create`.
         """
-        needs = init.settings(box.cap_add, box.cap_drop)
         process = {
             "image": image.id,
-            "entrypoint": needs.entrypoint,
-            "command": needs.command,
+            "entrypoint": [f"{init.MOUNT}/init"],
+            "command": init.settings(box.cap_add, box.cap_drop).command,
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }
-        limits = {
-            **_limits(box),
-            "binds": [*_binds(box, instance, lease / "work"), f"{lease / 'init'}:{init.MOUNT}:ro"],
-            "cap_add": needs.cap_add,
-            "cap_drop": needs.cap_drop,
-            # the box's limit is the program's
-            "pids_limit": box.nproc + 1,
-            "auto_remove": True,
-        }
-        return self._create(name, box, process, limits, _labels(instance, lease / "work"), deadline)
-
-    def _create(
-        self,
-        name: str,
-        box: Box,
-        process: Mapping[str, Any],
-        limits: Mapping[str, Any],
-        labels: Mapping[str, str],
-        deadline: float,
-    ) -> Container:
+        limits, directory = hostconfig.with_init(box, instance, lease), lease / "work"
         with self.calls(f"create a box of {box.image}", deadline) as api:
-            created = api.create_container(
-                name=name,
-                network_disabled=box.network == "none",
-                host_config=api.create_host_config(**limits),
-                # an image's health check would run beside the program
-                healthcheck={"test": ["NONE"]},
-                labels=labels,
-                **process,
-            )
-        return Container(self, created["Id"])
+            return self._create(api, process, limits, box.network, instance, directory, name)
 
-    def create_tool(
+    def create_root_box(
         self, image: str, argv: Sequence[str], instance: Path, mount: Path | None = None
     ) -> Container:
-        """Create a small root box in which our own program (`init`) does a chore.
+        """Create a small box in which our own program, `init`, does a chore as root.
 
         It may change any file under `mount`; without, it may end any process of the host.
         """
-        binds = [f"{instance / 'init'}:/.codapi-init:ro"]
-        with self.calls(f"create a tool box of {image}") as api:
-            limits = api.create_host_config(
-                binds=[*binds, f"{mount}:/mount"] if mount else binds,
-                pid_mode=None if mount else "host",
-                network_mode="none",
-                read_only=True,
-                cap_drop=["ALL"],
-                cap_add=["DAC_OVERRIDE", "FOWNER"] if mount else ["KILL"],
-                security_opt=["no-new-privileges"],
-                log_config=LogConfig(type=LogConfig.types.NONE),
-            )
-            created = api.create_container(
-                image,
-                list(argv),
-                entrypoint=["/.codapi-init"],
-                user="0:0",
-                network_disabled=True,
-                host_config=limits,
-                labels=_labels(instance, mount or instance),
-            )
+        process = {"image": image, "entrypoint": [init.MOUNT], "command": argv, "user": "0:0"}
+        limits = hostconfig.root_box(instance, mount)
+        with self.calls(f"create a root box of {image}") as api:
+            return self._create(api, process, limits, "none", instance, mount or instance)
+
+    def _create(
+        self,
+        api: docker.APIClient,
+        process: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        network: str,
+        instance: Path,
+        directory: Path,
+        name: str | None = None,
+    ) -> Container:
+        created = api.create_container(
+            name=name,
+            network_disabled=network == "none",
+            host_config=api.create_host_config(**limits),
+            # an image's health check would run beside the program
+            healthcheck={"test": ["NONE"]},
+            labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
+            **process,
+        )
         return Container(self, created["Id"])
 
     def read(self, image: str, file: Path, instance: Path) -> bytes | None:
@@ -192,7 +140,7 @@ class Daemon:
         with self.calls("read a file in a box") as api:
             mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
             limits = api.create_host_config(mounts=[mount], network_mode="none")
-            labels = _labels(instance, instance)
+            labels = {INSTANCE: str(instance), DIRECTORY: str(instance)}
             try:
                 box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
             except docker.errors.APIError as error:
@@ -277,7 +225,7 @@ class Container:
 
     def attach(self, program: Program, deadline: float) -> Stream:
         """Connect to the program's streams; before the start, or output is lost."""
-        params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin)}
+        params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
         with self._daemon.calls("attach to a box", deadline) as api:
             return _upgrade(api, f"containers/{self.id}/attach", program.noutput, params=params)
 
@@ -311,6 +259,12 @@ class Container:
                 return dict(api.inspect_container(self.id))
             except docker.errors.NotFound:
                 return {}
+
+    def size(self) -> int:
+        """Return the bytes that the container has written to its own file system."""
+        with self._daemon.calls("measure a box") as api:
+            found = api.containers(filters={"id": self.id}, size=True)
+        return int(found[0].get("SizeRw", 0)) if found else 0
 
     def stop(self, timeout: float) -> None:
         """Stop the container, by force after `timeout` seconds (a fraction counts as one).
@@ -354,7 +308,10 @@ class Container:
         with self._daemon.calls(f"exec in {self.id}") as api:
             try:
                 created = api.exec_create(
-                    self.id, list(program.argv), stdin=program.stdin, user=program.user
+                    self.id,
+                    list(program.argv),
+                    stdin=program.stdin is not None,
+                    user=program.user,
                 )
             except docker.errors.APIError as error:
                 if error.status_code in (404, 409):
@@ -409,43 +366,3 @@ def _upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> 
     connection = reader.raw._sock
     connection.setblocking(False)
     return Stream(connection, reader.peek(), noutput, response)
-
-
-def _limits(box: Box) -> dict[str, Any]:
-    """Return what a box's config says, in docker-py's words (`create_host_config`)."""
-    return {
-        "runtime": box.runtime,
-        "nano_cpus": round(box.cpu * 1e9),
-        "mem_limit": box.memory << 20,
-        # equal limits: no swap
-        "memswap_limit": box.memory << 20,
-        "storage_opt": {"size": box.storage} if box.storage else None,
-        "network_mode": box.network,
-        "read_only": not box.writable,
-        "tmpfs": {path: options for path, _, options in (t.partition(":") for t in box.tmpfs)},
-        "cap_add": list(box.cap_add),
-        "cap_drop": list(box.cap_drop),
-        "ulimits": [_ulimit(limit) for limit in box.ulimit],
-        "pids_limit": box.nproc,
-        "security_opt": ["no-new-privileges"],
-        "log_config": LogConfig(type=LogConfig.types.NONE),
-    }
-
-
-def _binds(box: Box, instance: Path, directory: Path) -> list[str]:
-    binds = [box.volume % directory]
-    if box.network == "none":
-        # such a box starts in half the time when Docker does not set up its network,
-        # but then nobody makes its /etc/hosts
-        binds.append(f"{instance / 'hosts'}:/etc/hosts:ro")
-    return binds
-
-
-def _labels(instance: Path, directory: Path) -> dict[str, str]:
-    return {INSTANCE: str(instance), DIRECTORY: str(directory)}
-
-
-def _ulimit(limit: str) -> Ulimit:
-    name, _, values = limit.partition("=")
-    soft, _, hard = values.partition(":")
-    return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))

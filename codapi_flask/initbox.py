@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask.config import START_DEADLINE, Box
-from codapi_flask.containers import Daemon, Image, Program
+from codapi_flask.containers import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.init import Clean, Done, Init, Listener, Stage
 from codapi_flask.instance import Lease
-from codapi_flask.models import Kind, Outcome
+from codapi_flask.models import Image, Kind, Outcome, Program
 from codapi_flask.output import Output
+from codapi_flask.quota import Quota
 from codapi_flask.streams import InputPipe, OutputPipe, carry
 
 KILL_TIMEOUT = 5.0
@@ -91,8 +92,8 @@ class InitBox:
         """Return a descriptor that becomes readable when the waiting box dies."""
         return self._init.fileno()
 
-    def run(self, program: Program, stdin: bytes, timeout: float, lifeline: int) -> Outcome:
-        """Run a program; on return all its processes are dead.
+    def run(self, program: Program, lifeline: int, quota: Quota | None = None) -> Outcome:
+        """Run a program; on return all its processes are dead. Over its quota, it is killed.
 
         Raises:
             NotRunning: the box died.
@@ -106,10 +107,13 @@ class InitBox:
                 stack.callback(pipe.close)
             self._start(program, (stdin_pipe.theirs, stdout.theirs, stderr.theirs))
             answer = _Answer(self._init)
-            deadline = time.monotonic() + timeout
-            in_time = carry(lifeline, [stdout, stderr, answer], stdin_pipe, stdin, deadline)
+            deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
+            sources, stdin = (stdout, stderr, answer), program.stdin or b""
+            in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline, check)
             if not in_time:
                 self._kill(answer, lifeline)
+        if quota and quota.is_exceeded:
+            return replace(quota.outcome(), kind=self.kind)
         if not isinstance(answer.value, Done):
             raise NotRunning("sandbox died")
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)

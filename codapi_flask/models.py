@@ -69,6 +69,34 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """What to run in a box: an argv, as a user (name or number, maybe with `:group`).
+
+    `stdin` is its input; `None`: it is empty. `timeout` is in seconds from its start, `noutput`
+    the most that is kept of each of its output streams, in bytes.
+    """
+
+    argv: Sequence[str]
+    user: str
+    stdin: bytes | None = None
+    timeout: float = 5
+    noutput: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image: its id, and what of an argv it brings along."""
+
+    id: str
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """Return what Docker would execute for a command."""
+        return [*self.entrypoint, *(command or self.cmd)]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one step ended.
 

@@ -43,7 +43,7 @@ class RootBox:
         image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
-        box = self._daemon.create_tool(image, argv, self._instance, mount)
+        box = self._daemon.create_root_box(image, argv, self._instance, mount)
         try:
             deadline = time.monotonic() + START_DEADLINE
             box.start(deadline)

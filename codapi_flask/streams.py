@@ -7,7 +7,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -16,6 +16,9 @@ from codapi_flask.output import Output
 
 CHUNK = 1 << 16
 HEAD = 8
+WATCH_INTERVAL = 0.25
+"""Seconds between two looks at what a program has written to a disk."""
+
 STDOUT, STDERR = 1, 2
 
 
@@ -50,9 +53,16 @@ class Sink(Protocol):
 
 
 def carry(
-    lifeline: int, sources: Iterable[Source], sink: Sink | None, stdin: bytes, deadline: float
+    lifeline: int,
+    sources: Iterable[Source],
+    sink: Sink | None,
+    stdin: bytes,
+    deadline: float,
+    is_too_much: Callable[[], bool] | None = None,
 ) -> bool:
     """Carry a program's input and output until all sources have ended; False at the deadline.
+
+    False, too, as soon as `is_too_much`, which is asked now and then.
 
     Raises:
         Abandoned: the lifeline (a descriptor) became readable.
@@ -68,8 +78,10 @@ def carry(
         sink.end_stdin()
     while reading:
         seconds = deadline - time.monotonic()
-        if seconds <= 0:
+        if seconds <= 0 or (is_too_much and is_too_much()):
             return False
+        if is_too_much:
+            seconds = min(seconds, WATCH_INTERVAL)
         for descriptor, event in poll.poll(seconds * 1000):
             if descriptor == lifeline:
                 raise Abandoned

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask.config import START_DEADLINE, Box
-from codapi_flask.containers import Container, Daemon, Exec, Program
-from codapi_flask.models import Outcome, Reason
+from codapi_flask.containers import Container, Daemon, Exec
+from codapi_flask.models import Outcome, Program, Reason
+from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
 from codapi_flask.streams import Stream, carry
 
@@ -34,7 +35,7 @@ class Attached:
         self._daemon, self._root_box, self._lifeline = daemon, root_box, lifeline
         self._instance, self._directory = instance, directory
 
-    def run(self, name: str, box: Box, program: Program, stdin: bytes, timeout: float) -> Outcome:
+    def run(self, name: str, box: Box, program: Program) -> Outcome:
         """Run a program as a container; on return it is dead and gone.
 
         Raises:
@@ -50,7 +51,8 @@ class Attached:
             try:
                 container.start(deadline)
                 took = (time.monotonic() - start) * 1000
-                outcome = self._watch(container, stream, program, stdin, timeout)
+                quota = Quota(box, self._directory, container.size) if box.has_quota else None
+                outcome = self._watch(container, stream, program, quota)
             finally:
                 stream.close()
             if outcome.exit_code and container.inspect().get("State", {}).get("OOMKilled"):
@@ -72,9 +74,7 @@ class Attached:
             raise
         return container
 
-    def exec(
-        self, container: Container, own: bool, program: Program, stdin: bytes, timeout: float
-    ) -> Outcome:
+    def exec(self, container: Container, own: bool, program: Program) -> Outcome:
         """Run a program in a running container; if it takes too long, it is killed.
 
         With it, its container is killed when that is our `own`.
@@ -85,7 +85,7 @@ class Attached:
         exec = container.exec(program)
         stream = exec.start(time.monotonic() + START_DEADLINE)
         try:
-            outcome = self._watch(exec, stream, program, stdin, timeout)
+            outcome = self._watch(exec, stream, program)
         finally:
             stream.close()
         if outcome.reason == "timeout":
@@ -104,14 +104,16 @@ class Attached:
         started: Container | Exec,
         stream: Stream,
         program: Program,
-        stdin: bytes,
-        timeout: float,
+        quota: Quota | None = None,
     ) -> Outcome:
         start = time.monotonic()
-        sink = stream if program.stdin else None
-        carry(self._lifeline, [stream], sink, stdin, start + timeout)
+        deadline, check = start + program.timeout, quota.check if quota else None
+        sink, stdin = None if program.stdin is None else stream, program.stdin or b""
+        carry(self._lifeline, [stream], sink, stdin, deadline, check)
+        if quota and quota.is_exceeded:
+            return quota.outcome()
         # a program may close its streams and go on
-        code = started.wait(start + timeout)
+        code = started.wait(deadline)
         texts = stream.stdout.text(), stream.stderr.text()
         if code in (126, 127) and (said := UNSTARTABLE.fullmatch("".join(texts))):
             why = said["tini"] or said["exec"]

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codapi_flask.config import Box
-from codapi_flask.containers import Daemon, Program
+from codapi_flask.containers import Daemon
 from codapi_flask.engines.attached import Attached
 from codapi_flask.initbox import InitBox, NoInit
 from codapi_flask.instance import Lease
-from codapi_flask.models import Outcome
+from codapi_flask.models import Outcome, Program
+from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
 from codapi_flask.stock import Stock
 
@@ -66,7 +67,7 @@ class Boxes:
             place.daemon, place.root_box, place.instance, self.directory, place.lifeline
         )
 
-    def run(self, name: str, box: Box, program: Program, stdin: bytes, timeout: float) -> Outcome:
+    def run(self, name: str, box: Box, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.
 
         Raises:
@@ -85,10 +86,14 @@ class Boxes:
                 started.uses -= 1
                 self._is_new = False
                 took = (time.monotonic() - start) * 1000
-                outcome = started.run(program, stdin, timeout, self._place.lifeline)
+                quota = None
+                if box.has_quota:
+                    container = self._place.daemon.find(started.container)
+                    quota = Quota(box, self.directory, container.size)
+                outcome = started.run(program, self._place.lifeline, quota)
                 return replace(outcome, start_ms=took)
         self._leave()
-        outcome = self.attached.run(name, box, program, stdin, timeout)
+        outcome = self.attached.run(name, box, program)
         return replace(outcome, fell_back=box.init)
 
     def close(self) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from codapi_flask import files
 from codapi_flask.config import Box, Command, Config, Step
-from codapi_flask.containers import Container, Program
+from codapi_flask.containers import Container
 from codapi_flask.engines.boxes import Boxes, Place
 from codapi_flask.errors import NotRunning, ServerFault
-from codapi_flask.models import Job, Outcome
+from codapi_flask.models import Job, Outcome, Program
 
 
 class DockerEngine:
@@ -87,20 +87,21 @@ class _Walk:
 
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
-        program = Program(argv, step.user, step.stdin, step.noutput)
+        given = stdin if step.stdin else None
+        program = Program(argv, step.user, given, step.timeout, step.noutput)
         if step.action == "run":
-            outcome = self._run(step, program, stdin)
+            outcome = self._run(step, program)
             return replace(outcome, box=self._runs[step].name)
         name = step.box.replace(":name", self._job.id)
-        return replace(self._act(name, step, program, stdin), box=step.box)
+        return replace(self._act(name, step, program), box=step.box)
 
-    def _run(self, step: Step, program: Program, stdin: bytes) -> Outcome:
+    def _run(self, step: Step, program: Program) -> Outcome:
         box, name = self._runs[step], self._job.id
         if not step.detach:
             # the bare id is what a detached box of this execution is known by
             name = f"{name}-{len(self._outcomes)}"
             try:
-                return self._boxes.run(name, box, program, stdin, step.timeout)
+                return self._boxes.run(name, box, program)
             except NotRunning as error:
                 return _failure(str(error))
         if name in self._detached:
@@ -108,14 +109,12 @@ class _Walk:
         self._detached[name] = self._boxes.attached.detach(name, box, program)
         return Outcome()
 
-    def _act(self, name: str, step: Step, program: Program, stdin: bytes) -> Outcome:
+    def _act(self, name: str, step: Step, program: Program) -> Outcome:
         own = self._detached.get(name)
         container = own or self._place.daemon.find(name)
         try:
             if step.action == "exec":
-                return self._boxes.attached.exec(
-                    container, own is not None, program, stdin, step.timeout
-                )
+                return self._boxes.attached.exec(container, own is not None, program)
             container.stop(step.timeout)
         except NotRunning as error:
             if own or name == self._job.id:

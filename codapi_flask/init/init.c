@@ -34,7 +34,8 @@
  * a run exits, the others are killed, as at the end of a container.
  *
  * Why not uid 0, as process 1 usually is: then a step as root could change its limits, and with SETUID trace it.
- * Real and effective id differ: a process must match all three to be allowed that, which none can do.
+ * Real and effective id differ: a process must match all three to be allowed that, which none can do. Only a root
+ * with SYS_PTRACE or SYS_ADMIN could still take it over: such boxes must do without init.
  */
 #define _GNU_SOURCE
 #include "clean.h"
@@ -348,7 +349,8 @@ static void serve(void)
 	struct signalfd_siginfo signal;
 
 	for (bool more = false;;) {
-		poll(polls, 2, more ? 0 : -1);
+		if (poll(polls, 2, more ? 0 : -1) < 0)
+			continue;
 		if (polls[0].revents)
 			take_message();
 		if (polls[1].revents)

@@ -13,6 +13,9 @@ MOUNT = "/.codapi"
 OWN = {"KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8}
 """The capabilities that init needs (`capabilities(7)`); Docker's default ones include them."""
 
+MIGHTY = {"ALL", "SYS_ADMIN", "SYS_PTRACE"}
+"""The capabilities with which a program that runs as root takes over process 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -39,6 +42,11 @@ def binary(machine: str = "") -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: not built")
     return file
+
+
+def is_safe(cap_add: Sequence[str]) -> bool:
+    """Tell whether init is out of reach of all programs in a box with these capabilities."""
+    return MIGHTY.isdisjoint(_names(cap_add))
 
 
 def settings(cap_add: Sequence[str], cap_drop: Sequence[str]) -> Settings:

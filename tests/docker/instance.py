@@ -17,13 +17,13 @@ from typing import Any
 from codapi_flask import configfile, init, worker
 from codapi_flask.app import HOSTS
 from codapi_flask.config import Box
-from codapi_flask.containers import Daemon, Program
+from codapi_flask.containers import Daemon
 from codapi_flask.engines.boxes import Place
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.errors import ServerFault
 from codapi_flask.initbox import InitBox, NoInit
 from codapi_flask.instance import Lease
-from codapi_flask.models import Execution, Job
+from codapi_flask.models import Execution, Job, Program
 from codapi_flask.rootbox import RootBox
 from tests.server import wait_for, write_root
 
@@ -67,7 +67,7 @@ class ReadyStock:
             lease.drop()
             return None
         if self._kind == "reused":
-            started.run(USED, b"", 5, os.eventfd(0))
+            started.run(USED, os.eventfd(0))
             assert started.reset()
         return started
 
