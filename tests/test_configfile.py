@@ -309,7 +309,7 @@ def test_a_docker_command_may_be(load, command):
 
 
 def test_an_http_command_needs_no_steps_but_hosts(load):
-    hosts = {"httpbin.org": "localhost:8000"}
+    hosts = {"httpbin.org": "localhost:8000", "a.com": "a.com", "b.com:81": "[::1]:80"}
     config = load({**GOOD, TOP: {"http": {"hosts": hosts}}, SH: {"run": {"engine": "http"}}})
     assert config.hosts == hosts
     assert config.commands["sh"]["run"] == Command(engine="http")
@@ -462,8 +462,11 @@ def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
         ({"step": {"timout": 5}}, "step.timout: unknown key"),
         ({"step": {"timeout": None, "noutput": -1}}, "step.noutput: must be"),
         ({"http": {"host": {}}}, "http.host: unknown key"),
-        ({"http": {"hosts": ["a"]}}, "http.hosts: must be an object of host names"),
-        ({"http": {"hosts": {"a": 1}}}, "http.hosts: must be an object of host names"),
+        ({"http": {"hosts": ["a"]}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": 1}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": ""}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "http://b"}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "b/c"}}}, "http.hosts: must be an object of hosts"),
         ({"docker": {"tmp": "x"}}, "docker.tmp: must be"),
         ({"docker": {"pool": 1}}, "docker.pool: unknown key"),
     ],
