@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codapi_flask.init import binary, settings
+from codapi_flask.init import binary, is_safe, settings
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ def test_init_has_its_own_capabilities_and_the_program_has_not(
     result = settings(add, drop)
     assert (result.cap_add, result.cap_drop) == (init_add, init_drop)
     assert result.command == ["box", f"{own:x}"]
+
+
+@pytest.mark.parametrize("name", ["ALL", "all", "SYS_PTRACE", "cap_sys_admin"])
+def test_a_box_whose_root_reaches_process_1_is_not_safe(name: str) -> None:
+    assert not is_safe(["CHOWN", name])
+    assert is_safe(["CHOWN", "NET_ADMIN"])
 
 
 def test_there_is_a_binary_for_this_machine() -> None:

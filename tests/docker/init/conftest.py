@@ -14,6 +14,9 @@ import pytest
 
 from codapi_flask.init import binary
 from tests.docker.init.boxes import Box
+from tests.init.conftest import compile_c
+
+__all__ = ["compile_c"]
 
 USERS = "codapi/test-init-users"
 DOCKERFILE = """\

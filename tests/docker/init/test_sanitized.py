@@ -1,0 +1,38 @@
+"""init built with AddressSanitizer, as process 1 of a Debian box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.docker.init.boxes import Box
+from tests.init.conftest import SOURCES
+
+pytestmark = pytest.mark.docker
+
+
+def test_no_step_of_a_boxs_life_is_an_error_of_memory(
+    start_box: Callable[..., Box], compile_c: Callable[..., Path]
+) -> None:
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    libraries = ["-static-libasan", "-static-libubsan"]
+    box = start_box(
+        program=compile_c("init", *sanitize, *libraries, *sorted(SOURCES.glob("*.c"))),
+        config={"environment": ["ASAN_OPTIONS=detect_leaks=0"]},
+        mem_limit=512 << 20,
+        memswap_limit=512 << 20,
+        tmpfs={"/tmp": ""},
+    )
+    assert box.run(["echo", "x" * 60_000], "sandbox", env=["A=b"] * 900).stdout.endswith("x\n")
+    assert box.reset().ok
+    assert box.run(["nope"]).status == 127
+    assert box.run(["true"], "nosuch:none").status == 125
+    assert box.run(["true"], "0:1").status == 0
+    assert box.sh("setsid sleep 1000 & sleep 1000", "daemon", timeout=0.2).done.signal == 9
+    tree = "mkdir -p /tmp/a/b/c/d; touch /tmp/a/b/c/d/e; chmod 0 /tmp/a/b; ipcmk -Q"
+    assert box.sh(tree, "nobody").stderr == ""
+    assert box.reset().ok
+    assert box.run(["ls", "/tmp"]).stdout == ""
+    assert box.is_running()
