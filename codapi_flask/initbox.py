@@ -110,8 +110,12 @@ class InitBox:
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline, check)
-            if not in_time:
+            if not in_time and answer.value is None:
                 self._kill(answer, lifeline)
+            elif not in_time:
+                # it ended at the last moment: all that is left is in the pipes
+                soon = time.monotonic() + KILL_TIMEOUT
+                in_time = carry(lifeline, (stdout, stderr), None, b"", soon)
         if quota and quota.is_exceeded:
             return replace(quota.outcome(), kind=self.kind)
         if not isinstance(answer.value, Done):

@@ -12,6 +12,7 @@ from pathlib import Path
 from codapi_flask.config import Box
 from codapi_flask.containers import Daemon
 from codapi_flask.engines.attached import Attached
+from codapi_flask.errors import ServerFault
 from codapi_flask.initbox import InitBox, NoInit
 from codapi_flask.instance import Lease
 from codapi_flask.models import Outcome, Program
@@ -90,7 +91,7 @@ class Boxes:
                 if box.has_quota:
                     container = self._place.daemon.find(started.container)
                     quota = Quota(box, self.directory, container.size)
-                outcome = started.run(program, self._place.lifeline, quota)
+                outcome = self._run(started, program, quota)
                 return replace(outcome, start_ms=took)
         self._leave()
         outcome = self.attached.run(name, box, program)
@@ -121,6 +122,14 @@ class Boxes:
         place = self._place
         self._box = InitBox.start(place.daemon, box, place.instance, self._lease, "cold")
         return self._box
+
+    def _run(self, box: InitBox, program: Program, quota: Quota | None) -> Outcome:
+        try:
+            return box.run(program, self._place.lifeline, quota)
+        except ServerFault:
+            # whatever it was, the box is dead before its worker is free
+            self._place.daemon.find(box.container).remove()
+            raise
 
     def _leave(self) -> None:
         if self._box:

@@ -113,11 +113,12 @@ class Instance:
         files: Mapping[str, str] | None = None,
         entry: str = "",
         box: Mapping[str, Any] | None = None,
+        root: Mapping[str, str] | None = None,
         **step: Any,
     ) -> Execution:
         """Execute a command of one step, which runs a program in a box made from `codapi/sh`."""
         step = {"box": "box", "command": argv, **step}
-        return self.execute(step, files=files, entry=entry, boxes={"box": box or {}})
+        return self.execute(step, files=files, entry=entry, boxes={"box": box or {}}, root=root)
 
     def execute(
         self,
