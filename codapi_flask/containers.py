@@ -157,6 +157,11 @@ class Daemon:
             finally:
                 api.remove_container(box, force=True, v=True)
 
+    def info(self) -> Mapping[str, Any]:
+        """Return what the daemon says of itself (`docker info`)."""
+        with self.calls("ask the daemon for its state") as api:
+            return dict(api.info())
+
     def find(self, name: str) -> Container:
         """Return a container by its name or id, whether it exists or not."""
         return Container(self, name)

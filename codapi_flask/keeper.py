@@ -21,7 +21,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from codapi_flask import sweeper
+from codapi_flask import doctor, sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
@@ -204,6 +204,9 @@ class Keeper:
             time.sleep(TICK)
 
     def _sweep(self, daemon: Daemon) -> None:
+        with suppress(ServerFault):
+            for warning in doctor.examine(self._config, daemon.info(), self._instance.parent):
+                log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
         while True:
             try:

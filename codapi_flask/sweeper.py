@@ -27,9 +27,11 @@ def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> int:
         roots.add(root)
         # a box lives for a directory in a lease, a root box for a lease or an instance
         lease = directory if directory.parent in (root, instance) else directory.parent
-        if not directory.exists() or is_abandoned(lease, root):
+        abandoned = is_abandoned(lease, root)
+        if abandoned or not directory.exists():
+            # without a directory it is dying already, or its owner could not wait for that
             container.remove()
-            count += 1
+            count += abandoned
     for root in roots:
         _sweep_directories(root, root_box)
     return count

@@ -1,0 +1,63 @@
+"""Looks for what weakens the isolation of boxes, and says so at the start."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from codapi_flask.config import Config
+
+SAFE_RUNC = (1, 1, 12)
+"""The first runc that CVE-2024-21626 (leaked descriptors) does not open."""
+
+LIMITS = {
+    "MemoryLimit": "memory",
+    "SwapLimit": "no swap",
+    "CpuCfsQuota": "cpu",
+    "PidsLimit": "nproc",
+}
+"""What the daemon says that it can limit, and whose limits are ignored when it cannot."""
+
+
+def examine(config: Config, info: Mapping[str, Any], work_dir: Path) -> Iterator[str]:
+    """Yield a warning for each thing found; `info` is the daemon's (`docker info`)."""
+    yield from _examine_daemon(info)
+    for box in config.boxes.values():
+        if box.network != "none":
+            yield f"box {box.name}: network {box.network}: programs reach what that reaches"
+        if box.cap_add:
+            yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
+        if box.writable or not box.keeps_nothing:
+            if box.storage:
+                how = f"Docker limits its file system to {box.storage}"
+            else:
+                how = f"what they write is watched, and limited to {box.work_size} MiB a run"
+            yield f"box {box.name}: programs may write to a disk: {how}"
+    if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
+        yield f"{work_dir} shares a disk with the system: give it a file system of its own"
+    for sandbox, commands in config.commands.items():
+        for name, command in commands.items():
+            if any(step.runs_as_root for step in command.all_steps() if step.action == "run"):
+                yield f"sandbox {sandbox}, command {name}: runs as root"
+
+
+def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
+    for key, limit in LIMITS.items():
+        if info.get(key) is False:
+            yield f"the daemon ignores limits: {limit}"
+    if not any("seccomp" in option for option in info.get("SecurityOptions") or ()):
+        yield "the daemon has no seccomp: programs may call all of the kernel"
+    runc = re.match(r"(?:v?)(\d+)\.(\d+)\.(\d+)", _runc_version(info))
+    if runc and tuple(map(int, runc.groups())) < SAFE_RUNC:
+        yield f"runc {runc[0]} is old: unless your distribution has mended it, programs can get out"
+
+
+def _runc_version(info: Mapping[str, Any]) -> str:
+    return str((info.get("RuncCommit") or {}).get("ID", ""))
+
+
+def _is_shared(directory: Path) -> bool:
+    return os.stat(directory).st_dev == os.stat("/").st_dev
