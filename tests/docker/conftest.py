@@ -32,9 +32,7 @@ def uid() -> int:
 
 
 @pytest.fixture
-def instance(
-    kind: str, uid: int, instance_of: Callable[..., Instance]
-) -> Iterator[Instance]:
+def instance(kind: str, uid: int, instance_of: Callable[..., Instance]) -> Iterator[Instance]:
     """Return an instance with an engine. Nothing that a test starts in it may be left."""
     instance = instance_of(kind, uid)
     yield instance

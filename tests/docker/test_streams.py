@@ -15,7 +15,10 @@ MIB = 1 << 20
 USERS = ["sandbox", "1234", "1234:5678", "root"]
 KINDS_AND_USERS = [
     # root may not run in a box that is reused
-    (kind, user) for kind in BOX_DEFAULTS for user in USERS if (kind, user) != ("reused", "root")
+    (kind, user)
+    for kind in BOX_DEFAULTS
+    for user in USERS
+    if (kind, user) != ("reused", "root")
 ]
 # what a program prints: what of that is kept when noutput is 7
 CUT = {

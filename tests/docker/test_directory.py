@@ -1,0 +1,208 @@
+"""The work directory: what programs find in it, and what becomes of what they leave."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.errors import Abandoned
+from tests.docker.instance import PYTHON
+from tests.programs import Sleep
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+WRITABLE = {**PYTHON, "volume": "%s:/sandbox"}
+WRITABLE_KINDS = pytest.mark.parametrize("kind", ["attached", "cold", "warm"])
+SERVER_USERS = pytest.mark.parametrize(
+    "uid",
+    [
+        pytest.param(uid, marks=pytest.mark.skipif(uid and os.geteuid(), reason="not root"))
+        for uid in (0, 1000, 2000)
+    ],
+)
+FILES = {"a": "1", "d/b": "2", "d/e/c": "3", "": "4"}
+MODES = "find . -printf '%P %m\\n' | sort"
+
+
+@pytest.fixture(params=[0o000, 0o077], ids=oct)
+def umask(request) -> Iterator[None]:
+    """Have one of the extreme umasks for a while."""
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("box", [{}, {"volume": "%s:/sandbox:rw"}])
+@WRITABLE_KINDS
+def test_programs_may_read_all_files_and_change_only_the_directory(run, box):
+    execution = run("sh", "-c", MODES, files=FILES, entry="main", box=box)
+    assert execution.stdout == " 777\na 444\nd 755\nd/b 444\nd/e 755\nd/e/c 444\nmain 444\n"
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("kind", ["reused"])
+def test_programs_may_read_all_files_in_a_reused_box(run):
+    execution = run("sh", "-c", MODES, files=FILES, entry="main")
+    assert execution.stdout == " 777\na 444\nd 755\nd/b 444\nd/e 755\nd/e/c 444\nmain 444\n"
+
+
+@pytest.mark.usefixtures("umask")
+def test_on_the_host_only_the_server_may_enter(instance):
+    sleep = Sleep(1000)
+    result = instance.start(
+        instance.run, "sleep", sleep.argument, files=FILES, entry="main", timeout=60
+    )
+    wait_for(sleep.runs)
+    [lease] = instance.leases()
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (lease, *lease.glob("work/**/*"))}
+    assert modes.pop(lease) == 0o700
+    assert {str(path.relative_to(lease / "work")): mode for path, mode in modes.items()} == {
+        **{"a": 0o444, "d": 0o755, "d/b": 0o444, "d/e": 0o755, "d/e/c": 0o444, "main": 0o444}
+    }
+    instance.hang_up()
+    assert isinstance(result.exception(10), Abandoned)
+
+
+def test_files_are_found_by_their_names(run):
+    files = {"": "entry", "a b": "1", "-rf": "2", "é/ü😀": "3", "d/.h": "4", "$(id)": "5"}
+    program = "for f in main.txt 'a b' ./-rf é/ü😀 d/.h '$(id)'; do cat \"$f\"; done"
+    execution = run("sh", "-c", program, files=files, entry="main.txt")
+    assert (execution.ok, execution.stdout) == (True, "entry12345")
+
+
+def test_a_file_holds_exactly_what_its_url_says(run):
+    files = {"": "data:application/octet-stream;base64,AP8K", "yaml": "data:\n  a: 1\n"}
+    execution = run("od", "-An", "-tx1", "main", files=files, entry="main")
+    assert execution.stdout == " 00 ff 0a\n"
+    assert run("cat", "yaml", files=files, entry="main").stdout == "data:\n  a: 1\n"
+
+
+def test_a_command_without_entry_writes_no_files(run):
+    assert run("ls", "-A", files={"": "text", "a": "text"}).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("../x", "", "files[../x]: invalid name"),
+        ("/tmp/x", "", "files[/tmp/x]: invalid name"),
+        ("main/x", "", "files[main/x]: invalid name"),
+        ("x", "data:;base64,x", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["warm", "reused"])
+def test_nothing_runs_with_a_file_that_cannot_be_written(run, name, text, reason):
+    execution = run("echo", "ran", files={"": "text", name: text}, entry="main")
+    assert (execution.ok, execution.stdout) == (False, "")
+    assert execution.stderr == reason if reason else execution.stderr.startswith("files[x]: ")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (["lib/a.txt"], "a.txt"),
+        (["lib/*.txt"], "a.txt b.txt"),
+        (["lib/*.nope", "lib/b.*"], "b.txt"),
+        (["**/a.txt"], "a.txt"),
+        (["lib"], ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["reused"])
+def test_a_boxs_files_lie_beside_those_of_the_request(run, patterns, found):
+    root = {"lib/a.txt": "root's a", "lib/b.txt": "root's b"}
+    execution = run("ls", "-x", box={"files": patterns}, root=root)
+    assert execution.stdout.split() == found.split()
+
+
+def test_the_requests_files_win_against_the_boxs(run):
+    root = {"lib/a.txt": "root's a", "lib/b.txt": "root's b"}
+    files = {"": "entry", "a.txt": "client's a"}
+    program = "cat a.txt b.txt; stat -c %a b.txt"
+    box = {"files": ["lib/*"]}
+    execution = run("sh", "-c", program, files=files, entry="main", box=box, root=root)
+    assert execution.stdout == "client's aroot's b444\n"
+
+
+def test_the_steps_of_a_command_see_the_same_files(execute):
+    step = {"box": "sh", "command": ["cat", "a"]}
+    execution = execute(step, step, files={"a": "text"}, entry="main")
+    assert execution.stdout == "text"
+
+
+@WRITABLE_KINDS
+def test_the_steps_of_a_command_share_what_they_write(execute):
+    def append(word: str) -> dict:
+        return {"box": "sh", "command": ["sh", "-c", f"echo {word} >> log; cat log"]}
+
+    boxes = {"sh": {"volume": "%s:/sandbox"}}
+    execution = execute(append("2"), append("3"), before=append("1"), boxes=boxes)
+    assert execution.stdout == "1\n2\n3\n"
+
+
+def test_the_next_execution_finds_an_empty_directory(run):
+    run("true", files=FILES, entry="main")
+    assert run("ls", "-A").stdout == ""
+
+
+# what a program leaves in a directory that it may write to
+LEFTOVERS = {
+    "files of mode 000": "open('f', 'w').close(); os.chmod('f', 0)",
+    "directories of mode 000": "os.makedirs('d/e'); os.chmod('d/e', 0); os.chmod('d', 0)",
+    "a deep tree": "for _ in range(5000): os.mkdir('d'); os.chdir('d')",
+    "many files": "for i in range(10000): open(str(i), 'w').close()",
+    "long names": "os.mkdir('d' * 255); os.chdir('d' * 255); open('f' * 255, 'w').close()",
+    "names that are no text": "open(b'\\xff\\n', 'w').close(); os.mkdir('-rf')",
+    "a pipe and a socket": "os.mkfifo('p'); socket.socket(socket.AF_UNIX).bind('s')",
+}
+
+
+@pytest.mark.parametrize("leftover", LEFTOVERS)
+@SERVER_USERS
+@pytest.mark.parametrize("kind", ["warm"])
+def test_whatever_a_program_leaves_is_deleted(run, leftover):
+    program = f"import os, socket\n{LEFTOVERS[leftover]}"
+    execution = run("python", "-c", program, box=WRITABLE, timeout=60)
+    # a tree too deep for a path is stopped; the fixture sees to it that no directory is left
+    assert execution.stderr in ("", "disk limit exceeded (64 MiB)")
+
+
+LINKS = """
+import os, sys
+target, directory = sys.argv[1], os.path.dirname(sys.argv[1])
+os.symlink(target, "link")
+os.symlink(directory, "directory")
+os.remove("main")
+os.symlink(target, "main")
+os.makedirs("d/e")
+os.symlink(directory, "d/e/f")
+os.chmod("d/e", 0)
+"""
+
+
+@SERVER_USERS
+@WRITABLE_KINDS
+def test_links_to_the_host_are_not_followed(run, uid, tmp_path):
+    canary = tmp_path / "canary" / "file"
+    canary.parent.mkdir()
+    canary.write_text("canary")
+    for path in (tmp_path, canary.parent, canary):
+        path.chmod(0o777)
+        os.chown(path, uid, uid)
+    before = [_look(path) for path in (canary, canary.parent)]
+    execution = run(
+        *("python", "-c", LINKS, str(canary)), box=WRITABLE, files={"": "text"}, entry="main"
+    )
+    assert (execution.ok, execution.stderr) == (True, "")
+    assert [_look(path) for path in (canary, canary.parent)] == before
+    assert canary.read_text() == "canary"
+
+
+def _look(path: Path) -> tuple:
+    info = path.stat()
+    return info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_ctime_ns, info.st_nlink
