@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,20 @@ log = logging.getLogger("codapi")
 
 
 class Child:
-    """A process of ours and our end of its pipe. It leaves when the pipe closes."""
+    """A process of ours and our end of its pipe. It leaves when the pipe closes.
+
+    The thread that makes it takes no signals from then on.
+    """
 
     def __init__(self, main: Callable[..., None], *args: Any) -> None:
         # a worker is forked from a small process that has the modules, but nothing of ours open
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([worker.__name__, keeper.__name__])
+        # a signal to the whole process group is for the server alone: the fork server inherits our
+        # mask, which the start of a resource tracker has changed. But it needs SIGCHLD: without,
+        # nobody hears of a child's end, and we would wait for it when we end
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         self.pipe, theirs = context.Pipe()
         name = main.__module__.replace("codapi_flask.", "codapi-")
         process = context.Process(target=main, args=(theirs, *args), name=name)
@@ -199,9 +208,6 @@ class Pool:
         self._wake.set()
 
     def _supervise(self) -> None:
-        # our children inherit the mask; the main thread takes the signals. The fork server needs
-        # SIGCHLD: without, nobody hears of a child's end, and we would wait for it when we end
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         lost: list[Child | None] = [None] * self._config.pool_size
         while not self._closed:
             try:
