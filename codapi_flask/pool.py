@@ -142,9 +142,12 @@ class Pool:
             execution = child.pipe.recv()
             if execution.id != job.id:
                 raise EOFError
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
             overdue = time.monotonic() >= child.deadline
             self._lose(child)
+            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
+                # it died before it had read the job, which another may have
+                return self.run(job)
             fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
             return Execution(job.id, stderr="internal error", fault=fault)
         with self._lock:
