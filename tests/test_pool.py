@@ -1,0 +1,174 @@
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from codapi_flask.config import Command, Config
+from codapi_flask.errors import Busy
+from codapi_flask.instance import Lease
+from codapi_flask.models import Job
+from codapi_flask.pool import Pool
+from tests.server import wait_for
+
+COMMANDS = {"web": {"run": Command(engine="http")}}
+
+
+class Gate(ThreadingHTTPServer):
+    """A host that answers `/wait` only when it is open, else at once."""
+
+    def __init__(self):
+        self.waiting = set()
+        self.opened = threading.Event()
+        super().__init__(("127.0.0.1", 0), Gatekeeper)
+
+
+class Gatekeeper(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/wait":
+            self.server.waiting.add(self.client_address)
+            self.server.opened.wait(20)
+        self.send_response_only(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def gate():
+    with Gate() as gate:
+        threading.Thread(target=gate.serve_forever, args=[0.01], daemon=True).start()
+        yield gate
+        gate.opened.set()
+        gate.shutdown()
+
+
+@pytest.fixture
+def start_pool(gate, tmp_path):
+    """Return a factory of pools whose command asks the gate."""
+    pools = []
+
+    def start(**config):
+        hosts = {"gate": f"127.0.0.1:{gate.server_port}"}
+        instance = Lease.make(tmp_path, "i", tmp_path)
+        pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance.path))
+        return pools[-1]
+
+    yield start
+    for pool in pools:
+        pool.close()
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+def job(path, id="web_run_1"):
+    return Job(id, "web", "run", "", {"": f"GET http://gate{path}"})
+
+
+def start(threads, gate, pool, count):
+    """Start jobs that wait at the gate, and return when all do."""
+    before = len(gate.waiting)
+    answers = [threads.submit(pool.run, job("/wait", f"web_run_{i}")) for i in range(count)]
+    wait_for(lambda: len(gate.waiting) == before + count)
+    return answers
+
+
+def test_a_job_is_executed_by_a_worker(start_pool):
+    execution = start_pool(pool_size=1).run(job("/"))
+    assert (execution.id, execution.ok, execution.fault) == ("web_run_1", True, "")
+    assert execution.stdout.startswith("HTTP/1.0 200 OK")
+
+
+def test_a_worker_executes_one_job_after_another(start_pool):
+    pool = start_pool(pool_size=1)
+    assert [pool.run(job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
+
+
+def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_pool, gate, threads):
+    pool = start_pool(pool_size=2)
+    answers = start(threads, gate, pool, 2)
+    # a refusal gives nothing back
+    for _ in range(5):
+        with pytest.raises(Busy):
+            pool.run(job("/"))
+    assert pool.busy() == 2
+    gate.opened.set()
+    assert [answer.result().ok for answer in answers] == [True, True]
+    assert pool.busy() == 0
+    gate.opened.clear()
+    start(threads, gate, pool, 2)
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+
+
+def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
+    [first] = start(threads, gate, pool, 1)
+    second = threads.submit(pool.run, job("/"))
+    wait_for(lambda: pool._waiting)
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+    assert first.result().ok
+    assert second.result().ok
+
+
+def test_who_waits_is_refused_in_the_end(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=1, queue_timeout=0.05)
+    start(threads, gate, pool, 1)
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+
+
+def workers(pool):
+    return [child.pid for child in pool._workers]
+
+
+def test_a_worker_that_dies_costs_its_own_job_and_is_replaced(start_pool, gate, threads):
+    pool = start_pool(pool_size=2)
+    answers = start(threads, gate, pool, 2)
+    victim = workers(pool)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: any(answer.done() for answer in answers))
+    gate.opened.set()
+    faults = [answer.result().fault for answer in answers]
+    assert sorted(faults) == ["", f"worker {victim} died"]
+    wait_for(lambda: len(workers(pool)) == 2 and victim not in workers(pool))
+    assert pool.lost == 1
+    gate.opened.clear()
+    start(threads, gate, pool, 2)
+    gate.opened.set()
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_idle_worker_that_dies_costs_nothing(start_pool):
+    pool = start_pool(pool_size=2)
+    for i in range(5):
+        victim = next(filter(is_alive, workers(pool)))
+        os.kill(victim, signal.SIGKILL)
+        wait_for(lambda: not is_alive(victim))  # noqa: B023
+        assert pool.run(job("/", str(i))).ok
+
+
+def test_all_processes_end_with_the_pool(tmp_path):
+    pool = Pool(Config(pool_size=2), Lease.make(tmp_path, "i", tmp_path).path)
+    pids = [*workers(pool), pool._keeper.pid]
+    assert all(map(is_alive, pids))
+    pool.close()
+    assert not any(map(is_alive, pids))
