@@ -159,11 +159,11 @@ def is_alive(pid):
 
 def test_an_idle_worker_that_dies_costs_nothing(start_pool):
     pool = start_pool(pool_size=2)
-    for i in range(5):
-        victim = next(filter(is_alive, workers(pool)))
-        os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: not is_alive(victim))  # noqa: B023
-        assert pool.run(job("/", str(i))).ok
+    victim = workers(pool)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: not is_alive(victim))
+    assert [pool.run(job("/", str(i))).ok for i in range(5)] == [True] * 5
+    wait_for(lambda: len(workers(pool)) == 2 and all(map(is_alive, workers(pool))))
 
 
 def test_all_processes_end_with_the_pool(tmp_path):
