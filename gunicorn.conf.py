@@ -22,7 +22,7 @@ class worker_class(ReadingWorker):
 
 
 wsgi_app = "codapi_flask.app:wsgi()"
-bind = [f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
+bind = [f"{os.environ.get('CODAPI_HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
 # connections, most of which wait for their client
 worker_connections = 4000
 # one process owns the pool: two would double the bound

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from flask import Flask
+from gunicorn.arbiter import Arbiter
 
 from codapi_flask import api, configfile, init, ops
 from codapi_flask.access import Access
@@ -99,7 +100,12 @@ def server() -> Server:
     config = settings.current()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     log.setLevel(logging.DEBUG if config.verbose else logging.INFO)
-    return Server(config)
+    try:
+        return Server(config)
+    except ConfigError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        # gunicorn tries any other status again
+        sys.exit(Arbiter.APP_LOAD_ERROR)
 
 
 def wsgi() -> Flask:

@@ -219,7 +219,10 @@ class Daemon:
             urllib3.exceptions.HTTPError,
             OSError,
         ) as error:
-            raise ServerFault(f"{what}: {error}") from error
+            text = f"{what}: {error}"
+            if "PermissionError" in text:
+                text += ": this user needs the group of the Docker socket (group_add in compose)"
+            raise ServerFault(text) from error
 
 
 class Container:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask.config import START_DEADLINE, Box
-from codapi_flask.containers import Daemon
+from codapi_flask.containers import Container, Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.init import Clean, Done, Init, Listener, Stage
 from codapi_flask.instance import Lease
@@ -30,6 +30,9 @@ from codapi_flask.streams import InputPipe, OutputPipe, carry
 
 KILL_TIMEOUT = 5.0
 """Seconds that init may take to kill a run; then the daemon has to."""
+
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether a box that does not report has died."""
 
 RESET_TIMEOUT = 1.0
 """Seconds that a reset may take; then the box is thrown away."""
@@ -69,6 +72,7 @@ class InitBox:
             container = daemon.create_with_init(name, box, image, instance, lease.path, deadline)
             try:
                 container.start(deadline)
+                _await_init(listener, container, deadline)
                 init = listener.accept(deadline)
             except (TimeoutError, ConnectionError) as error:
                 container.remove()
@@ -137,6 +141,11 @@ class InitBox:
     def close(self) -> None:
         """Let the box die. Its lease stays."""
         self._init.close()
+
+    def discard(self) -> None:
+        """Let the box die, unused, and remove its directory."""
+        self.close()
+        self.lease.drop()
 
     def send(self, to: socket.socket) -> None:
         """Hand the box and its lease over to another process; this one no longer has them.
@@ -222,6 +231,15 @@ class InitBox:
             note = f"out of memory ({self.box.memory} MiB)\n"
             return replace(outcome, reason="memory", note=note)
         return outcome if done.signal is None else replace(outcome, reason="signal")
+
+
+def _await_init(listener: Listener, container: Container, deadline: float) -> None:
+    """Wait until init connects; not for longer than its container lives."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    while not poll.poll(LOOK_INTERVAL * 1000):
+        if time.monotonic() >= deadline or not container.inspect():
+            raise TimeoutError("it did not connect")
 
 
 class _Answer:

@@ -69,7 +69,7 @@ class Shelf:
             box = idle.pop()
             if box.is_alive:
                 return box
-            discard(box)
+            box.discard()
         return None
 
     def used(self, name: str, count: int = 1) -> None:
@@ -82,7 +82,7 @@ class Shelf:
         self._backoff.pop(name, None)
         self._idle[name].append(box)
         if self._total() > self._size and not self._evict(name):
-            discard(self._idle[name].pop())
+            self._idle[name].pop().discard()
 
     def failed(self, name: str, for_good: bool = False) -> None:
         """Take note that a box could not be started; it is tried again later, or never."""
@@ -106,16 +106,16 @@ class Shelf:
         for name, idle in self._idle.items():
             for box in [box for box in idle if not box.is_alive]:
                 idle.remove(box)
-                discard(box)
+                box.discard()
             while idle and self._lack(name) < 0:
-                discard(idle.popleft())
+                idle.popleft().discard()
 
     def retire(self, images: Mapping[str, str]) -> None:
         """Throw away the boxes whose image is not (by its id) the current one of its name."""
         for idle in self._idle.values():
             for box in [box for box in idle if images.get(box.box.image) != box.image.id]:
                 idle.remove(box)
-                discard(box)
+                box.discard()
         self._not_before.clear()
 
     def waiting(self) -> list[InitBox]:
@@ -155,11 +155,5 @@ class Shelf:
         _, victim = min(others, default=(0, None))
         if victim is None:
             return False
-        discard(self._idle[victim].popleft())
+        self._idle[victim].popleft().discard()
         return True
-
-
-def discard(box: InitBox) -> None:
-    """Let a box die that nobody uses, and remove its directory."""
-    box.close()
-    box.lease.drop()

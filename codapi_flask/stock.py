@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ ADDRESS = "stock"
 
 ANSWER_TIMEOUT = 0.5
 """Seconds that the keeper may take to hand out a box; after that a cold start is better."""
+
+PAUSE = 2.0
+"""Seconds for which a keeper that did not answer is left alone."""
 
 MESSAGE_MAX = 1 << 16
 
@@ -32,6 +36,7 @@ class Stock:
     def __init__(self, instance: Path, boxes: Mapping[str, Box]) -> None:
         self._instance, self._boxes = instance, boxes
         self._keeper: socket.socket | None = None
+        self._not_before = 0.0
 
     def take(self, box: Box) -> InitBox | None:
         """Return a started box, or `None`; `give` or `used` must follow."""
@@ -49,7 +54,12 @@ class Stock:
     def give(self, box: InitBox) -> None:
         """Put a box back that may serve again, with its lease."""
         try:
-            box.send(self._connected())
+            keeper = self._connected()
+        except OSError:
+            box.discard()
+            return
+        try:
+            box.send(keeper)
         except OSError:
             self._disconnect()
 
@@ -60,6 +70,8 @@ class Stock:
 
     def _connected(self) -> socket.socket:
         if self._keeper is None:
+            if time.monotonic() < self._not_before:
+                raise ConnectionRefusedError
             keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             # a path may be longer than the 107 bytes of an address
             directory = os.open(self._instance, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,4 +89,5 @@ class Stock:
     def _disconnect(self) -> None:
         if self._keeper:
             self._keeper.close()
+            self._not_before = time.monotonic() + PAUSE
         self._keeper = None

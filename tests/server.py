@@ -48,7 +48,7 @@ def write_root(
 def environment(root: Path, **more: str) -> dict[str, str]:
     """Return ours, without what would change the server, for one on a free port."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("CODAPI_")}
-    return {**ours, "CODAPI_ROOT": str(root), "HOST": "127.0.0.1", "PORT": "0", **more}
+    return {**ours, "CODAPI_ROOT": str(root), "PORT": "0", **more}
 
 
 class Answer(NamedTuple):

@@ -20,6 +20,9 @@ from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
 from codapi_flask.stock import Stock
 
+FALLBACK_TIME = 300
+"""Seconds without init for a box in which it did not report."""
+
 log = logging.getLogger("codapi")
 
 
@@ -27,8 +30,8 @@ log = logging.getLogger("codapi")
 class Place:
     """What all executions of one worker share.
 
-    When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. In the boxes
-    named in `without_init`, init did not report.
+    When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. `without_init`
+    holds until when a box is not tried with init any more, because it did not report.
     """
 
     daemon: Daemon
@@ -36,13 +39,14 @@ class Place:
     instance: Path
     stock: Stock
     lifeline: int
-    without_init: set[str] = field(default_factory=set)
+    without_init: dict[str, float] = field(default_factory=dict)
 
     def can_have_init(self, box: Box) -> bool:
         """Whether the box may be one with init: else it is a plain container."""
         # init connects to a socket of ours: not from another host, not out of gVisor
         is_near = self.daemon.is_local and not box.runtime.startswith("runsc")
-        return box.init and is_near and box.name not in self.without_init
+        is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
+        return box.init and is_near and is_trusted
 
 
 class Boxes:
@@ -81,8 +85,8 @@ class Boxes:
             try:
                 started = self._enter(box)
             except NoInit as error:
-                self._place.without_init.add(box.name)
-                log.warning("%s: using plain containers from now on", error)
+                self._place.without_init[box.name] = time.monotonic() + FALLBACK_TIME
+                log.warning("%s: using plain containers for %d s", error, FALLBACK_TIME)
             else:
                 started.uses -= 1
                 self._is_new = False

@@ -93,7 +93,7 @@ static int clean(int top, int directory, bool own)
 					continue;
 				found = true;
 				int error = clean_name(top, directory, name, own);
-				if (error != 0)
+				if (error != 0 && error != ENOENT) /* ENOENT: a second sweeper was quicker */
 					return error;
 			}
 		}
