@@ -13,7 +13,7 @@ from tests.docker.init.boxes import Box
 pytestmark = pytest.mark.docker
 
 WHO = """
-grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig(Q|Pnd|Blk|Ign)|ShdPnd|CoreDumping|THP)' \
+grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|Sig(Pnd|Blk|Ign)|ShdPnd|CoreDumping|THP)' \
     /proc/self/status
 env | grep -v ^HOSTNAME= | sort
 /bin/pwd

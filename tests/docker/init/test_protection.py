@@ -142,3 +142,10 @@ def test_the_program_in_the_box_is_of_no_use_to_a_program(start_box: Callable[..
     box = start_box(binds=[])
     script = "import os; print(os.path.exists('/.codapi/init'), os.access('/proc/1/exe', os.R_OK))"
     assert box.python(script, "0").stdout == "False False\n"
+
+
+def test_init_does_not_start_where_programs_could_gain_rights(
+    start_box: Callable[..., Box],
+) -> None:
+    with pytest.raises(ConnectionError, match="init cannot start: Operation not permitted"):
+        start_box(security_opt=[])
