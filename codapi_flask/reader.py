@@ -102,6 +102,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # in the order of their deadlines
         self._incoming: dict[Any, Incoming] = {}
+        self._quits = False
 
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; then a thread answers it."""
@@ -128,6 +129,13 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 raise
             self.log.error("cannot accept a connection: %s", error.strerror)
             time.sleep(PAUSE)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once, and once: Ctrl-C comes from the terminal and from gunicorn's master."""
+        # the second would wait for a lock that the first holds
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
 
     def murder_pending(self) -> None:
         """Close the connections of those who did not send their request in time."""
