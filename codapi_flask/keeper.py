@@ -177,13 +177,12 @@ class Keeper:
         try:
             box = InitBox.start(daemon, self._config.boxes[name], self._instance, lease, "warm")
         except (ServerFault, NoInit) as error:
-            hopeless = isinstance(error, NoInit)
             log.warning("cannot keep box %s warm: %s", name, error)
             lease.drop()
 
             def give_up() -> None:
                 shelf.starting[name] -= 1
-                shelf.failed(name, for_good=hopeless)
+                shelf.failed(name)
 
             return give_up
 

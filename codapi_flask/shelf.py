@@ -56,6 +56,7 @@ class Shelf:
         self._boxes, self._size, self._clock = boxes, size, clock
         self._idle: dict[str, deque[InitBox]] = {name: deque() for name in boxes}
         self._demand = {name: Demand() for name in boxes}
+        self._images: Mapping[str, str] = {}
         self._not_before: dict[str, float] = {}
         self._backoff: dict[str, float] = {}
         self.out: Counter[str] = Counter()
@@ -80,22 +81,29 @@ class Shelf:
         """Take a box that waits; it is thrown away when it is one too many."""
         name = box.box.name
         self._backoff.pop(name, None)
+        if self._is_outdated(box):
+            box.discard()
+            return
         self._idle[name].append(box)
         if self._total() > self._size and not self._evict(name):
             self._idle[name].pop().discard()
 
-    def failed(self, name: str, for_good: bool = False) -> None:
-        """Take note that a box could not be started; it is tried again later, or never."""
-        pause = math.inf if for_good else self._backoff.get(name, BACKOFF)
+    def failed(self, name: str) -> None:
+        """Take note that a box could not be started; it is tried again later."""
+        pause = self._backoff.get(name, BACKOFF)
         self._backoff[name] = min(pause * 2, MAX_BACKOFF)
         self._not_before[name] = self._clock() + pause
 
     def next_to_start(self) -> str | None:
         """Return the name of the box that is missed most, if there may be one more."""
         now = self._clock()
-        lacks = {name: self._lack(name) for name in self._boxes}
+        lacks = {
+            name: self._lack(name)
+            for name in self._boxes
+            if now >= self._not_before.get(name, -math.inf)
+        }
         name = max(lacks, key=lambda name: lacks[name], default="")
-        if not name or lacks[name] <= 0 or now < self._not_before.get(name, -math.inf):
+        if not name or lacks[name] <= 0:
             return None
         if self._total() >= self._size and not self._evict(name):
             return None
@@ -111,16 +119,16 @@ class Shelf:
                 idle.popleft().discard()
 
     def retire(self, images: Mapping[str, str]) -> None:
-        """Throw away the boxes whose image is not (by its id) the current one of its name."""
+        """Throw away, now and when they come back, boxes of images that were replaced.
+
+        `images` are the current ids by name.
+        """
+        self._images = images
         for idle in self._idle.values():
-            for box in [box for box in idle if images.get(box.box.image) != box.image.id]:
+            for box in [box for box in idle if self._is_outdated(box)]:
                 idle.remove(box)
                 box.discard()
         self._not_before.clear()
-
-    def waiting(self) -> list[InitBox]:
-        """Return all boxes that wait."""
-        return [box for idle in self._idle.values() for box in idle]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of boxes by name and state: `idle`, `starting`, `used`."""
@@ -133,6 +141,9 @@ class Shelf:
                 ("used", self.out[name]),
             )
         }
+
+    def _is_outdated(self, box: InitBox) -> bool:
+        return self._images.get(box.box.image, box.image.id) != box.image.id
 
     def _lack(self, name: str) -> int:
         box, have = self._boxes[name], len(self._idle[name]) + self.starting[name]
