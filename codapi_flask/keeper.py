@@ -173,12 +173,16 @@ class Keeper:
 
     def _start_box(self, daemon: Daemon, name: str) -> Callable[[], None]:
         """Start a box; return what the main thread has to do about that."""
-        shelf, lease = self._shelf, Lease.make_work(self._instance)
+        shelf, config = self._shelf, self._config.boxes[name]
         try:
-            box = InitBox.start(daemon, self._config.boxes[name], self._instance, lease, "warm")
-        except (ServerFault, NoInit) as error:
+            lease = Lease.make_work(self._instance)
+            try:
+                box = InitBox.start(daemon, config, self._instance, lease, "warm")
+            except BaseException:
+                lease.drop()
+                raise
+        except (ServerFault, NoInit, OSError) as error:
             log.warning("cannot keep box %s warm: %s", name, error)
-            lease.drop()
 
             def give_up() -> None:
                 shelf.starting[name] -= 1

@@ -78,7 +78,7 @@ def execute(job: Job, command: Command, engine: Engine) -> Execution:
         return Execution(job.id, stderr=str(error))
     except Abandoned:
         raise
-    except ServerFault as error:
+    except (ServerFault, OSError) as error:
         return Execution(job.id, stderr="internal error", fault=str(error))
     except Exception:
         return Execution(job.id, stderr="internal error", fault=traceback.format_exc())
