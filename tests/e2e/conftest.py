@@ -1,0 +1,62 @@
+"""What the end-to-end tests share."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import COMMANDS
+from tests.programs import Sleep
+from tests.server import Server, wait_for
+
+BOXES = {
+    "attached": {"image": "codapi/sh", "init": False},
+    "fresh": {"image": "codapi/sh"},
+    "reused": {"image": "codapi/sh", "uses": 1000},
+}
+"""A box of each kind there is."""
+
+
+def boxes(instance: Path) -> list[str]:
+    """Return the containers of an instance, in whatever state."""
+    command = ["docker", "ps", "--all", "--quiet", f"--filter=label=codapi.instance={instance}"]
+    return subprocess.check_output(command, text=True).split()
+
+
+@pytest.fixture
+def server_with(root, start_server) -> Callable[..., Server]:
+    """Return a factory of servers with a box of one kind and the sandbox `sh`.
+
+    Its steps may take 60 seconds.
+    """
+
+    def make(kind: str, pool_size: int = 2, **variables: object) -> Server:
+        top = {"pool_size": pool_size, "step": {"timeout": 60}}
+        config = root({"sh": BOXES[kind]}, {"sh": COMMANDS["sh"]}, **top)
+        return start_server(config, **variables)
+
+    return make
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Return threads that can wait for answers."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+@pytest.fixture
+def start(threads) -> Callable[[Server, float], tuple[Sleep, Future]]:
+    """Return a function that starts a program on a server, and returns when it runs."""
+
+    def start(server: Server, seconds: int) -> tuple[Sleep, Future]:
+        program = Sleep(seconds)
+        answer = threads.submit(server.exec, "sh", "run", program.text)
+        wait_for(program.runs)
+        return program, answer
+
+    return start

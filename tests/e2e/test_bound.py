@@ -1,0 +1,116 @@
+"""The bound on what runs at once is exact, whatever comes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import BOXES
+from tests.programs import INTERVAL, most_at_once
+from tests.server import Server, wait_for
+
+pytestmark = pytest.mark.docker
+
+POOL, CLIENTS = 4, 40
+
+
+@contextmanager
+def overload(server: Server) -> Iterator[list[tuple[int, dict]]]:
+    """Have many clients send requests, each its next one as soon as it is answered."""
+    answers, over = [], threading.Event()
+
+    def client():
+        while not over.is_set():
+            answers.append(server.exec("sh", "run", INTERVAL))
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        running = [threads.submit(client) for _ in range(CLIENTS)]
+        try:
+            yield answers
+        finally:
+            over.set()
+        for each in running:
+            each.result()
+
+
+def outputs(answers: list[tuple[int, dict]]) -> list[str]:
+    return [body["stdout"] for _, body in answers if body["ok"]]
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_under_overload_exactly_as_many_programs_run_as_there_are_workers(server_with, kind):
+    with overload(server_with(kind, POOL)) as answers:
+        wait_for(lambda: len(outputs(answers)) >= 40, 60)
+    assert {status for status, _ in answers} == {200, 429}
+    assert most_at_once(tuple(map(int, text.split())) for text in outputs(answers)) == POOL
+
+
+def test_the_bound_holds_while_workers_are_killed(server_with, tmp_path):
+    server = server_with("attached", POOL)
+    with recorded_boxes(server, tmp_path / "events") as intervals, overload(server) as answers:
+        for round in range(1, 9):
+            os.kill(server.pids["worker"][0], signal.SIGKILL)
+            wait_for(lambda: len(outputs(answers)) >= 5 * round, 60)  # noqa: B023
+    assert {status for status, _ in answers} == {200, 429, 500}
+    assert most_at_once(intervals) == POOL
+
+
+@contextmanager
+def recorded_boxes(server: Server, record: Path) -> Iterator[list[tuple[int, int]]]:
+    """Gather when the server's boxes started and ended."""
+    form = '{{.ID}} {{.TimeNano}} {{.Action}} {{index .Actor.Attributes "codapi.instance"}}'
+    filters = [f"--filter={f}" for f in ("label=codapi.instance", "event=start", "event=die")]
+    since, intervals = f"--since={time.time()}", []
+
+    def events(action: str) -> dict[str, int]:
+        lines = (line.split() for line in record.read_text().splitlines())
+        return {
+            id: int(instant)
+            for id, instant, done, instance in lines
+            if done == action and instance.startswith(str(server.work_dir))
+        }
+
+    with record.open("w") as file:
+        docker = subprocess.Popen(
+            ["docker", "events", since, *filters, "--format", form], stdout=file
+        )
+    try:
+        yield intervals
+        wait_for(lambda: events("die").keys() == events("start").keys())
+    finally:
+        docker.terminate()
+        docker.wait()
+    ends = events("die")
+    intervals += [(start, ends[id]) for id, start in events("start").items()]
+
+
+def test_as_many_clients_as_workers_are_never_refused(server_with):
+    server = server_with("reused", POOL)
+    body = json.dumps({"sandbox": "sh", "command": "run", "files": {"": "echo hello"}})
+
+    def client(_: int) -> set[int]:
+        # the next request leaves at once: no connection is to be made
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        ) as connection:
+            statuses = set()
+            for _ in range(200):
+                connection.request("POST", "/v1/exec", body, {"Content-Type": "application/json"})
+                with connection.getresponse() as answer:
+                    statuses.add(answer.status)
+                    answer.read()
+            return statuses
+
+    with ThreadPoolExecutor(POOL) as threads:
+        assert set.union(*threads.map(client, range(POOL))) == {200}

@@ -1,0 +1,34 @@
+"""How a server is told to end: what runs may end too, and nothing stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import BOXES
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.parametrize(
+    ("kind", "send"), [("attached", os.killpg), ("fresh", os.killpg), ("reused", os.kill)]
+)
+def test_sigterm_lets_running_jobs_end(server_with, start, kind, send):
+    server = server_with(kind)
+    _, answer = start(server, 2)
+    send(server.pid, signal.SIGTERM)
+    status, body = answer.result()
+    assert (status, body["ok"], body["stdout"]) == (200, True, "done\n")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_ctrl_c_ends_everything_at_once(server_with, start, kind):
+    server = server_with(kind)
+    program, _ = start(server, 60)
+    os.killpg(server.pid, signal.SIGINT)
+    wait_for(lambda: not server.leftovers(), 5)
+    assert not program.runs()

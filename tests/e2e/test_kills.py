@@ -1,0 +1,128 @@
+"""What the sudden end of any process of ours costs, and what stays."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import BOXES, boxes
+from tests.server import Server, wait_for
+
+pytestmark = pytest.mark.docker
+
+
+def is_lost(answer: tuple[int, dict]) -> bool:
+    """Tell whether an answer says that its job was lost, as it should be said."""
+    status, body = answer
+    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
+    return status == 500 and body == {"id": body["id"], **rest} and body["id"].startswith("sh_run_")
+
+
+def serves(server: Server) -> bool:
+    try:
+        return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
+    server = server_with(kind)
+    jobs = [start(server, 4) for _ in range(2)]
+    victim, _ = server.pids["worker"]
+    os.kill(victim, signal.SIGKILL)
+    programs, answers = zip(*jobs, strict=True)
+    wait_for(lambda: any(answer.done() for answer in answers), 3)
+    assert sorted(is_lost(answer.result()) for answer in answers) == [False, True]
+    assert {answer.result()[1]["stdout"] for answer in answers} == {"", "done\n"}
+    wait_for(lambda: len(server.pids["worker"]) == 2)
+    assert victim not in server.pids["worker"]
+    wait_for(lambda: not any(program.runs() for program in programs))
+
+
+def test_a_killed_idle_worker_costs_nothing(server_with):
+    server = server_with("reused")
+    for _ in range(10):
+        os.kill(server.pids["worker"][-1], signal.SIGKILL)
+        assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+        wait_for(lambda: len(server.pids["worker"]) == 2)
+
+
+@pytest.mark.parametrize("role", ["keeper", "resource_tracker"])
+def test_a_killed_process_that_runs_no_job_costs_nothing(server_with, start, role):
+    server = server_with("fresh")
+    _, answer = start(server, 3)
+    (victim,) = server.pids[role]
+    os.kill(victim, signal.SIGKILL)
+    assert serves(server)
+    assert answer.result()[1]["stdout"] == "done\n"
+    if role == "keeper":
+        wait_for(lambda: server.pids[role] and victim not in server.pids[role])
+    # whatever a new worker needs is there again
+    os.kill(server.pids["worker"][0], signal.SIGKILL)
+    wait_for(lambda: len(server.pids["worker"]) == 2)
+    assert serves(server)
+
+
+@pytest.mark.parametrize("kind", ["attached", "fresh"])
+def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
+    server = server_with(kind)
+    program, answer = start(server, 60)
+    os.kill(server.pids["forkserver"][0], signal.SIGKILL)
+    assert is_lost(answer.result())
+    wait_for(lambda: serves(server))
+    wait_for(lambda: not program.runs(), 30)
+    assert len(server.pids["worker"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["attached", "fresh"])
+def test_a_killed_web_process_is_replaced_and_cleaned_up_after(server_with, start, kind):
+    server = server_with(kind)
+    program, answer = start(server, 60)
+    (instance,) = server.work_dir.glob("i-*")
+    os.kill(server.pids["web"][0], signal.SIGKILL)
+    with pytest.raises(http.client.RemoteDisconnected):
+        answer.result()
+    wait_for(lambda: serves(server))
+    wait_for(lambda: not program.runs() and not boxes(instance) and not instance.exists(), 30)
+    assert {role: len(pids) for role, pids in server.pids.items()} == {
+        "master": 1,
+        "web": 1,
+        "resource_tracker": 1,
+        "forkserver": 1,
+        "keeper": 1,
+        "worker": 2,
+    }
+
+
+@pytest.mark.parametrize("kind", ["attached", "fresh"])
+def test_without_its_master_a_server_finishes_what_runs_and_cleans_up(server_with, start, kind):
+    server = server_with(kind)
+    _, answer = start(server, 3)
+    server.kill(signal.SIGKILL)
+    assert answer.result()[1]["stdout"] == "done\n"
+    wait_for(lambda: not server.leftovers())
+
+
+def test_a_box_with_init_dies_with_its_server(server_with, start):
+    server = server_with("fresh")
+    program, _ = start(server, 60)
+    (instance,) = server.work_dir.glob("i-*")
+    os.killpg(server.pid, signal.SIGKILL)
+    wait_for(lambda: not program.runs() and not boxes(instance), 2)
+    # its directories are for another server
+    server_with("fresh", work_dir=server.work_dir)
+    wait_for(lambda: not instance.exists())
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind):
+    server = server_with(kind)
+    program, _ = start(server, 60)
+    (instance,) = server.work_dir.glob("i-*")
+    os.killpg(server.pid, signal.SIGKILL)
+    server_with(kind, work_dir=server.work_dir)
+    wait_for(lambda: not program.runs() and not boxes(instance) and not instance.exists())
