@@ -71,9 +71,10 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._told: object = None
         self._swept, self._fault = 0, ""
+        self._ending = threading.Event()
 
     def serve(self) -> None:
-        """Serve until the pipe closes."""
+        """Serve until the pipe closes; then end what is being done: half a box would stay."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         address = self._instance / ADDRESS
         # an earlier keeper's
@@ -86,14 +87,15 @@ class Keeper:
         register(self._pipe, selectors.EVENT_READ)
         register(self._wake, selectors.EVENT_READ, self._take_reports)
         register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        threads = self._run_threads(self._sweep)
         if Daemon().is_local:
-            self._run_threads(self._start_boxes, *[self._start_boxes] * (STARTERS - 1))
+            threads += self._run_threads(*[self._start_boxes] * STARTERS)
             self._run_threads(self._watch_images)
-        self._run_threads(self._sweep)
         tick = time.monotonic()
         while True:
             for key, _ in self._selector.select(max(tick - time.monotonic(), 0)):
                 if key.data is None:
+                    self._end(threads)
                     return
                 key.data()
             if time.monotonic() >= tick:
@@ -101,6 +103,13 @@ class Keeper:
                 self._shelf.tidy()
                 self._tell()
             self._order()
+
+    def _end(self, threads: list[threading.Thread]) -> None:
+        self._ending.set()
+        for _ in threads:
+            self._orders.put("")
+        for thread in threads:
+            thread.join()
 
     def _accept(self, listener: socket.socket) -> None:
         worker, _ = listener.accept()
@@ -162,13 +171,14 @@ class Keeper:
         self._reports.put(what)
         os.eventfd_write(self._wake, 1)
 
-    def _run_threads(self, *loops: Callable[[Daemon], None]) -> None:
-        for loop in loops:
-            threading.Thread(target=loop, args=[Daemon()], daemon=True).start()
+    def _run_threads(self, *loops: Callable[[Daemon], None]) -> list[threading.Thread]:
+        threads = [threading.Thread(target=loop, args=[Daemon()], daemon=True) for loop in loops]
+        for thread in threads:
+            thread.start()
+        return threads
 
     def _start_boxes(self, daemon: Daemon) -> None:
-        while True:
-            name = self._orders.get()
+        while name := self._orders.get():
             self._report(self._start_box(daemon, name))
 
     def _start_box(self, daemon: Daemon, name: str) -> Callable[[], None]:
@@ -211,7 +221,8 @@ class Keeper:
             for warning in doctor.examine(self._config, daemon.info(), self._instance.parent):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
-        while True:
+        pause = 0.0
+        while not self._ending.wait(pause):
             try:
                 if count := sweeper.sweep(self._instance.parent, daemon, root_box):
                     log.warning("swept %d containers of dead owners", count)
@@ -225,7 +236,7 @@ class Keeper:
                 if str(fault) != self._fault:
                     log.error("executions cannot work: %s", fault)
                 self._fault = str(fault)
-            time.sleep(TICK if self._fault else SWEEP_INTERVAL)
+            pause = TICK if self._fault else SWEEP_INTERVAL
 
 
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:
