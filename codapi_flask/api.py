@@ -70,8 +70,6 @@ def blueprint(
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
         response = _answer(Execution(error.id, stderr=error.text), error.status)
-        if error.status == 413:
-            response.headers["Connection"] = "close"
         if error.status == 429:
             response.headers["Retry-After"] = RETRY_AFTER
         if error.status == 401:

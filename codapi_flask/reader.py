@@ -48,17 +48,18 @@ class Incoming:
         self._head = 0
         self._end: int | None = None
         self._next_chunk = 0
-        self.wants_continue = False
+        self.wants_continue = self.is_too_large = False
 
     def is_complete(self) -> bool:
         """Whether it is all there, or so wrong or large that it need not be."""
         if not self._head and not self._read_head():
             return len(self.data) > HEAD_MAX
-        if len(self.data) - self._head > self._max_body:
-            return True
         if self._end is None:
             self._read_chunks()
-        return self._end is not None and len(self.data) >= self._end
+        if self._end is None:
+            self.is_too_large = len(self.data) - self._head > self._max_body
+            return self.is_too_large
+        return len(self.data) >= self._end
 
     def _read_head(self) -> bool:
         end = self.data.find(b"\r\n\r\n")
@@ -71,7 +72,8 @@ class Incoming:
             length = LENGTH.search(head)
             size = int(length[1]) if length else 0
             # who announces too much is refused without being heard
-            self._end = self._head + (0 if size > self._max_body else size)
+            self.is_too_large = size > self._max_body
+            self._end = self._head + (0 if self.is_too_large else size)
         return True
 
     def _read_chunks(self) -> None:
@@ -149,6 +151,12 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.send(_answer(408, "Request Timeout", "the request did not come"))
             self._drop(conn)
 
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Have a request answered; after one that is too large the connection ends."""
+        if getattr(conn, "is_too_large", False):
+            req.force_close()
+        return super().handle_request(req, conn)
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn's parser refuses in the form of all our errors."""
         fault = not type(exc).__module__.startswith("gunicorn.")
@@ -181,6 +189,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             return
         self._forget(conn)
         conn.data_ready = True
+        conn.is_too_large = incoming.is_too_large
         conn.init()
         conn.parser.unreader.unread(bytes(incoming.data))
         super().enqueue_req(conn)
