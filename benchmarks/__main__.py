@@ -1,0 +1,55 @@
+"""Prints how fast codapi_flask is: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks import cost, machine, speed
+from benchmarks.plan import FULL, QUICK
+from benchmarks.rows import Row, table
+
+CASES = {
+    case.__name__: case
+    for case in (
+        speed.latency,
+        speed.cold,
+        speed.throughput,
+        speed.bursts,
+        speed.sizes,
+        cost.processors,
+        cost.idle,
+        cost.endurance,
+    )
+}
+
+
+def main() -> None:
+    """Measure, print the table, and write it down."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (all)")
+    parser.add_argument("--quick", action="store_true", help="see that it works; trust no figure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file")
+    options = parser.parse_args()
+    if unknown := set(options.cases) - set(CASES):
+        parser.error(f"no such case: {', '.join(sorted(unknown))}")
+    if os.geteuid() != 0:
+        parser.error("needs root: to run a program of an image without any sandbox")
+    plan = QUICK if options.quick else FULL
+    facts = machine.describe()
+    rows: list[Row] = []
+    for name in options.cases or CASES:
+        print(f"{name}: {CASES[name].__doc__}", file=sys.stderr, flush=True)
+        rows += CASES[name](plan)
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
+    print(table(rows))
+    if options.json:
+        document = {"machine": facts, "rows": [row.document() for row in rows]}
+        options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

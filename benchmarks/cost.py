@@ -1,0 +1,102 @@
+"""What it costs: processor time of a run, memory and processors when idle, and what piles up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from benchmarks import machine
+from benchmarks.load import Question, closed_loop
+from benchmarks.plan import Plan
+from benchmarks.programs import SH, serving, wait_for_stock, wait_until_quiet
+from benchmarks.rows import Row, ratio, record
+from tests.server import Server
+
+WARM = CLIENTS = 8
+NOWHERE = Question({"sandbox": "nowhere", "command": "run"}, "unknown sandbox")
+
+
+def processors(plan: Plan) -> Iterator[Row]:
+    """Where the time goes when clients keep the server busy."""
+    # no box is replaced: the time of those that are gone could not be read
+    with serving(plan, {"sh": (SH, {"uses": 1_000_000})}) as server:
+        _serve(server, SH.question("sh"), plan.warmup)
+        before = {role: machine.cpu(pids) for role, pids in machine.by_role(server).items()}
+        own, start = time.process_time(), time.monotonic()
+        count = _serve(server, SH.question("sh"), plan.window)
+        took, own = time.monotonic() - start, time.process_time() - own
+        after = {role: machine.cpu(pids) for role, pids in machine.by_role(server).items()}
+        alone = _serve(server, NOWHERE, plan.window) / plan.window
+    case = f"sh, uses: ∞, {CLIENTS} clients"
+    for role in ("web", "worker", "keeper", "init", "daemon"):
+        used = after[role] - before[role]
+        yield record(f"{case}, processor a run, {role}", "ms", used * 1000 / count)
+    yield record(f"{case}, processor a run, this client", "ms", own * 1000 / count)
+    web = (after["web"] - before["web"]) / took
+    yield record(f"{case}, web process, of one core", "%", web * 100)
+    yield ratio("answers that need no worker", "/s", [alone], [count / took], case)
+
+
+def idle(plan: Plan) -> Iterator[Row]:
+    """A server with warm boxes that nobody asks."""
+    wait_until_quiet(plan)
+    without = _shares(plan, {"daemon": machine.daemon()})["daemon"]
+    with serving(plan, {"sh": (SH, {"warm": WARM})}) as server:
+        wait_for_stock(plan, server, "sh", WARM)
+        roles = machine.by_role(server)
+        shares = _shares(plan, roles)
+        case = f"idle server, {WARM} warm boxes"
+        yield ratio(f"{case}, daemon, of one core", "%", [shares["daemon"]], [without], "no server")
+        total = sum(shares.values()) - without
+        yield record(f"{case}, processor, of one core", "%", total, at_most=1)
+        for role in ("init", "shim"):
+            each = [machine.resident([pid]) for pid in roles[role]]
+            yield record(f"a warm box's memory, {role}", "MiB", median(each))
+            share = machine.proportional(roles[role]) / len(roles[role])
+            yield record(f"a warm box's memory, {role}, shared parts counted once", "MiB", share)
+        for role, pids in server.pids.items():
+            size = machine.proportional(pids)
+            yield record(f"{case}, memory of {len(pids)} {role}", "MiB", size)
+
+
+def endurance(plan: Plan) -> Iterator[Row]:
+    """What has grown after many runs, in boxes that are replaced again and again."""
+    with serving(plan, {"sh": (SH, {"uses": 100})}) as server:
+        before = _holdings(plan, server, plan.runs // 10)
+        after = _holdings(plan, server, plan.runs)
+    for name, unit in (
+        ("memory", "MiB"),
+        ("descriptors", ""),
+        ("directories", ""),
+        ("containers", ""),
+    ):
+        case = f"{plan.runs} runs, {name}"
+        yield ratio(case, unit, [after[name]], [before[name]], "before", at_most=1.1)
+
+
+def _serve(server: Server, question: Question, seconds: float) -> int:
+    end = time.monotonic() + seconds
+    ends, _ = closed_loop(server.port, question, CLIENTS, lambda _: time.monotonic() < end)
+    return len(ends)
+
+
+def _holdings(plan: Plan, server: Server, runs: int) -> dict[str, float]:
+    """Return what the server has after so many runs."""
+    closed_loop(server.port, SH.question("sh"), CLIENTS, lambda count: count + CLIENTS <= runs)
+    wait_for_stock(plan, server, "sh", CLIENTS)
+    ours = machine.flat(server.pids)
+    return {
+        "memory": machine.resident(ours),
+        "descriptors": machine.descriptors(ours),
+        "directories": sum(1 for path in server.work_dir.rglob("*") if path.is_dir()),
+        "containers": len(server.containers()),
+    }
+
+
+def _shares(plan: Plan, roles: dict[str, list[int]]) -> dict[str, float]:
+    """Return for each role how much of a core it uses, in percent."""
+    before = {role: machine.cpu(pids) for role, pids in roles.items()}
+    time.sleep(plan.idle)
+    used = {role: machine.cpu(pids) - before[role] for role, pids in roles.items()}
+    return {role: seconds * 100 / plan.idle for role, seconds in used.items()}

@@ -1,0 +1,101 @@
+"""What was measured, and the table of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+HEAD = ("case", "ours", "reference", "figure (lowest to highest)", "target", "met")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case: ours and the reference as medians of all rounds, and one figure of each round.
+
+    The figures are `ours / reference`, for the unit `ms more` `ours - reference`, and ours when
+    there is no reference. Their median is what the target is about.
+    """
+
+    case: str
+    unit: str
+    ours: float
+    reference: float | None
+    against: str
+    figures: tuple[float, ...]
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def figure(self) -> float:
+        return median(self.figures)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met, `None` without a target."""
+        if self.at_most is not None:
+            return self.figure <= self.at_most
+        return None if self.at_least is None else self.figure >= self.at_least
+
+    def document(self) -> dict[str, object]:
+        """Return all of it, for JSON."""
+        return {**asdict(self), "figure": self.figure, "met": self.met}
+
+    def cells(self) -> tuple[str, ...]:
+        """Return what the table shows, in the order of its head."""
+        sign, unit = "", self.unit.removesuffix(" more")
+        reference, figure_unit = "-", unit
+        if self.reference is not None:
+            reference = f"{_text(self.reference, unit)}, {self.against}"
+            sign, figure_unit = ("+", "ms") if self.unit == "ms more" else ("", "x")
+        figure = sign + _text(self.figure, figure_unit)
+        if len(self.figures) > 1:
+            figure += f" ({_text(min(self.figures))} to {_text(max(self.figures))})"
+        bound, limit = ("≤", self.at_most) if self.at_least is None else ("≥", self.at_least)
+        target = "-" if limit is None else f"{bound} {sign}{_text(limit, figure_unit)}"
+        met = {None: "-", True: "yes", False: "NO"}[self.met]
+        return self.case, _text(self.ours, unit), reference, figure, target, met
+
+
+def ratio(
+    case: str,
+    unit: str,
+    ours: Sequence[float],
+    references: Sequence[float],
+    against: str,
+    **target: float,
+) -> Row:
+    """Make a row of one measurement of each a round; `target` is `at_most` or `at_least`."""
+    figures = tuple(a / b for a, b in zip(ours, references, strict=True))
+    return Row(case, unit, median(ours), median(references), against, figures, **target)
+
+
+def more(
+    case: str, ours: Sequence[float], references: Sequence[float], against: str, **target: float
+) -> Row:
+    """Make a row of how many milliseconds ours take longer."""
+    figures = tuple(a - b for a, b in zip(ours, references, strict=True))
+    return Row(case, "ms more", median(ours), median(references), against, figures, **target)
+
+
+def record(case: str, unit: str, *ours: float, **target: float) -> Row:
+    """Make a row of what has no reference."""
+    return Row(case, unit, median(ours), None, "", ours, **target)
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Return the rows as a Markdown table that reads well in a terminal too."""
+    lines = [HEAD, *(row.cells() for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    padded = (
+        " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in (lines[0], rule, *lines[1:])
+    )
+    return "\n".join(f"| {line} |" for line in padded)
+
+
+def _text(number: float, unit: str = "") -> str:
+    """Return a number with three digits that count."""
+    digits = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return f"{digits} {unit}".rstrip()

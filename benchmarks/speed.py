@@ -1,0 +1,114 @@
+"""How long one request takes, how many are served in a second, and bursts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.contest import clients, latencies, paced, rates, requests
+from benchmarks.load import ask, closed_loop
+from benchmarks.plan import Plan
+from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock, wait_until_quiet
+from benchmarks.references import references
+from benchmarks.rows import Row, more, ratio
+from tests.server import Server
+
+CLIENTS = 8
+REUSED: dict[str, Any] = {"uses": 1000}
+ATTACHED: dict[str, Any] = {"init": False}
+DOCKER, BARE = "docker run", "no sandbox"
+
+
+def latency(plan: Plan) -> Iterator[Row]:
+    """One request at a time, two in a second."""
+    boxes = {"sh": (SH, {}), "attached": (SH, ATTACHED)}
+    with references(SH) as (docker, bare), serving(plan, boxes) as server:
+        calls = [requests(server.port, SH.question(name)) for name in boxes]
+        ours, plain, run, forked = latencies(plan, *calls, docker.call, bare.call)
+    yield ratio("sh, attached, alone", "ms", plain, run, DOCKER, at_most=1)
+    yield ratio("sh, warm, alone", "ms", ours, run, DOCKER, at_most=1 / 50)
+    yield more("sh, warm, alone", ours, forked, BARE, at_most=4)
+    with references(PYTHON) as (docker, bare), serving(plan, {"python": (PYTHON, {})}) as server:
+        call = requests(server.port, PYTHON.question("python"))
+        ours, run, forked = latencies(plan, call, docker.call, bare.call)
+    yield ratio("python, warm, alone", "ms", ours, run, DOCKER)
+    yield more("python, warm, alone", ours, forked, BARE, at_most=5)
+
+
+def cold(plan: Plan) -> Iterator[Row]:
+    """The first request after the start of a server."""
+    ours, run = [], []
+    with references(SH) as (docker, _):
+        for _ in range(2 * plan.rounds):
+            with serving(plan, {"sh": (SH, {})}) as server:
+                ours.append(ask(server.port, SH.question("sh")) * 1000)
+            wait_until_quiet(plan)
+            run.append(docker.call() * 1000)
+    yield ratio("sh, first request ever", "ms", ours, run, DOCKER, at_most=0.7)
+
+
+def throughput(plan: Plan) -> Iterator[Row]:
+    """Clients back to back."""
+    boxes = {
+        "attached": (SH, ATTACHED),
+        "fresh": (SH, {}),
+        "sh": (SH, REUSED),
+        "python": (PYTHON, REUSED),
+    }
+    with (
+        references(SH, CLIENTS) as (docker, bare_sh),
+        references(PYTHON, CLIENTS) as (_, bare_python),
+        # room for the boxes of all cases: none costs another its stock
+        serving(plan, boxes, stock_size=CLIENTS * len(boxes)) as server,
+    ):
+        ours = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
+        loops = [*ours, docker.loops, bare_sh.loops, bare_python.loops]
+        attached, fresh, sh, python, run, forked_sh, forked_python = rates(plan, CLIENTS, *loops)
+    case = f"{CLIENTS} clients"
+    yield ratio(f"sh, attached, {case}", "/s", attached, run, DOCKER, at_least=1)
+    yield ratio(f"sh, fresh, {case}", "/s", fresh, run, DOCKER, at_least=1.4)
+    yield ratio(f"sh, uses: 1000, {case}", "/s", sh, run, DOCKER, at_least=90)
+    yield ratio(f"sh, uses: 1000, {case}", "/s", sh, forked_sh, BARE)
+    yield ratio(f"python, uses: 1000, {case}", "/s", python, forked_python, BARE, at_least=0.85)
+
+
+def bursts(plan: Plan) -> Iterator[Row]:
+    """As many requests at once as there are workers, when each finds a box ready."""
+    warm = {"warm": CLIENTS}
+    boxes = {"sh": (SH, warm), "python": (PYTHON, warm)}
+    with serving(plan, boxes, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
+        for name, (program, _) in boxes.items():
+            yield _burst(plan, server, name, program)
+
+
+def sizes(plan: Plan) -> Iterator[Row]:
+    """Pools of several sizes, each with as many clients."""
+    short = replace(
+        plan, rounds=min(plan.rounds, 2), warmup=plan.warmup / 2, window=plan.window / 2
+    )
+    boxes = {"sh": (SH, REUSED), "python": (PYTHON, REUSED)}
+    single: list[list[float]] = []
+    for size in plan.sizes:
+        with serving(plan, boxes, pool_size=size, stock_size=size * len(boxes)) as server:
+            loops = (clients(server.port, box[0].question(name)) for name, box in boxes.items())
+            figures = rates(short, size, *loops)
+        single = single or figures
+        for name, ours, alone in zip(boxes, figures, single, strict=True):
+            case = f"{name}, uses: 1000, pool_size {size}, {size} clients"
+            yield ratio(case, "/s", ours, alone, f"pool_size {plan.sizes[0]}")
+
+
+def _burst(plan: Plan, server: Server, name: str, program: Program) -> Row:
+    question = program.question(name)
+    slowest, expected = [], []
+    for _ in range(plan.rounds):
+        wait_for_stock(plan, server, name, CLIENTS)
+        single = paced(plan, requests(server.port, question))
+        expected.append(single * CLIENTS / (os.cpu_count() or 1))
+        wait_for_stock(plan, server, name, CLIENTS)
+        _, times = closed_loop(server.port, question, CLIENTS, lambda _: False)
+        slowest.append(max(times) * 1000)
+    case = f"{name}, warm, slowest of {CLIENTS} at once"
+    return ratio(case, "ms", slowest, expected, "pool_size / cores x alone", at_most=1.5)
