@@ -1,0 +1,63 @@
+import pytest
+
+from codapi_flask.config import Box, Command, Config, Step
+from codapi_flask.doctor import examine
+
+HEALTHY = {
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsQuota": True,
+    "PidsLimit": True,
+    "SecurityOptions": ["name=seccomp,profile=default"],
+    "RuncCommit": {"ID": "1.2.3"},
+}
+
+
+def warnings(tmp_path, info=None, box=None, step=None):
+    box = Box(**{"name": "sh", "image": "sh", **(box or {})})
+    command = Command(steps=(Step(**{"box": "sh", **(step or {})}),))
+    config = Config(boxes={"sh": box}, commands={"sh": {"run": command}})
+    return list(examine(config, {**HEALTHY, **(info or {})}, tmp_path))
+
+
+def test_a_healthy_host_and_config_give_no_warning(tmp_path):
+    assert warnings(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({"MemoryLimit": False}, "ignores limits: memory"),
+        ({"SwapLimit": False}, "ignores limits: no swap"),
+        ({"CpuCfsQuota": False}, "ignores limits: cpu"),
+        ({"PidsLimit": False}, "ignores limits: nproc"),
+        ({"SecurityOptions": []}, "no seccomp"),
+        ({"SecurityOptions": None}, "no seccomp"),
+        ({"RuncCommit": {"ID": "1.1.5+ds1"}}, "runc 1.1.5 is old"),
+        ({"RuncCommit": {"ID": "v1.0.0"}}, "runc v1.0.0 is old"),
+    ],
+)
+def test_what_the_daemon_lacks_is_said(tmp_path, info, said):
+    (warning,) = warnings(tmp_path, info=info)
+    assert said in warning
+
+
+@pytest.mark.parametrize(
+    ("box", "step", "said"),
+    [
+        ({"network": "bridge"}, {}, "box sh: network bridge"),
+        ({"cap_add": ("NET_ADMIN",)}, {}, "box sh: has the capabilities NET_ADMIN"),
+        ({"writable": True}, {}, "watched, and limited to 64 MiB"),
+        ({"writable": True, "storage": "1g"}, {}, "Docker limits its file system to 1g"),
+        ({"volume": "%s:/sandbox"}, {}, "box sh: programs may write to a disk"),
+        ({}, {"user": "root"}, "sandbox sh, command run: runs as root"),
+        ({}, {"user": "0:0"}, "runs as root"),
+    ],
+)
+def test_what_a_config_gives_away_is_said(tmp_path, box, step, said):
+    assert any(said in warning for warning in warnings(tmp_path, box=box, step=step))
+
+
+@pytest.mark.parametrize("commit", [None, {}, {"ID": ""}, {"ID": "abcdef"}])
+def test_an_unknown_runc_is_not_accused(tmp_path, commit):
+    assert warnings(tmp_path, info={"RuncCommit": commit}) == []
