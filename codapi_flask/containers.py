@@ -313,30 +313,30 @@ class Container:
         Raises:
             NotRunning: the container does not exist or does not run.
         """
-        with self._daemon.calls(f"exec in {self.id}") as api:
-            try:
-                created = api.exec_create(
-                    self.id,
-                    list(program.argv),
-                    stdin=program.stdin is not None,
-                    user=program.user,
-                )
-            except docker.errors.APIError as error:
-                if error.status_code in (404, 409):
-                    raise NotRunning(f"{self.id} is not running") from error
-                raise
-        return Exec(self._daemon, created["Id"], program)
+        with self._daemon.calls(f"exec in {self.id}") as api, _needs_running(self.id):
+            created = api.exec_create(
+                self.id,
+                list(program.argv),
+                stdin=program.stdin is not None,
+                user=program.user,
+            )
+        return Exec(self._daemon, self.id, created["Id"], program)
 
 
 class Exec:
     """One program in a container that runs something else."""
 
-    def __init__(self, daemon: Daemon, id: str, program: Program) -> None:
-        self._daemon, self._id, self._program = daemon, id, program
+    def __init__(self, daemon: Daemon, container: str, id: str, program: Program) -> None:
+        self._daemon, self._container, self._id = daemon, container, id
+        self._program = program
 
     def start(self, deadline: float) -> Stream:
-        """Start the program; return its streams."""
-        with self._daemon.calls("start an exec", deadline) as api:
+        """Start the program; return its streams.
+
+        Raises:
+            NotRunning: the container no longer exists or runs.
+        """
+        with self._daemon.calls("start an exec", deadline) as api, _needs_running(self._container):
             body = {"Tty": False, "Detach": False}
             return _upgrade(api, f"exec/{self._id}/start", self._program.noutput, json=body)
 
@@ -357,6 +357,17 @@ class Exec:
     def _inspect(self) -> Mapping[str, Any]:
         with self._daemon.calls("inspect an exec") as api:
             return dict(api.exec_inspect(self._id))
+
+
+@contextmanager
+def _needs_running(container: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        # the daemon has no better status than 500 for one that ends just now
+        if error.status_code in (404, 409) or "is not running" in str(error):
+            raise NotRunning(f"{container} is not running") from error
+        raise
 
 
 def _upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> Stream:

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from codapi_flask.config import START_DEADLINE, Box
 from codapi_flask.containers import Container, Daemon, Exec
+from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program, Reason
 from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
 from codapi_flask.streams import Stream, carry
 
 # how Docker's own process 1, and its exec, say that a program cannot be started
-UNSTARTABLE = re.compile(
-    r"\[FATAL tini \(\d+\)\] exec .+ failed: (?P<tini>.+)\n"
-    r"|OCI runtime exec failed: (?:exec failed: )?.*: (?P<exec>[^:]+): unknown\s*"
-)
+TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .+ failed: (.+)\n")
+EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
+NO_USER = re.compile(r"unable to find (user|group) .+\s*")
 NOT_FOUND = {
-    "No such file or directory",
-    "no such file or directory",
-    "executable file not found in $PATH",
+    "no such file or directory": "not found",
+    "executable file not found in $path": "not found",
+    "not a directory": "Not a directory",
 }
 
 
@@ -58,6 +58,8 @@ class Attached:
             if outcome.exit_code and container.inspect().get("State", {}).get("OOMKilled"):
                 note = f"out of memory ({box.memory} MiB)\n"
                 outcome = replace(outcome, reason="memory", note=note)
+            elif outcome.exit_code and (said := TINI.fullmatch(outcome.stdout + outcome.stderr)):
+                outcome = _unstartable(outcome, program, said[1])
         finally:
             # confirms, too, that a program which did not end in time is dead
             container.remove()
@@ -81,6 +83,8 @@ class Attached:
 
         Raises:
             NotRunning: the container does not run.
+            ServerFault: the program's user does not exist, or the daemon cannot do it.
+            Abandoned: nobody waits for the outcome.
         """
         exec = container.exec(program)
         stream = exec.start(time.monotonic() + START_DEADLINE)
@@ -93,6 +97,14 @@ class Attached:
                 container.remove()
             elif pid := exec.pid():
                 self._root_box.kill(pid)
+        elif outcome.exit_code and not exec.pid():
+            # it never ran: what it said is the daemon's
+            text = outcome.stdout + outcome.stderr
+            if NO_USER.fullmatch(text):
+                raise ServerFault(f"{container.id}: {text.strip()}")
+            if not (said := EXEC.fullmatch(text)):
+                raise NotRunning(f"{container.id} is not running")
+            outcome = _unstartable(outcome, program, said[1])
         return outcome
 
     def _create(self, name: str, box: Box, program: Program, deadline: float) -> Container:
@@ -114,19 +126,22 @@ class Attached:
             return quota.outcome()
         # a program may close its streams and go on
         code = started.wait(deadline)
-        texts = stream.stdout.text(), stream.stderr.text()
-        if code in (126, 127) and (said := UNSTARTABLE.fullmatch("".join(texts))):
-            why = said["tini"] or said["exec"]
-            why = "not found" if why in NOT_FOUND else why[:1].upper() + why[1:]
-            texts = "", f"{program.argv[0]}: {why}"
         return Outcome(
-            *texts,
+            stream.stdout.text(),
+            stream.stderr.text(),
             exit_code=code,
             signal=code - 128 if code and code > 128 else None,
             reason=_reason(code),
             truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
             wall_ms=(time.monotonic() - start) * 1000,
         )
+
+
+def _unstartable(outcome: Outcome, program: Program, why: str) -> Outcome:
+    """Return the outcome of a program that did not start, as a shell would tell it."""
+    code = 127 if why.lower() in NOT_FOUND else 126
+    why = NOT_FOUND.get(why.lower(), why[:1].upper() + why[1:])
+    return replace(outcome, stdout="", stderr=f"{program.argv[0]}: {why}", exit_code=code)
 
 
 def _reason(code: int | None) -> Reason:
