@@ -26,7 +26,9 @@ SERVER_USERS = pytest.mark.parametrize(
     ],
 )
 FILES = {"a": "1", "d/b": "2", "d/e/c": "3", "": "4"}
-MODES = "find . -printf '%P %m\\n' | sort"
+MODES = {"a": 0o444, "d": 0o755, "d/b": 0o444, "d/e": 0o755, "d/e/c": 0o444, "main": 0o444}
+PRINT_MODES = "find . -printf '%P %m\\n' | sort"
+PRINTED_MODES = " 777\n" + "".join(f"{file} {mode:o}\n" for file, mode in MODES.items())
 
 
 @pytest.fixture(params=[0o000, 0o077], ids=oct)
@@ -41,15 +43,15 @@ def umask(request) -> Iterator[None]:
 @pytest.mark.parametrize("box", [{}, {"volume": "%s:/sandbox:rw"}])
 @WRITABLE_KINDS
 def test_programs_may_read_all_files_and_change_only_the_directory(run, box):
-    execution = run("sh", "-c", MODES, files=FILES, entry="main", box=box)
-    assert execution.stdout == " 777\na 444\nd 755\nd/b 444\nd/e 755\nd/e/c 444\nmain 444\n"
+    execution = run("sh", "-c", PRINT_MODES, files=FILES, entry="main", box=box)
+    assert execution.stdout == PRINTED_MODES
 
 
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("kind", ["reused"])
 def test_programs_may_read_all_files_in_a_reused_box(run):
-    execution = run("sh", "-c", MODES, files=FILES, entry="main")
-    assert execution.stdout == " 777\na 444\nd 755\nd/b 444\nd/e 755\nd/e/c 444\nmain 444\n"
+    execution = run("sh", "-c", PRINT_MODES, files=FILES, entry="main")
+    assert execution.stdout == PRINTED_MODES
 
 
 @pytest.mark.usefixtures("umask")
@@ -60,13 +62,16 @@ def test_on_the_host_only_the_server_may_enter(instance):
     )
     wait_for(sleep.runs)
     [lease] = instance.leases()
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (lease, *lease.glob("work/**/*"))}
-    assert modes.pop(lease) == 0o700
-    assert {str(path.relative_to(lease / "work")): mode for path, mode in modes.items()} == {
-        **{"a": 0o444, "d": 0o755, "d/b": 0o444, "d/e": 0o755, "d/e/c": 0o444, "main": 0o444}
-    }
+    below = {f"work/{file}": mode for file, mode in MODES.items()}
+    assert _modes(lease) == {".": 0o700, "work": 0o777, **below}
     instance.hang_up()
     assert isinstance(result.exception(10), Abandoned)
+
+
+def _modes(directory: Path) -> dict[str, int]:
+    """Return the modes of a directory and all that is in it."""
+    found = [directory, *directory.rglob("*")]
+    return {str(path.relative_to(directory)): stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
 def test_files_are_found_by_their_names(run):

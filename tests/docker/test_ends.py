@@ -76,6 +76,7 @@ def test_what_a_failed_program_printed_is_kept_apart_in_the_details(run):
     [
         ("nope", "nope: not found (exit status 127)"),
         ("/nope/nope", "/nope/nope: not found (exit status 127)"),
+        ("/etc/passwd/x", "/etc/passwd/x: Not a directory (exit status 127)"),
         ("/etc", "/etc: Permission denied (exit status 126)"),
         ("/etc/passwd", "/etc/passwd: Permission denied (exit status 126)"),
         ("--help", "--help: not found (exit status 127)"),

@@ -1,0 +1,143 @@
+"""Steps that act on containers which are not ours, such as a database."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import pytest
+
+from tests.docker.instance import docker
+from tests.programs import Sleep
+from tests.server import wait_for
+
+# they never use boxes of ours
+pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["attached"])]
+
+# no shell, no passwd: just what sleep and cat need
+NO_SHELL = """
+FROM scratch
+COPY --from=codapi/sh /bin/sleep /bin/cat /bin/
+COPY --from=codapi/sh /lib/x86_64-linux-gnu/libc.so.6 /lib/x86_64-linux-gnu/
+COPY --from=codapi/sh /lib64/ld-linux-x86-64.so.2 /lib64/
+"""
+
+
+def _exec(box: str, *argv: str, **step: Any) -> dict[str, Any]:
+    return {"box": box, "action": "exec", "command": argv, **step}
+
+
+@pytest.fixture(scope="module")
+def no_shell(image, start_service) -> str:
+    """Return a service whose image has no shell."""
+    return start_service(image(NO_SHELL), "/bin/sleep", "infinity")
+
+
+@pytest.fixture(params=["service", "no_shell"])
+def any_service(request) -> str:
+    """Return one service after another."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize(
+    ("program", "ok", "stdout", "stderr"),
+    [
+        ("echo out; echo err >&2", True, "out\n", "err\n"),
+        ("exit 3", False, "", "exit status 3"),
+        ("echo err >&2; echo out; exit 3", False, "", "out\nerr\n (exit status 3)"),
+        ("kill -TERM $$", False, "", "exit status 143"),
+        ("kill -KILL $$", False, "", "exit status 137"),
+        ("exec >&- 2>&-; sleep 0.3; exit 3", False, "", "exit status 3"),
+    ],
+)
+def test_a_program_in_a_service_ends_as_in_a_box(execute, service, program, ok, stdout, stderr):
+    execution = execute(_exec(service, "sh", "-c", program))
+    assert (execution.ok, execution.stdout, execution.stderr) == (ok, stdout, stderr)
+
+
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("nope", "nope: not found (exit status 127)"),
+        ("/nope/nope", "/nope/nope: not found (exit status 127)"),
+        ("/etc/passwd/x", "/etc/passwd/x: Not a directory (exit status 127)"),
+        ("/etc", "/etc: Permission denied (exit status 126)"),
+        ("/etc/passwd", "/etc/passwd: Permission denied (exit status 126)"),
+    ],
+)
+def test_a_program_that_cannot_be_started_is_named(execute, service, program, text):
+    execution = execute(_exec(service, program))
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", text)
+
+
+def test_a_program_is_the_steps_user(execute, service):
+    users = {"sandbox": "1000", "root": "0", "1234:5678": "1234"}
+    for user, uid in users.items():
+        assert execute(_exec(service, "id", "-u", user=user)).stdout == f"{uid}\n"
+
+
+def test_a_service_needs_no_shell(execute, no_shell):
+    step = _exec(no_shell, "/bin/cat", user="1234", stdin=True)
+    assert execute(step, files={"": "text"}).stdout == "text"
+
+
+def test_a_program_that_takes_too_long_is_killed_and_the_service_goes_on(execute, any_service):
+    sleep = Sleep(1000)
+    before = docker("inspect", "--format", "{{.State.StartedAt}}", any_service)
+    start = time.monotonic()
+    step = _exec(any_service, "/bin/sleep", sleep.argument, user="1234", timeout=0.5)
+    execution = execute(step)
+    assert execution.stderr == "code execution timeout"
+    assert time.monotonic() - start < 5
+    assert not sleep.runs()
+    form = "{{.State.Running}} {{.State.StartedAt}}"
+    assert docker("inspect", "--format", form, any_service) == f"true {before}"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "{sleep} & {sleep}",
+        "trap '' TERM INT HUP; {sleep} & wait; {sleep}",
+        "setsid {sleep} & {sleep}",
+        "sh -c '{sleep} & {sleep}' & wait",
+        "exec >&- 2>&-; {sleep} & wait",
+        "kill -STOP $$; {sleep}",
+    ],
+)
+def test_all_children_of_such_a_program_are_killed(execute, service, program):
+    sleep = Sleep(1000)
+    program = program.format(sleep=f"sleep {sleep.argument}")
+    execution = execute(_exec(service, "sh", "-c", program, timeout=0.5))
+    assert execution.stderr == "code execution timeout"
+    assert not sleep.runs()
+
+
+def test_other_programs_in_the_service_are_not_killed(execute, service):
+    other = Sleep(1000)
+    docker("exec", "--detach", service, "sleep", other.argument)
+    wait_for(other.runs)
+    assert execute(_exec(service, "sleep", "1000", timeout=0.3)).stderr == "code execution timeout"
+    assert other.runs()
+
+
+def test_a_service_can_be_stopped(execute, start_service):
+    service = start_service("codapi/sh", "sleep", "infinity")
+    execution = execute({"box": service, "action": "stop"})
+    assert (execution.ok, execution.stdout) == (True, "")
+    assert docker("inspect", "--format", "{{.State.Running}}", service) == "false"
+
+
+@pytest.mark.parametrize("action", ["exec", "stop"])
+def test_it_is_our_fault_when_a_service_is_missing(execute, action):
+    name = f"codapi-test-{secrets.token_hex(4)}"
+    execution = execute({"box": name, "action": action, "command": ["true"]})
+    assert execution.stderr == "internal error"
+    assert name in execution.fault
+
+
+def test_it_is_our_fault_when_a_user_is_unknown(execute, service):
+    execution = execute(_exec(service, "true", user="nobody-there"))
+    assert execution.stderr == "internal error"
+    assert "nobody-there" in execution.fault

@@ -1,0 +1,200 @@
+"""The steps of a command: their order, the boxes they use, and which of them answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.docker.instance import docker
+from tests.programs import Sleep
+
+pytestmark = pytest.mark.docker
+
+OK, FAILS, FAULT = "ok", "fails", "fault"
+
+# how before, the steps and after end: which of them write to the log, which answers
+ORDERS = [
+    (None, [OK, OK], None, "1 2", "2"),
+    (OK, [OK, OK], OK, "before 1 2 after", "2"),
+    (OK, [OK], FAILS, "before 1 after", "after"),
+    (OK, [FAILS, OK], OK, "before 1 after", "1"),
+    (OK, [OK, FAILS, OK], OK, "before 1 2 after", "2"),
+    (OK, [FAILS], FAILS, "before 1 after", "1"),
+    (FAILS, [OK], OK, "before after", "before"),
+    (FAILS, [OK], FAILS, "before after", "before"),
+    (None, [FAILS], OK, "1 after", "1"),
+    (FAULT, [OK], OK, "after", "fault"),
+    (None, [OK, FAULT, OK], OK, "1 after", "fault"),
+    (None, [FAULT], FAILS, "after", "fault"),
+    (OK, [OK], FAULT, "before 1", "fault"),
+    (OK, [FAILS], FAULT, "before 1", "fault"),
+]
+# a detached box is always a plain container; the others are not
+WITH_DETACHED = pytest.mark.parametrize("kind", ["attached", "warm"])
+BOXES: dict[str, dict[str, Any]] = {"sh": {}, "missing": {"image": "codapi/no-such-image"}}
+
+
+def _sh(program: str, **step: Any) -> dict[str, Any]:
+    return {"box": "sh", "command": ["sh", "-c", program], **step}
+
+
+def _exec(box: str, *argv: str, **step: Any) -> dict[str, Any]:
+    return {"box": box, "action": "exec", "command": argv, **step}
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("kind", ["attached"])
+def test_steps_are_executed_until_one_fails_and_after_in_any_case(execute, service, order):
+    def step(name: str, end: str | None) -> dict[str, Any] | None:
+        program = f"echo {name} | tee -a /tmp/:name; test {end} = ok"
+        fault = {"box": "missing", "command": ["true"]}
+        return end and (fault if end == FAULT else _exec(service, "sh", "-c", program))
+
+    before, ends, after, logged, answering = order
+    steps = [step(str(number), end) for number, end in enumerate(ends, 1)]
+    execution = execute(
+        *steps, before=step("before", before), after=step("after", after), boxes=BOXES
+    )
+    log = docker("exec", service, "cat", f"/tmp/{execution.id}")
+    assert log.split() == logged.split()
+    if answering == "fault":
+        assert (execution.ok, execution.stdout, execution.stderr) == (False, "", "internal error")
+    elif {before, *ends, after} <= {OK, None}:
+        assert (execution.ok, execution.stdout) == (True, f"{answering}\n")
+    else:
+        assert (execution.ok, execution.stderr) == (False, f"{answering}\n (exit status 1)")
+
+
+@pytest.mark.parametrize("kind", ["attached"])
+def test_nothing_is_executed_with_a_file_that_cannot_be_written(execute, service):
+    step = _exec(service, "sh", "-c", "echo ran >> /tmp/refused")
+    files = {"": "text", "../x": "text"}
+    execution = execute(step, before=step, after=step, files=files, entry="main")
+    assert execution.stderr == "files[../x]: invalid name"
+    assert docker("exec", service, "sh", "-c", "cat /tmp/refused || true") == ""
+
+
+def test_the_output_of_earlier_steps_is_dropped(execute):
+    step = _sh("echo out; echo err >&2")
+    execution = execute(step, _sh("echo last"), before=step, after=step)
+    assert (execution.ok, execution.stdout, execution.stderr) == (True, "last\n", "")
+
+
+def test_the_output_of_earlier_steps_is_dropped_when_one_fails(execute):
+    step = _sh("echo out; echo err >&2")
+    execution = execute(step, _sh("echo last; exit 3"), _sh("echo never"), before=step, after=step)
+    assert (execution.ok, execution.stderr) == (False, "last\n (exit status 3)")
+
+
+def test_a_step_finds_no_process_of_an_earlier_one(execute):
+    sleep = Sleep(1000)
+    count = "cat /proc/[0-9]*/comm | grep -c sleep || true"
+    execution = execute(_sh(f"({sleep.text}) & echo started"), _sh(count))
+    assert (execution.ok, execution.stdout) == (True, "0\n")
+    assert not sleep.runs()
+
+
+def test_a_step_may_use_another_box(execute):
+    boxes = {"sh": {}, "other": {"tmpfs": ["/other"]}}
+    seen = "test -d /other && echo other || echo sh"
+    for names in (["sh", "other"], ["other", "sh"], ["sh", "other", "sh"]):
+        execution = execute(*(_sh(seen, box=name) for name in names), boxes=boxes)
+        assert execution.stdout == f"{names[-1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "used"),
+    [
+        ("", "", "sh"),
+        ("", "latest", "sh"),
+        ("", "1.5", "sh:1.5"),
+        ("2", "", "sh:2"),
+        ("2", "1.5", "sh:2"),
+        ("latest", "1.5", "sh"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["cold", "reused"])
+def test_the_version_selects_the_box(execute, pinned, asked, used):
+    boxes = {name: {"tmpfs": [f"/{name}"]} for name in ("sh", "sh-1.5", "sh-2")}
+    boxes = {name.replace("-", ":"): box for name, box in boxes.items()}
+    execution = execute(_sh("ls -d /sh*", version=pinned), boxes=boxes, version=asked)
+    assert execution.stdout == "/" + used.replace(":", "-") + "\n"
+    assert execution.box == used
+
+
+def test_name_becomes_the_executions_id(execute):
+    execution = execute(_sh('echo "$@"', command=["echo", ":name", "a:name:nameb", ":NAME"]))
+    assert execution.stdout == f"{execution.id} a{execution.id}{execution.id}b :NAME\n"
+
+
+@pytest.mark.parametrize("kind", ["attached"])
+def test_a_name_in_a_file_is_kept(execute):
+    assert execute(_sh("cat main"), files={"": ":name"}, entry="main").stdout == ":name"
+
+
+@WITH_DETACHED
+def test_a_detached_box_runs_until_it_is_stopped(execute):
+    sleep = Sleep(1000)
+    seen = f"until grep -q {sleep.argument} /proc/[0-9]*/cmdline; do sleep 0.01; done"
+    execution = execute(
+        _sh(sleep.text, detach=True),
+        _exec(":name", "sh", "-c", seen),
+        {"box": ":name", "action": "stop"},
+        _exec(":name", "echo", "still there"),
+    )
+    assert execution.stderr == "box :name is not running"
+    assert not sleep.runs()
+
+
+@WITH_DETACHED
+def test_a_detached_box_is_gone_at_the_end(execute):
+    # the fixture sees to it that no container is left
+    sleep = Sleep(1000)
+    execution = execute(
+        *[_sh(sleep.text, detach=True)] * 3, _sh("echo two"), _exec(":name", "echo", "done")
+    )
+    assert (execution.ok, execution.stdout) == (True, "done\n")
+    assert not sleep.runs()
+
+
+@WITH_DETACHED
+def test_a_detached_box_is_gone_when_a_step_fails(execute):
+    sleep = Sleep(1000)
+    execution = execute(_sh("exit 3"), before=_sh(sleep.text, detach=True))
+    assert execution.stderr == "exit status 3"
+    assert not sleep.runs()
+
+
+@WITH_DETACHED
+def test_a_detached_box_has_the_work_directory(execute):
+    detached = _sh("echo detached > file; sleep 1000", detach=True)
+    read = "until test -s file; do sleep 0.01; done; cat file main"
+    boxes = {"sh": {"volume": "%s:/sandbox"}}
+    execution = execute(detached, _sh(read), boxes=boxes, files={"": "text"}, entry="main")
+    assert execution.stdout == "detached\ntext"
+
+
+@pytest.mark.parametrize("program", ["exit 0", "exit 3", "exec nope"])
+@pytest.mark.parametrize("kind", ["attached"])
+def test_a_detached_program_that_has_ended_is_missed(execute, program):
+    step = _exec(":name", "sleep", "1000")
+    execution = execute(_sh(program, detach=True), step, step)
+    # it may end before the exec, or during that
+    assert not execution.ok
+    assert execution.stderr in ("box :name is not running", "exit status 137")
+
+
+@WITH_DETACHED
+def test_a_program_in_a_detached_box_that_takes_too_long_is_killed(execute):
+    sleep = Sleep(1000)
+    execution = execute(
+        _sh("sleep 1000", detach=True), _exec(":name", "sh", "-c", sleep.text, timeout=0.5)
+    )
+    assert execution.stderr == "code execution timeout"
+    assert not sleep.runs()
+
+
+@WITH_DETACHED
+def test_a_box_of_ours_that_was_never_started_does_not_run(execute):
+    assert execute(_exec(":name", "true")).stderr == "box :name is not running"
