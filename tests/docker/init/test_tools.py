@@ -44,12 +44,18 @@ def test_files_that_a_boxs_user_made_are_deleted(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["bird", "canary"]
 
 
+def commands(container: str) -> list[str]:
+    return sorted(docker("top", container, "-o", "pid,args").split("\n")[1:])
+
+
 @pytest.fixture
 def service() -> Iterator[str]:
     """Return a container that is not ours, with a process of its own beside process 1."""
     script = "sleep 1000 & exec sleep 2000"
     run = ["run", "--detach", "--rm", "--network=none", "codapi/sh", "sh", "-c", script]
     container = docker(*run)
+    # the shell has become the second one
+    wait_for(lambda: "sh -c" not in docker("top", container) and len(commands(container)) == 2)
     yield container
     docker("kill", container)
 
@@ -60,10 +66,6 @@ EXECS = {
     "another session": "setsid sleep 3000 & sleep 3001",
     "a storm": "while :; do sleep 3000 & sleep 0.02; done",
 }
-
-
-def commands(container: str) -> list[str]:
-    return sorted(docker("top", container, "-o", "pid,args").split("\n")[1:])
 
 
 @pytest.mark.parametrize("script", EXECS.values(), ids=EXECS)
