@@ -1,0 +1,124 @@
+"""What an operator sets and asks for: tokens, origins, a queue, a new config, readiness."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+HELLO = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
+SLEEP = "sleep 0.5; echo slept"
+
+
+def test_with_tokens_in_config_file_and_environment_each_is_good(start_server, root):
+    directory = root(auth={"tokens": ["one"], "tokens_file": "secrets"})
+    (directory / "secrets").write_text("two\nthree\n")
+    server = start_server(directory, CODAPI_TOKENS="four")
+    for token in ("one", "two", "three", "four"):
+        assert server.post(HELLO, Authorization=f"Bearer {token}").status == 200
+    refused = server.post(HELLO, Authorization="Bearer five")
+    assert refused.status == 401
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert refused.json()["stderr"].startswith("unauthorized")
+    assert server.request("GET", "/metrics").status == 401
+    for path in ("/v1/health", "/v1/openapi.json"):
+        assert server.request("GET", path).status == 200
+    assert server.request("OPTIONS", "/v1/exec").status == 200
+    assert not any(token in server.log for token in ("one", "two", "three", "four", "five"))
+
+
+def test_only_pages_of_the_origins_may_read_answers(start_server, root):
+    server = start_server(root(cors={"origins": ["https://a.example"]}))
+    allowed = server.post(HELLO, Origin="https://a.example")
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    other = server.post(HELLO, Origin="https://b.example")
+    assert other.status == 200
+    assert "Access-Control-Allow-Origin" not in other.headers
+
+
+def test_requests_wait_in_a_queue_of_the_configs_size(start_server, root):
+    server = start_server(root(pool_size=1, queue_timeout=20, queue_size=2))
+    server.exec("sh", "run", "true")
+    with ThreadPoolExecutor(5) as clients:
+        answers = list(clients.map(lambda _: server.exec("sh", "run", SLEEP), range(5)))
+    statuses = sorted(status for status, _ in answers)
+    assert statuses == [200, 200, 200, 429, 429]
+    # the time in the queue is not the program's
+    assert all(body["duration"] < 1000 for _, body in answers)
+
+
+def test_who_waits_too_long_in_the_queue_is_refused(start_server, root):
+    server = start_server(root(pool_size=1, queue_timeout=0.1))
+    with ThreadPoolExecutor(2) as clients:
+        answers = list(clients.map(lambda _: server.exec("sh", "run", SLEEP), range(2)))
+    assert sorted(status for status, _ in answers) == [200, 429]
+
+
+def test_a_new_config_is_read_at_sighup_and_no_request_is_lost(start_server, root):
+    directory = root(pool_size=2)
+    server = start_server(directory)
+    file = directory / "configs/commands/sh.json"
+    commands = json.loads(file.read_text())
+    with ThreadPoolExecutor(1) as client:
+        running = client.submit(server.exec, "sh", "run", "sleep 2; echo done")
+        wait_for(
+            lambda: "codapi_workers_busy 1.0" in server.request("GET", "/metrics").body.decode()
+        )
+        file.write_text(json.dumps({**commands, "again": commands["run"]}))
+        server.kill(signal.SIGHUP)
+        wait_for(lambda: server.exec("sh", "again", "echo new")[0] == 200, 30)
+        assert running.result()[1]["stdout"] == "done\n"
+
+
+def test_a_broken_config_is_refused_and_the_old_one_stays(start_server, root):
+    directory = root(pool_size=2)
+    server = start_server(directory)
+    (directory / "configs/boxes.json").write_text("{ sh: ")
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: "the old one stays in force" in server.log, 20)
+    assert "configs/boxes.json: line 1:" in server.log
+    assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
+
+
+def test_a_web_process_that_dies_comes_back_with_the_config_in_force(start_server, root):
+    directory = root(pool_size=2)
+    server = start_server(directory)
+    (directory / "configs/boxes.json").write_text("{ sh: ")
+    (web,) = server.pids["web"]
+    os.kill(web, signal.SIGKILL)
+    wait_for(lambda: server.pids["web"] not in ([], [web]), 20)
+    wait_for(lambda: _answers(server), 20)
+    assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
+
+
+def _answers(server) -> bool:
+    try:
+        return server.request("GET", "/v1/health").status == 200
+    except OSError:
+        return False
+
+
+def test_it_is_ready_when_executions_work_and_says_why_not(start_server, root, tmp_path):
+    server = start_server(root())
+    assert server.request("GET", "/v1/health?ready=1").status == 200
+    nowhere = f"unix://{tmp_path}/none.sock"
+    deaf = start_server(root(), DOCKER_HOST=nowhere)
+    wait_for(lambda: deaf.request("GET", "/v1/health?ready=1").status == 503, 20)
+    assert "none.sock" not in deaf.request("GET", "/v1/health").body.decode()
+    assert deaf.request("GET", "/v1/health").status == 200
+
+
+@pytest.mark.parametrize(
+    ("tokens", "host", "warned"),
+    [("", "0.0.0.0", True), ("secret", "0.0.0.0", False), ("", "127.0.0.1", False)],
+)
+def test_it_warns_when_anybody_can_reach_it(start_server, root, tokens, host, warned):
+    server = start_server(root(), CODAPI_HOST=host, CODAPI_TOKENS=tokens)
+    assert ("without a token" in server.log) is warned
