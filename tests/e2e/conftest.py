@@ -51,12 +51,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def start(threads) -> Callable[[Server, float], tuple[Sleep, Future]]:
-    """Return a function that starts a program on a server, and returns when it runs."""
+    """Return a function that asks a server to run a program, and returns when that runs."""
 
-    def start(server: Server, seconds: int) -> tuple[Sleep, Future]:
+    def start(server: Server, seconds: int, wait: bool = True) -> tuple[Sleep, Future]:
         program = Sleep(seconds)
         answer = threads.submit(server.exec, "sh", "run", program.text)
-        wait_for(program.runs)
+        if wait:
+            wait_for(program.runs)
         return program, answer
 
     return start

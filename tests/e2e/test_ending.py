@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES
 from tests.server import wait_for
 
@@ -32,3 +33,12 @@ def test_ctrl_c_ends_everything_at_once(server_with, start, kind):
     os.killpg(server.pid, signal.SIGINT)
     wait_for(lambda: not server.leftovers(), 5)
     assert not program.runs()
+
+
+def test_boxes_that_are_being_started_do_not_outlive_the_server(root, start_server):
+    box = {"image": "codapi/sh", "warm": 8}
+    for _ in range(2):
+        server = start_server(root({"sh": box}, {"sh": COMMANDS["sh"]}))
+        wait_for(server.containers)
+        server.stop()
+        wait_for(lambda: not server.leftovers(), 2)  # noqa: B023

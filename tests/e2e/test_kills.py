@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES, boxes
 from tests.server import Server, wait_for
 
@@ -126,3 +127,19 @@ def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind
     os.killpg(server.pid, signal.SIGKILL)
     server_with(kind, work_dir=server.work_dir)
     wait_for(lambda: not program.runs() and not boxes(instance) and not instance.exists())
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_costs_its_job_and_is_replaced(root, start_server, start):
+    commands = {"sh": COMMANDS["sh"]}
+    server = start_server(root({"sh": BOXES["fresh"]}, commands, pool_size=2, step={"timeout": 1}))
+    program, running = start(server, 60)
+    for worker in (workers := server.pids["worker"]):
+        os.kill(worker, signal.SIGSTOP)
+    _, waiting = start(server, 60, wait=False)
+    # a second for the step, ten for each of the box's start and end, ten on top
+    assert is_lost(running.result(33))
+    assert is_lost(waiting.result(3))
+    wait_for(lambda: serves(server))
+    wait_for(lambda: not program.runs())
+    assert not set(server.pids["worker"]) & set(workers)

@@ -1,0 +1,42 @@
+"""Servers that share a Docker daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.conftest import COMMANDS
+from tests.e2e.conftest import BOXES, boxes
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [True, False], ids=["one work directory", "two"])
+def test_a_server_touches_what_is_another_s_only_when_that_is_dead(
+    root, start_server, server_with, start, share
+):
+    service = {"box": "service", "detach": True, "command": ["sleep", "infinity"]}
+    first = start_server(
+        root(
+            {"sh": BOXES["attached"], "service": {"image": "codapi/sh"}},
+            {"sh": {"run": {**COMMANDS["sh"]["run"], "before": service}}},
+            step={"timeout": 60},
+        )
+    )
+    (instance,) = first.work_dir.glob("i-*")
+    _, answer = start(first, 3)
+    # which sweeps at its start
+    second = server_with("reused", work_dir=first.work_dir if share else None)
+    assert answer.result()[1]["stdout"] == "done\n"
+
+    program, _ = start(first, 60)
+    _, answer = start(second, 12)
+    assert len(boxes(instance)) == 2
+    os.killpg(first.pid, signal.SIGKILL)
+    wait_for(lambda: not boxes(instance) and not instance.exists(), 30)
+    assert not program.runs()
+    assert answer.result()[1]["stdout"] == "done\n"
