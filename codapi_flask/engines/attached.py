@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask.config import START_DEADLINE, Box
-from codapi_flask.containers import Container, Daemon, Exec
+from codapi_flask.containers import PAUSE, Container, Daemon, Exec
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program, Reason
 from codapi_flask.quota import Quota
@@ -24,6 +25,10 @@ NOT_FOUND = {
     "executable file not found in $path": "not found",
     "not a directory": "Not a directory",
 }
+
+
+OOM_DELAY = 0.25
+"""Seconds by which the daemon's news of a lack of memory may come after that of the end."""
 
 
 class Attached:
@@ -55,7 +60,7 @@ class Attached:
                 outcome = self._watch(container, stream, program, quota)
             finally:
                 stream.close()
-            if outcome.exit_code and container.inspect().get("State", {}).get("OOMKilled"):
+            if outcome.exit_code and _ran_out_of_memory(container, outcome.exit_code):
                 note = f"out of memory ({box.memory} MiB)\n"
                 outcome = replace(outcome, reason="memory", note=note)
             elif outcome.exit_code and (said := TINI.fullmatch(outcome.stdout + outcome.stderr)):
@@ -135,6 +140,16 @@ class Attached:
             truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
             wall_ms=(time.monotonic() - start) * 1000,
         )
+
+
+def _ran_out_of_memory(container: Container, code: int) -> bool:
+    killed = code == 128 + signal.SIGKILL
+    deadline = time.monotonic() + (OOM_DELAY if killed else 0)
+    while not container.inspect().get("State", {}).get("OOMKilled"):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(PAUSE)
+    return True
 
 
 def _unstartable(outcome: Outcome, program: Program, why: str) -> Outcome:
