@@ -25,8 +25,6 @@ wsgi_app = "codapi_flask.app:wsgi()"
 bind = [f"{os.environ.get('CODAPI_HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
 # connections, most of which wait for their client
 worker_connections = 4000
-# one process owns the pool: two would double the bound
-workers = 1
 # a running job holds a thread; refusals and health need some beyond
 threads = _config.pool_size + bool(_config.queue_timeout) * _config.queue_size + 24
 # above the 75 s for which nginx keeps its connections
@@ -35,15 +33,6 @@ keepalive = 90
 graceful_timeout = int(_longest) + 5
 # a control socket would be one more thing to guard
 control_socket_disable = True
-
-
-def on_starting(server):
-    """Refuse what would break the bound on what runs at once."""
-    if server.cfg.workers > 1:
-        sys.exit(
-            f"codapi_flask needs one gunicorn worker, not {server.cfg.workers}: it owns the pool "
-            "whose size bounds what runs at once (set pool_size in the config instead)"
-        )
 
 
 def when_ready(server):
@@ -59,9 +48,19 @@ def when_ready(server):
 
 
 def nworkers_changed(server, new_value, old_value):
-    """Ignore the signal for one more worker (TTIN)."""
-    if new_value > 1:
-        server.log.error("codapi_flask needs one gunicorn worker: set pool_size in the config")
+    """Refuse what would break the bound on what runs at once, at the start and later (TTIN)."""
+    problem = ""
+    if new_value != 1:
+        problem = (
+            f"codapi_flask needs one gunicorn worker, not {new_value}: it owns the pool whose size "
+            "bounds what runs at once (set pool_size in the config instead)"
+        )
+    elif server.cfg.preload_app:
+        problem = "codapi_flask cannot be preloaded: the pool belongs to gunicorn's worker"
+    if problem and old_value is None:
+        sys.exit(problem)
+    if problem:
+        server.log.error(problem)
         server.num_workers = 1
 
 
