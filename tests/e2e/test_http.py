@@ -1,16 +1,511 @@
+"""The API, row by row of its contract, over real HTTP and in real boxes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
 import pytest
+
+from tests.conftest import BOXES, COMMANDS
+from tests.programs import Sleep
+from tests.server import Answer, Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 
+FIELDS = ["id", "ok", "duration", "stdout", "stderr"]
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "options, post",
+    "Access-Control-Allow-Headers": "authorization, content-type",
+    "Access-Control-Max-Age": "3600",
+}
+GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
+MIB = 1 << 20
 
-def test_a_program_runs(server):
-    print(server.pids)
-    status, body = server.exec("sh", "run", "echo hello")
-    assert (status, body["stdout"]) == (200, "hello\n")
+
+def step(*command, box="sh", **more):
+    return {"steps": [{"box": box, "command": [*command], **more}]}
 
 
-def test_own(start_server, root):
-    s = start_server(root(pool_size=1))
-    print(s.pids)
-    assert s.exec("sh", "run", "echo hello")[1]["ok"]
-    assert s.stop() == 0
+def script(**more):
+    return {"entry": "main.sh", **step("sh", "main.sh", **more)}
+
+
+SH = {
+    "quick": script(timeout=0.3),
+    "short": script(noutput=10),
+    "missing": step("nope", "-x"),
+    "absent": step("./no/such/file"),
+    "unbuilt": step("true", box="unbuilt"),
+    "limited": script(box="limited"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """Return a server with a sandbox for each kind of box, and some commands that go wrong."""
+    boxes = {
+        **BOXES,
+        "unbuilt": {"image": "codapi/never-built"},
+        "limited": {"image": "codapi/sh", "memory": 16},
+        "sh:attached": {"image": "codapi/sh", "init": False},
+        "limited:attached": {"image": "codapi/sh", "memory": 16, "init": False},
+        "python:attached": {"image": "codapi/python", "init": False},
+    }
+    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], **SH}}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, {"pool_size": 4})
+    with Server(root) as server:
+        yield server
+
+
+@pytest.fixture(params=["", "attached"], ids=["init", "attached"])
+def run(request, server):
+    """Return a function that executes a command in a box of either kind."""
+
+    def run(command, files, sandbox="sh"):
+        status, body = server.exec(sandbox, command, files, version=request.param)
+        assert status == 200
+        assert list(body) == FIELDS
+        return body
+
+    return run
+
+
+def answer(body):
+    return body["ok"], body["stdout"], body["stderr"]
+
+
+def refusal(answer: Answer) -> tuple[int, str]:
+    """Return status and text of an answer in the form of all errors."""
+    body = answer.json()
+    assert list(body) == FIELDS
+    assert (body["ok"], body["duration"], body["stdout"]) == (False, 0, "")
+    assert CORS.items() <= dict(answer.headers.items()).items()
+    return answer.status, body["stderr"]
+
+
+# programs
+
+
+def test_what_a_program_prints_is_answered_as_it_is(run):
+    body = run("run", "printf '  é\\n\\n'; printf ' warning\\t' >&2")
+    assert answer(body) == (True, "  é\n\n", " warning\t")
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr"),
+    [
+        ("exit 1", "exit status 1"),
+        ("echo out; echo err >&2; exit 3", "out\nerr\n (exit status 3)"),
+        ("kill -SEGV $$", "exit status 139"),
+        ("echo out; kill -KILL $$", "out\n (exit status 137)"),
+        ("kill -TERM $$", "exit status 143"),
+    ],
+)
+def test_a_program_that_fails_says_how(run, code, stderr):
+    assert answer(run("run", code)) == (False, "", stderr)
+
+
+@pytest.mark.parametrize("number", [1, 126, 127, 255])
+def test_any_exit_status_may_be_the_programs_own(run, number):
+    assert answer(run("run", f"exit {number}")) == (False, "", f"exit status {number}")
+
+
+def test_a_program_that_takes_too_much_memory_is_told_so(run):
+    body = run("limited", "head -c 64m /dev/zero | tail -n 1")
+    ok, stdout, stderr = answer(body)
+    assert (ok, stdout) == (False, "")
+    assert stderr.startswith("out of memory (16 MiB)\n")
+    assert re.search(r"exit status \d+\)?$", stderr)
+
+
+@pytest.mark.parametrize(
+    ("command", "program"), [("missing", "nope"), ("absent", "./no/such/file")]
+)
+def test_a_program_that_cannot_be_started_is_named(run, command, program):
+    body = run(command, "x")
+    assert answer(body) == (False, "", f"{program}: not found (exit status 127)")
+
+
+def test_a_program_that_is_too_slow_is_killed_before_the_answer(run):
+    program = Sleep(60)
+    body = run("quick", f"echo out; {program.text}")
+    assert not program.runs()
+    assert answer(body) == (False, "", "code execution timeout")
+    assert body["duration"] >= 300
+
+
+def test_the_duration_is_in_milliseconds(run):
+    assert 300 <= run("run", "sleep 0.3")["duration"] < 3000
+    assert type(run("run", "true")["duration"]) is int
+
+
+# ids
+
+
+@pytest.mark.parametrize(
+    ("version", "id"),
+    [("", "sh_run"), ("attached", "sh.attached_run"), ("latest", "sh.latest_run")],
+)
+def test_an_execution_has_an_id_that_is_never_the_clients(server, version, id):
+    _, body = server.exec("sh", "run", "true", version=version, id="mine")
+    assert re.fullmatch(rf"{re.escape(id)}_[0-9a-f]{{8}}", body["id"])
+
+
+def test_there_is_no_id_before_the_command_is_known(server):
+    _, body = server.exec("perl", "run", "true")
+    assert body["id"] == "-"
+
+
+# files
+
+
+def test_files_are_there_for_all_to_read(run):
+    code = "cat *.txt sub/dir/*; stat -c '%a %n' . * sub/*"
+    body = run("run", {"": code, "a.txt": "A\n", "sub/dir/b": "B\n"})
+    modes = "777 .\n444 a.txt\n444 main.sh\n755 sub\n755 sub/dir\n"
+    assert answer(body) == (True, f"A\nB\n{modes}", "")
+
+
+def test_a_data_url_is_decoded_and_other_text_is_not(run):
+    content = bytes(range(256))
+    url = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
+    yaml = "data:\n  - a, b\n"
+    body = run("run", {"": "od -An -v -tx1 bin | tr -d ' \\n'; cat yaml", "bin": url, "yaml": yaml})
+    assert answer(body) == (True, content.hex() + yaml, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/abs", "a/../../x", ".", "..", "a\0b", "x" * 300, "a//b", "\ud800"]
+)
+def test_a_file_with_a_bad_name_is_not_written(server, name):
+    before = set(server.work_dir.parent.iterdir())
+    status, body = server.exec("sh", "run", {"": "echo hello", name: "x"})
+    assert (status, body["ok"], body["stdout"]) == (200, False, "")
+    assert re.fullmatch(r"files\[.+\]: invalid name", body["stderr"], re.DOTALL)
+    assert set(server.work_dir.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("files", "stderr"),
+    [
+        ({"a": "", "a/b": ""}, "files[a/b]: invalid name"),
+        ({"a.png": "data:image/png;base64,a"}, "files[a.png]: invalid base64 in the data URL"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_named(server, files, stderr):
+    status, body = server.exec("sh", "run", {"": "echo hello", **files})
+    assert (status, *answer(body)) == (200, False, "", stderr)
+
+
+# output
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "stderr"),
+    [
+        ("printf 0123456789; printf 0123456789 >&2", "0123456789", "0123456789"),
+        ("printf 0123456789x; printf 01234567890x >&2", "0123456789", "0123456789"),
+        ("printf 01234567éé", "01234567é", ""),
+        ("printf 0123456789é", "0123456789", ""),
+        ("printf 012345678éx", "012345678", ""),
+        ("printf '0\\377\\0\\033[1m'", "0\ufffd\0\x1b[1m", ""),
+        ("head -c 20m /dev/zero | tr '\\0' x; printf end >&2", "xxxxxxxxxx", "end"),
+    ],
+)
+def test_each_stream_is_cut_at_a_characters_boundary(run, code, stdout, stderr):
+    assert answer(run("short", code)) == (True, stdout, stderr)
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("document", "refused"),
+    [
+        ({**GOOD, "version": "9"}, (200, "unknown box sh:9")),
+        ([], (400, "the request must be a JSON object")),
+        ({**GOOD, "sandbox": 1}, (400, "sandbox: must be a string")),
+        ({**GOOD, "files": []}, (400, "files: must be an object of names and texts")),
+        ({**GOOD, "files": {"": None}}, (400, "files: every file's content must be a string")),
+        ({**GOOD, "files": {}}, (400, "empty request")),
+        ({**GOOD, "files": {"": " \n "}}, (400, "empty request")),
+        ({**GOOD, "sandbox": "perl"}, (404, "unknown sandbox")),
+        ({**GOOD, "sandbox": "sh; id"}, (404, "unknown sandbox")),
+        ({**GOOD, "command": "test"}, (404, "unknown command")),
+        ({}, (404, "unknown sandbox")),
+    ],
+)
+def test_a_request_that_cannot_be_executed_is_refused(server, document, refused):
+    assert refusal(server.post(document)) == refused
+
+
+@pytest.mark.parametrize("body", ["", "{", "{'a': 1}", b"\xff", "[" * 100_000])
+def test_a_body_that_is_not_json_is_refused(server, body):
+    answer = server.request("POST", "/v1/exec", body, {"Content-Type": "application/json"})
+    assert refusal(answer) == (400, "the request is not valid JSON")
+
+
+@pytest.mark.parametrize("type", ["application/json; charset=utf-8", "Application/Json;a=b"])
+def test_parameters_of_the_media_type_do_not_matter(server, type):
+    assert server.post(GOOD, **{"Content-Type": type}).json()["stdout"] == "hello\n"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": ""}])
+def test_another_media_type_is_refused(server, headers):
+    answer = server.request("POST", "/v1/exec", json.dumps(GOOD), headers)
+    assert refusal(answer) == (415, "unsupported media type: use application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_another_method_is_refused(server, method):
+    answer = server.request(method, "/v1/exec")
+    assert refusal(answer) == (405, f"unsupported method: {method}")
+    assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/exec/", "/v2/exec", "/../etc/passwd", "/%ff"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_unknown_path_is_not_found(server, path, method):
+    assert refusal(server.request(method, path)) == (404, "not found")
+
+
+@pytest.mark.parametrize("path", ["/v1/exec", "/v1/health"])
+def test_options_are_answered_for_any_page(server, path):
+    answer = server.request("OPTIONS", path, headers={"Origin": "https://example.com"})
+    assert (answer.status, answer.body) == (200, b"")
+    assert CORS.items() <= dict(answer.headers.items()).items()
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", b'{"status": "ok"}'), ("HEAD", b"")])
+def test_health_is_answered(server, method, body):
+    answer = server.request(method, "/v1/health")
+    assert (answer.status, answer.body) == (200, body)
+    assert CORS.items() <= dict(answer.headers.items()).items()
+
+
+def test_an_execution_is_answered_for_any_page(server):
+    assert CORS.items() <= dict(server.post(GOOD).headers.items()).items()
+
+
+def test_a_missing_image_is_our_fault_and_for_the_log(server):
+    answer = server.post({**GOOD, "command": "unbuilt"})
+    assert refusal(answer) == (500, "internal error")
+    [line] = [line for line in server.log.splitlines() if answer.json()["id"] in line]
+    assert "outcome=fault" in line
+    assert "codapi/never-built" in line
+
+
+def test_who_finds_all_workers_busy_is_told_when_to_come_again(start_server, root):
+    server = start_server(root(pool_size=1))
+    with ThreadPoolExecutor() as threads:
+        program = Sleep(1)
+        first = threads.submit(server.exec, "sh", "run", program.text)
+        wait_for(program.runs)
+        answer = server.post(GOOD)
+        assert refusal(answer) == (429, "busy: try again later")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert re.fullmatch("sh_run_[0-9a-f]{8}", answer.json()["id"])
+        # these need no worker
+        assert server.request("HEAD", "/v1/health").status == 200
+        assert server.post({**GOOD, "sandbox": "perl"}).status == 404
+        assert first.result()[1]["ok"]
+    assert server.exec("sh", "run", "echo hello")[1]["ok"]
+
+
+# the log
+
+
+def test_an_execution_is_one_line_of_the_log(server):
+    lines = server.log.splitlines()
+    _, body = server.exec("sh", "run", "exit 1")
+    more = [line for line in server.log.splitlines() if line not in lines and "id=" in line]
+    assert len(more) == 1
+    logged = f"id={body['id']} ok=false outcome=exit ms={body['duration']} box=sh"
+    assert more[0].endswith(logged)
+
+
+def test_nothing_of_a_request_is_logged(server):
+    for more in (
+        {"files": {"": "echo SECRET >&2", "SECRET": "SECRET"}},
+        {"files": {"../SECRET": "SECRET", "": "x"}},
+        {"sandbox": "SECRET"},
+        {"command": "SECRET"},
+        {"version": "SECRET"},
+        {"SECRET": "SECRET"},
+        {"command": "unbuilt", "files": {"": "SECRET"}},
+    ):
+        server.post({**GOOD, **more}, Authorization="SECRET")
+    server.request("POST", "/v1/exec", "SECRET", {"Content-Type": "application/json"})
+    server.request("GET", "/v1/SECRET?SECRET")
+    assert "SECRET" not in server.log
+
+
+# the connection
+
+
+class Client:
+    """A client that sends bytes as it likes, and reads answers."""
+
+    def __init__(self, server):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=3)
+        self._file = self.socket.makefile("rb")
+
+    def send(self, *lines, body=b""):
+        self.socket.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode() + body)
+
+    def receive(self):
+        """Return status, headers (names in lower case) and body of the next answer."""
+        status, headers = int(self._file.readline().split()[1]), {}
+        while line := self._file.readline().decode().strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        if status == 100:
+            return self.receive()
+        return status, headers, self._file.read(int(headers["content-length"]))
+
+    def is_closed(self):
+        """Tell whether the server has closed the connection; waits until it does or says more."""
+        try:
+            return not self._file.read(1)
+        except ConnectionResetError:
+            return True
+
+    def close(self):
+        self._file.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def client(server):
+    with closing(Client(server)) as client:
+        yield client
+
+
+POST = ("POST /v1/exec HTTP/1.1", "Host: a", "Content-Type: application/json")
+BODY = json.dumps(GOOD).encode()
+
+
+def chunked(body, size):
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+
+
+def stdout(received):
+    status, _, body = received
+    return status, json.loads(body)["stdout"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_body_may_come_in_chunks(client, size):
+    client.send(*POST, "Transfer-Encoding: chunked", body=chunked(BODY, size))
+    assert stdout(client.receive()) == (200, "hello\n")
+
+
+def test_a_request_may_come_byte_by_byte(client):
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    head = "\r\n".join([*POST, f"Content-Length: {len(BODY)}", "", ""])
+    for byte in head.encode() + BODY:
+        client.socket.sendall(bytes([byte]))
+    assert stdout(client.receive()) == (200, "hello\n")
+
+
+def test_a_client_of_http_1_0_is_served(client):
+    client.send("POST /v1/exec HTTP/1.0", POST[2], f"Content-Length: {len(BODY)}", body=BODY)
+    assert stdout(client.receive()) == (200, "hello\n")
+    assert client.is_closed()
+
+
+def test_a_client_may_wait_for_leave_to_send_the_body(client):
+    client.send(*POST, f"Content-Length: {len(BODY)}", "Expect: 100-continue")
+    assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.socket.sendall(BODY)
+    assert stdout(client.receive()) == (200, "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["POST /v1/exec HTTP/1.1", "Host: a", "Content-Type: text/plain"], 415),
+        (["POST /v1/nothing HTTP/1.1", "Host: a"], 404),
+        (["PUT /v1/exec HTTP/1.1", "Host: a"], 405),
+        ([*POST, "Content-Encoding: gzip"], 415),
+    ],
+)
+def test_the_body_of_a_refused_request_is_not_the_next_request(client, lines, status):
+    body = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
+    client.send(*lines, f"Content-Length: {len(body)}", body=body)
+    client.send(*POST, f"Content-Length: {len(BODY)}", body=BODY)
+    assert client.receive()[0] == status
+    assert stdout(client.receive()) == (200, "hello\n")
+
+
+@pytest.mark.parametrize("size", [2 * MIB, 3 * MIB, 7 * MIB])
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["sized", "chunked"])
+def test_a_client_that_still_sends_a_too_large_body_gets_to_know(client, size, is_chunked):
+    body = BODY[:-1] + b" " * (size - len(BODY)) + b"}"
+    if is_chunked:
+        client.send(*POST, "Transfer-Encoding: chunked", body=chunked(body, 1 << 16))
+    else:
+        client.send(*POST, f"Content-Length: {size}", body=body)
+    status, headers, said = client.receive()
+    assert (status, json.loads(said)["stderr"]) == (413, f"the request is larger than {MIB} bytes")
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["connection"] == "close"
+    assert client.is_closed()
+
+
+def test_a_body_may_be_as_large_as_the_limit(client):
+    body = BODY[:-1] + b" " * (MIB - len(BODY)) + b"}"
+    client.send(*POST, f"Content-Length: {MIB}", body=body)
+    assert stdout(client.receive()) == (200, "hello\n")
+
+
+def test_a_body_that_never_ends_costs_the_connection_only(server, client):
+    client.send(*POST, "Transfer-Encoding: chunked")
+    piece = chunked(bytes(1 << 16), 1 << 16).removesuffix(b"0\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        client.socket.sendall(piece * 1000)
+    assert server.post(GOOD).status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        ["hello"],
+        ["GET /v1/health HTTP/9.9", "Host: a"],
+        ["GET /v1/health HTTP/1.1", "Host: a", "no header"],
+        [*POST, "Content-Length: -1"],
+        [*POST, "Content-Length: 1x"],
+        [*POST, "Content-Length: 5", "Content-Length: 6"],
+        [*POST, "Content-Length: 5", "Transfer-Encoding: chunked"],
+        [*POST, "Transfer-Encoding: gzip, nonsense"],
+    ],
+)
+def test_what_is_not_http_is_refused_and_cut_off(server, client, head):
+    client.send(*head, body=chunked(b"hello", 5))
+    status, headers, body = client.receive()
+    assert status in (400, 501, 505)
+    assert list(json.loads(body)) == FIELDS
+    assert headers["connection"] == "close"
+    assert server.request("GET", "/v1/health").status == 200
+
+
+def test_a_client_that_leaves_costs_nothing(server):
+    for _ in range(10):
+        with closing(Client(server)) as client:
+            client.send(*POST, f"Content-Length: {len(BODY)}", body=BODY)
+    wait_for(lambda: server.exec("sh", "run", "echo hello")[1]["ok"])
+
+
+def test_curl_gets_its_answer(server):
+    command = ["curl", "--silent", "--data", json.dumps(GOOD), f"{server.url}/v1/exec"]
+    said = subprocess.check_output([*command, "--header", "content-type: application/json"])
+    assert json.loads(said)["stdout"] == "hello\n"
