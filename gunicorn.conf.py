@@ -55,7 +55,7 @@ def nworkers_changed(server, new_value, old_value):
             f"codapi_flask needs one gunicorn worker, not {new_value}: it owns the pool whose size "
             "bounds what runs at once (set pool_size in the config instead)"
         )
-    elif server.cfg.preload_app:
+    elif old_value is None and server.cfg.preload_app:
         problem = "codapi_flask cannot be preloaded: the pool belongs to gunicorn's worker"
     if problem and old_value is None:
         sys.exit(problem)
