@@ -184,7 +184,10 @@ class Daemon:
                 return None
         process = found["Config"] or {}
         return Image(
-            found["Id"], tuple(process.get("Entrypoint") or ()), tuple(process.get("Cmd") or ())
+            found["Id"],
+            tuple(process.get("Entrypoint") or ()),
+            tuple(process.get("Cmd") or ()),
+            tuple(text for text in process.get("Env") or () if text.startswith("HOME=")),
         )
 
     def image_events(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ from typing import Any
 from codapi_flask.config import START_DEADLINE, Box
 from codapi_flask.containers import Container, Daemon
 from codapi_flask.errors import NotRunning, ServerFault
-from codapi_flask.init import Clean, Done, Init, Listener, Stage
+from codapi_flask.init import Clean, Done, Init, Listener, Stage, is_safe
 from codapi_flask.instance import Lease
 from codapi_flask.models import Image, Kind, Outcome, Program
 from codapi_flask.output import Output
@@ -36,6 +36,12 @@ LOOK_INTERVAL = 0.5
 
 RESET_TIMEOUT = 1.0
 """Seconds that a reset may take; then the box is thrown away."""
+
+
+def can_have_init(box: Box) -> bool:
+    """Whether a box can be one with init, as far as its config tells."""
+    # gVisor's boxes cannot connect to a socket of ours
+    return box.init and is_safe(box.cap_add) and not box.runtime.startswith("runsc")
 
 
 class NoInit(Exception):
@@ -114,12 +120,10 @@ class InitBox:
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline, check)
-            if not in_time and answer.value is None:
+            if not in_time:
                 self._kill(answer, lifeline)
-            elif not in_time:
-                # it ended at the last moment: all that is left is in the pipes
-                soon = time.monotonic() + KILL_TIMEOUT
-                in_time = carry(lifeline, (stdout, stderr), None, b"", soon)
+            stdout.drain()
+            stderr.drain()
         if quota and quota.is_exceeded:
             return replace(quota.outcome(), kind=self.kind)
         if not isinstance(answer.value, Done):
@@ -156,7 +160,7 @@ class InitBox:
         fields = {
             "name": self.box.name,
             "container": self.container,
-            "image": [self.image.id, self.image.entrypoint, self.image.cmd],
+            "image": [self.image.id, self.image.entrypoint, self.image.cmd, self.image.home],
             "lease": str(self.lease.path),
             "kind": self.kind,
             "uses": self.uses,
@@ -172,11 +176,11 @@ class InitBox:
     def received(cls, fields: dict[str, Any], descriptors: list[int], box: Box) -> InitBox:
         """Take a box over: what `send` wrote, and the descriptors that came with it."""
         connection, lock = descriptors
-        id, entrypoint, cmd = fields["image"]
+        id, *texts = fields["image"]
         self = cls(
             box,
             fields["container"],
-            Image(id, tuple(entrypoint), tuple(cmd)),
+            Image(id, *map(tuple, texts)),
             Lease(Path(fields["lease"]), lock),
             Init(socket.socket(fileno=connection)),
             fields["kind"],
@@ -187,7 +191,8 @@ class InitBox:
     def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
         """Have init start the program with these ends of its pipes, which it then has alone."""
         try:
-            self._init.run(self.image.argv(program.argv), program.user, ends)
+            argv, env = self.image.argv(program.argv), self.image.home
+            self._init.run(argv, program.user, ends, env)
         except ValueError as error:
             raise ServerFault(f"box {self.box.name}: {error}") from error
         except ConnectionError as error:

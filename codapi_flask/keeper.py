@@ -25,7 +25,7 @@ from codapi_flask import doctor, sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
-from codapi_flask.initbox import InitBox, NoInit
+from codapi_flask.initbox import InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.rootbox import RootBox
 from codapi_flask.shelf import Shelf
@@ -62,7 +62,7 @@ class Keeper:
 
     def __init__(self, pipe: Connection, config: Config, instance: Path) -> None:
         self._pipe, self._config, self._instance = pipe, config, instance
-        boxes = {name: box for name, box in config.boxes.items() if box.init}
+        boxes = {name: box for name, box in config.boxes.items() if can_have_init(box)}
         self._shelf = Shelf(boxes, config.stock_size)
         self._workers: dict[socket.socket, Counter[str]] = {}
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

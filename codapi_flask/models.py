@@ -85,11 +85,12 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: its id, and what of an argv it brings along."""
+    """An image: its id, and what it brings along of an argv and (`HOME=…`) of an environment."""
 
     id: str
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
+    home: tuple[str, ...] = ()
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """Return what Docker would execute for a command."""

@@ -33,6 +33,9 @@ PAUSE = 0.05
 SEND_TIMEOUT = 10
 """Seconds that a client may take to receive a part of its answer."""
 
+LINGER = 2.0
+"""Seconds that a client may take to leave after its last answer."""
+
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
@@ -104,6 +107,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # in the order of their deadlines
         self._incoming: dict[Any, Incoming] = {}
+        self._leaving: dict[Any, float] = {}
         self._quits = False
 
     def enqueue_req(self, conn: Any) -> None:
@@ -121,6 +125,22 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         self._incoming[conn] = incoming
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._read(conn))
         self._read(conn)
+
+    def finish_request(self, conn: Any, answered: Any) -> None:
+        """Keep a connection, or end it: not by waiting for the client, as gunicorn would."""
+        is_lost = answered.cancelled() or answered.exception()
+        if self.cfg.is_ssl or (not is_lost and answered.result()):
+            super().finish_request(conn, answered)
+            return
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        # closed while the client still sends, it would lose its answer
+        self._leaving[conn] = time.monotonic() + LINGER
+        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; out of descriptors, wait for others to end."""
@@ -140,16 +160,18 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             super().handle_quit(sig, frame)
 
     def murder_pending(self) -> None:
-        """Close the connections of those who did not send their request in time."""
+        """Close the connections of those who did not send, or did not leave, in time."""
         super().murder_pending()
         now = time.monotonic()
+        for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
+            self._drop(conn, self._leaving)
         for conn, incoming in list(self._incoming.items()):
             if incoming.deadline > now:
                 break
             if incoming.data:
                 with suppress(OSError):
                     conn.sock.send(_answer(408, "Request Timeout", "the request did not come"))
-            self._drop(conn)
+            self._drop(conn, self._incoming)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Have a request answered; after one that is too large the connection ends."""
@@ -175,7 +197,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             while not incoming.is_complete():
                 data = conn.sock.recv(CHUNK)
                 if not data:
-                    self._drop(conn)
+                    self._drop(conn, self._incoming)
                     return
                 incoming.data += data
         except BlockingIOError:
@@ -185,21 +207,33 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         except OSError:
-            self._drop(conn)
+            self._drop(conn, self._incoming)
             return
-        self._forget(conn)
+        self._forget(conn, self._incoming)
         conn.data_ready = True
         conn.is_too_large = incoming.is_too_large
         conn.init()
         conn.parser.unreader.unread(bytes(incoming.data))
         super().enqueue_req(conn)
 
-    def _forget(self, conn: Any) -> None:
-        del self._incoming[conn]
+    def _see_off(self, conn: Any) -> None:
+        with suppress(BlockingIOError):
+            try:
+                left = not conn.sock.recv(CHUNK)
+            except ConnectionError:
+                left = True
+            if left:
+                self._drop(conn, self._leaving)
+
+    def _forget(self, conn: Any, conns: dict[Any, Any]) -> None:
+        del conns[conn]
         self.poller.unregister(conn.sock)
 
-    def _drop(self, conn: Any) -> None:
-        self._forget(conn)
+    def _drop(self, conn: Any, conns: dict[Any, Any]) -> None:
+        self._forget(conn, conns)
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
 

@@ -60,15 +60,16 @@ def carry(
     deadline: float,
     is_too_much: Callable[[], bool] | None = None,
 ) -> bool:
-    """Carry a program's input and output until all sources have ended; False at the deadline.
+    """Carry a program's input and output until the last source ends; False at the deadline.
 
-    False, too, as soon as `is_too_much`, which is asked now and then.
+    The others may end before. False, too, as soon as `is_too_much`, which is asked now and then.
 
     Raises:
         Abandoned: the lifeline (a descriptor) became readable.
     """
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
+    last = list(reading)[-1]
     for descriptor in (lifeline, *reading):
         poll.register(descriptor, select.POLLIN)
     if sink and left:
@@ -76,7 +77,7 @@ def carry(
         poll.register(sink, events | select.POLLOUT)
     elif sink:
         sink.end_stdin()
-    while reading:
+    while last in reading:
         seconds = deadline - time.monotonic()
         if seconds <= 0 or (is_too_much and is_too_much()):
             return False
@@ -118,6 +119,12 @@ class OutputPipe:
             return True
         self.output.write(data)
         return bool(data)
+
+    def drain(self) -> None:
+        """Take all that is left of a program that is dead."""
+        with suppress(BlockingIOError):
+            while data := os.read(self._ours, CHUNK):
+                self.output.write(data)
 
     def close(self) -> None:
         """Close our end."""

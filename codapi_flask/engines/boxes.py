@@ -13,7 +13,7 @@ from codapi_flask.config import Box
 from codapi_flask.containers import Daemon
 from codapi_flask.engines.attached import Attached
 from codapi_flask.errors import ServerFault
-from codapi_flask.initbox import InitBox, NoInit
+from codapi_flask.initbox import InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.models import Outcome, Program
 from codapi_flask.quota import Quota
@@ -43,10 +43,9 @@ class Place:
 
     def can_have_init(self, box: Box) -> bool:
         """Whether the box may be one with init: else it is a plain container."""
-        # init connects to a socket of ours: not from another host, not out of gVisor
-        is_near = self.daemon.is_local and not box.runtime.startswith("runsc")
         is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
-        return box.init and is_near and is_trusted
+        # from another host, init cannot connect to a socket of ours
+        return self.daemon.is_local and is_trusted and can_have_init(box)
 
 
 class Boxes:
