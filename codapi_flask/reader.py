@@ -33,8 +33,8 @@ PAUSE = 0.05
 SEND_TIMEOUT = 10
 """Seconds that a client may take to receive a part of its answer."""
 
-LINGER = 2.0
-"""Seconds that a client may take to leave after its last answer."""
+LINGER, LINGER_MAX = 2.0, 1 << 16
+"""Seconds that a client may take to leave after its last answer, and bytes it may still send."""
 
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
@@ -140,6 +140,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             return
         # closed while the client still sends, it would lose its answer
         self._leaving[conn] = time.monotonic() + LINGER
+        conn.patience = LINGER_MAX
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
 
     def accept(self, listener: socket.socket) -> None:
@@ -219,10 +220,11 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def _see_off(self, conn: Any) -> None:
         with suppress(BlockingIOError):
             try:
-                left = not conn.sock.recv(CHUNK)
+                size = len(conn.sock.recv(CHUNK))
             except ConnectionError:
-                left = True
-            if left:
+                size = 0
+            conn.patience -= size
+            if not size or conn.patience < 0:
                 self._drop(conn, self._leaving)
 
     def _forget(self, conn: Any, conns: dict[Any, Any]) -> None:
