@@ -7,9 +7,10 @@ import json
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -496,6 +497,17 @@ def test_what_is_not_http_is_refused_and_cut_off(server, client, head):
     assert list(json.loads(body)) == FIELDS
     assert headers["connection"] == "close"
     assert server.request("GET", "/v1/health").status == 200
+
+
+def test_a_client_that_does_not_leave_holds_up_nobody(server):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(Client(server))) for _ in range(5)]
+        for client in clients:
+            client.send("GET /v1/health HTTP/1.1", "Host: a", "Connection: close")
+            assert client.receive()[0] == 200
+        start = time.monotonic()
+        assert server.request("GET", "/v1/health").status == 200
+        assert time.monotonic() - start < 1
 
 
 def test_a_client_that_leaves_costs_nothing(server):
