@@ -66,11 +66,16 @@ class Server:
     """A running server; leaving the `with` ends it and checks that nothing of it stays.
 
     Without a `work_dir` it has its own, below /var/tmp as real ones are. `arguments` are
-    gunicorn's, `variables` the environment's.
+    gunicorn's, `cwd` is where it is started, `variables` are the environment's.
     """
 
     def __init__(
-        self, root: Path, *arguments: str, work_dir: Path | None = None, **variables: str
+        self,
+        root: Path,
+        *arguments: str,
+        work_dir: Path | None = None,
+        cwd: Path = REPOSITORY,
+        **variables: str,
     ) -> None:
         self._own = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
         self.root, self.work_dir = root, work_dir or self._own / "work"
@@ -80,7 +85,7 @@ class Server:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [GUNICORN, *arguments],
-                cwd=REPOSITORY,
+                cwd=cwd,
                 env=environment(root, **variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -90,7 +95,7 @@ class Server:
         self.pid = self._process.pid
         try:
             self.port = int(wait_for(self._listens, 30)[1])
-            wait_for(lambda: self.request("HEAD", "/v1/health").status == 200, 5)
+            wait_for(lambda: self.request("HEAD", "/v1/health").status == 200, 30)
         except BaseException:
             self._end()
             raise

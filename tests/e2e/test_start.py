@@ -1,0 +1,137 @@
+"""Where a server finds its config, where it listens, and what keeps it from starting."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+
+import pytest
+
+from tests.conftest import BOXES, COMMANDS
+from tests.server import GUNICORN, REPOSITORY, environment
+
+pytestmark = pytest.mark.docker
+
+HELLO = (True, "hello\n")
+OF_REPOSITORY = ["--config", str(REPOSITORY / "gunicorn.conf.py")]
+
+
+def hello(server):
+    body = server.exec("sh", "run", "echo hello")[1]
+    return body["ok"], body["stdout"]
+
+
+def test_plain_gunicorn_in_the_repository_serves_its_config(start_server):
+    server = start_server(REPOSITORY, CODAPI_ROOT="")
+    assert hello(server) == HELLO
+    assert server.exec("python", "run", "print(42)")[1]["stdout"] == "42\n"
+    assert len(server.pids["worker"]) == 8
+
+
+@pytest.mark.parametrize(("cwd", "variable"), [("", ""), ("inner", ".."), ("/", "{root}")])
+def test_the_config_is_found_from_any_directory(start_server, root, cwd, variable):
+    directory = root(pool_size=1)
+    (directory / "inner").mkdir()
+    variable = variable.format(root=directory)
+    server = start_server(directory, *OF_REPOSITORY, cwd=directory / cwd, CODAPI_ROOT=variable)
+    assert hello(server) == HELLO
+
+
+LAYOUTS = {
+    "sandboxes": {
+        "codapi.json": {"pool_size": 1},
+        "sandboxes/sh/box.json": BOXES["sh"],
+        "sandboxes/sh/commands.json": COMMANDS["sh"],
+    },
+    "boxes": {
+        "configs/config.json": {"pool_size": 1},
+        "configs/boxes/sh.json": BOXES["sh"],
+        "configs/commands/sh.json": COMMANDS["sh"],
+    },
+}
+
+
+@pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
+def test_codapis_other_layouts_are_served(start_server, tmp_path, files):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    assert hello(start_server(tmp_path)) == HELLO
+
+
+def test_it_listens_where_the_environment_says(start_server, root):
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+    server = start_server(root(pool_size=1), PORT=str(port))
+    assert server.port == port
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port))
+
+
+def test_it_listens_on_another_address_only_when_told(start_server, root):
+    server = start_server(root(pool_size=1), CODAPI_HOST="0.0.0.0")
+    socket.create_connection(("127.0.0.2", server.port)).close()
+
+
+def test_the_work_directory_is_made_where_the_environment_says(start_server, root):
+    server = start_server(root(pool_size=1, work_dir="/nowhere"))
+    assert [path.name[:2] for path in server.work_dir.glob("*-*")] == ["i-"]
+    assert hello(server) == HELLO
+
+
+def refused_start(root, **variables):
+    """Return what a server that does not start says."""
+    done = subprocess.run(
+        [GUNICORN],
+        cwd=REPOSITORY,
+        env=environment(root, **variables),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_all_problems_of_the_config_stop_the_start(root):
+    directory = root(pool_size="8", step={"tiemout": 5})
+    (directory / "configs/commands/broken.json").write_text("{")
+    said = refused_start(directory, CODAPI_WORK_DIR="var/tmp")
+    for problem in (
+        "configs/config.json: pool_size: must be a whole number above 0, not '8'",
+        "configs/config.json: step.tiemout: unknown key",
+        "configs/commands/broken.json: line 1:",
+        "environment: work_dir: must be an absolute path",
+    ):
+        assert problem in said
+    assert "Traceback" not in said
+
+
+def test_a_directory_without_configs_stops_the_start(tmp_path):
+    assert f"{tmp_path}: neither codapi.json nor configs/config.json" in refused_start(tmp_path)
+
+
+def test_a_work_directory_that_cannot_be_used_stops_the_start(root, tmp_path):
+    (tmp_path / "file").touch()
+    said = refused_start(root(pool_size=1), CODAPI_WORK_DIR=f"{tmp_path}/file")
+    assert f"work_dir: {tmp_path}/file" in said
+    assert "Traceback" not in said
+
+
+def test_a_work_directory_that_the_daemon_does_not_see_stops_the_start(root):
+    # a file system that only this process and its children see
+    command = f"mount -t tmpfs none /mnt && exec {GUNICORN}"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command],
+        cwd=REPOSITORY,
+        env=environment(root(pool_size=1), CODAPI_WORK_DIR="/mnt/work"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode != 0
+    assert "the Docker daemon does not see our work directory /mnt/work" in done.stderr
+    assert "Traceback" not in done.stderr
