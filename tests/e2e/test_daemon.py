@@ -1,0 +1,129 @@
+"""A Docker daemon that is not there, hangs, or goes: one of our own, the host's is left alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server, wait_for
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.skipif(os.getuid() != 0, reason="only root can start a Docker daemon"),
+]
+
+
+class Dockerd:
+    """A Docker daemon with directories and a socket of its own, and the image `codapi/sh`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = f"unix://{directory}/socket"
+        self._argv = [
+            "dockerd",
+            f"--host={self.address}",
+            f"--data-root={directory}/data",
+            f"--exec-root={directory}/exec",
+            f"--pidfile={directory}/pid",
+            "--bridge=none",
+            "--iptables=false",
+        ]
+        self._log = directory / "log"
+
+    def start(self) -> None:
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log)
+        wait_for(lambda: subprocess.run(self.docker("info"), capture_output=True).returncode == 0)
+
+    def kill(self, number: int = signal.SIGTERM) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        self.kill(signal.SIGCONT)
+        self.kill()
+        self._process.wait(20)
+
+    def docker(self, *arguments: str) -> list[str]:
+        return ["docker", "--host", self.address, *arguments]
+
+    def boxes(self) -> list[str]:
+        """Return all containers, in whatever state."""
+        return subprocess.check_output(self.docker("ps", "-aq"), text=True, timeout=20).split()
+
+
+@pytest.fixture(scope="module")
+def dockerd(tmp_path_factory) -> Iterator[Dockerd]:
+    """Return a daemon that has our image, but does not run."""
+    images = tmp_path_factory.mktemp("images") / "sh.tar"
+    subprocess.run(["docker", "save", "--output", images, "codapi/sh"], check=True)
+    directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
+    dockerd = Dockerd(directory)
+    dockerd.start()
+    subprocess.run(dockerd.docker("load", "--quiet", "--input", images), check=True)
+    dockerd.stop()
+    yield dockerd
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def daemon(dockerd) -> Iterator[Dockerd]:
+    """Return a daemon that runs."""
+    dockerd.start()
+    yield dockerd
+    dockerd.stop()
+
+
+def serves(server: Server) -> bool:
+    return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+
+
+def is_our_fault(answer: tuple[int, dict]) -> bool:
+    status, body = answer
+    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
+    return status == 500 and body == {"id": body["id"], **rest}
+
+
+def test_a_server_outlives_a_daemon_that_is_not_there(daemon, server_with):
+    daemon.stop()
+    server = server_with("fresh", DOCKER_HOST=daemon.address)
+    assert server.request("GET", "/v1/health").status == 200
+    answer = server.exec("sh", "run", "echo hello")
+    assert is_our_fault(answer)
+    (line,) = [line for line in server.log.splitlines() if f"id={answer[1]['id']}" in line]
+    assert "ERROR" in line
+    assert "No such file or directory" in line
+    daemon.start()
+    wait_for(lambda: serves(server))
+
+
+@pytest.mark.parametrize("kind", ["attached", "fresh"])
+def test_a_server_outlives_a_restart_of_the_daemon(daemon, server_with, start, kind):
+    server = server_with(kind, DOCKER_HOST=daemon.address)
+    program, answer = start(server, 60)
+    before = set(daemon.boxes())
+    daemon.stop()
+    assert not answer.result(30)[1]["ok"]
+    daemon.start()
+    wait_for(lambda: serves(server), 30)
+    wait_for(lambda: not before & set(daemon.boxes()), 30)
+    assert not program.runs()
+
+
+@pytest.mark.parametrize("kind", ["attached", "fresh"])
+def test_a_daemon_that_hangs_is_our_fault_in_bounded_time(daemon, server_with, kind):
+    server = server_with(kind, DOCKER_HOST=daemon.address)
+    assert serves(server)
+    daemon.kill(signal.SIGSTOP)
+    # a box that waits needs no daemon
+    answers = [server.exec("sh", "run", "echo hello") for _ in range(2)]
+    assert is_our_fault(answers[1])
+    assert server.request("GET", "/v1/health").status == 200
+    daemon.kill(signal.SIGCONT)
+    wait_for(lambda: serves(server), 30)
