@@ -51,27 +51,29 @@ SH = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """Return a server with a sandbox for each kind of box, and some commands that go wrong."""
+    """Return a server whose sandboxes have some commands that go wrong."""
     boxes = {
         **BOXES,
         "unbuilt": {"image": "codapi/never-built"},
         "limited": {"image": "codapi/sh", "memory": 16},
-        "sh:attached": {"image": "codapi/sh", "init": False},
-        "limited:attached": {"image": "codapi/sh", "memory": 16, "init": False},
-        "python:attached": {"image": "codapi/python", "init": False},
+        "sh:1.0": {"image": "codapi/sh"},
     }
-    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], **SH}}
-    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, {"pool_size": 4})
-    with Server(root) as server:
+    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], **SH}, "web": {"run": {"engine": "http"}}}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    hosts = {"ourselves": f"127.0.0.1:{port}", "nobody": "127.0.0.1:1"}
+    top = {"pool_size": 4, "http": {"hosts": hosts}}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, top)
+    with Server(root, PORT=str(port)) as server:
         yield server
 
 
-@pytest.fixture(params=["", "attached"], ids=["init", "attached"])
-def run(request, server):
-    """Return a function that executes a command in a box of either kind."""
+@pytest.fixture
+def run(server):
+    """Return a function that executes a command of `sh`, and returns the answer's body."""
 
-    def run(command, files, sandbox="sh"):
-        status, body = server.exec(sandbox, command, files, version=request.param)
+    def run(command, files):
+        status, body = server.exec("sh", command, files)
         assert status == 200
         assert list(body) == FIELDS
         return body
@@ -153,7 +155,7 @@ def test_the_duration_is_in_milliseconds(run):
 
 @pytest.mark.parametrize(
     ("version", "id"),
-    [("", "sh_run"), ("attached", "sh.attached_run"), ("latest", "sh.latest_run")],
+    [("", "sh_run"), ("1.0", "sh.1.0_run"), ("latest", "sh.latest_run")],
 )
 def test_an_execution_has_an_id_that_is_never_the_clients(server, version, id):
     _, body = server.exec("sh", "run", "true", version=version, id="mine")
@@ -349,6 +351,40 @@ def test_nothing_of_a_request_is_logged(server):
     assert "SECRET" not in server.log
 
 
+# the http engine
+
+
+def test_a_request_to_a_host_is_sent_for_the_client(server):
+    code = "POST http://ourselves/v1/exec\nContent-Type: application/json\n\n" + json.dumps(GOOD)
+    _, body = server.exec("web", "run", code)
+    assert (body["ok"], body["stderr"]) == (True, "")
+    head, _, said = body["stdout"].partition("\n\n")
+    assert head.startswith("HTTP/1.1 200 OK\n")
+    assert json.loads(said)["stdout"] == "hello\n"
+
+
+def test_an_answer_that_is_an_error_is_ok_true(server):
+    _, body = server.exec("web", "run", "GET http://ourselves/nothing")
+    assert body["ok"]
+    assert body["stdout"].startswith("HTTP/1.1 404 NOT FOUND\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr"),
+    [
+        ("GET http://127.0.0.1/", "host not allowed: 127.0.0.1"),
+        ("hello world", "malformed request: the URL must be like http://host/path"),
+        (
+            "GET http://nobody/",
+            "request to nobody failed: [Errno 111] Connection refused",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_sent_says_why(server, code, stderr):
+    status, body = server.exec("web", "run", code)
+    assert (status, *answer(body)) == (200, False, "", stderr)
+
+
 # the connection
 
 
@@ -508,6 +544,25 @@ def test_a_client_that_does_not_leave_holds_up_nobody(server):
         start = time.monotonic()
         assert server.request("GET", "/v1/health").status == 200
         assert time.monotonic() - start < 1
+
+
+def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server, root):
+    server = start_server(root(pool_size=1, read_timeout=1))
+    parts = [b"", b"POST /v1/exec HTTP/1.1\r\nHost: a\r\n"]
+    parts += [("\r\n".join([*POST, "Content-Length: 99", "", ""])).encode() + b"{"]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(Client(server))) for _ in range(100)]
+        for client, part in zip(clients, parts * 34, strict=False):
+            client.socket.sendall(part)
+        start = time.monotonic()
+        assert server.request("GET", "/v1/health").status == 200
+        assert time.monotonic() - start < 1
+        assert server.exec("sh", "run", "echo hello")[1]["ok"]
+        assert clients[0].is_closed()
+        for client in clients[1:3]:
+            status, _, body = client.receive()
+            assert (status, json.loads(body)["stderr"]) == (408, "the request did not come")
+            assert client.is_closed()
 
 
 def test_a_client_that_leaves_costs_nothing(server):
