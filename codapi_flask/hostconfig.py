@@ -13,7 +13,6 @@ MIB = 1 << 20
 
 def plain(box: Box, instance: Path, directory: Path) -> dict[str, Any]:
     """Return the settings of a container that runs one program and ends."""
-    # the program is a child of Docker's own init
     return {**_limits(box), "binds": _binds(box, instance, directory), "init": True}
 
 
@@ -28,8 +27,6 @@ def with_init(box: Box, instance: Path, lease: Path) -> dict[str, Any]:
         "binds": [*_binds(box, instance, lease / "work"), f"{lease / 'init'}:{init.MOUNT}:ro"],
         "cap_add": needs.cap_add,
         "cap_drop": needs.cap_drop,
-        # the box's limit is the program's
-        "pids_limit": box.nproc + 1,
         "auto_remove": True,
     }
 
@@ -69,7 +66,8 @@ def _limits(box: Box) -> dict[str, Any]:
         "cap_add": list(box.cap_add),
         "cap_drop": list(box.cap_drop),
         "ulimits": _ulimits(box),
-        "pids_limit": box.nproc,
+        # the limit is the program's, which is a child of process 1
+        "pids_limit": box.nproc + 1,
         "security_opt": security,
         "log_config": {"type": "none"},
     }

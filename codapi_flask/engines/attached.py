@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codapi_flask.config import START_DEADLINE, Box
 from codapi_flask.containers import PAUSE, Container, Daemon, Exec
-from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program, Reason
 from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
@@ -60,11 +60,8 @@ class Attached:
                 outcome = self._watch(container, stream, program, quota)
             finally:
                 stream.close()
-            if outcome.exit_code and _ran_out_of_memory(container, outcome.exit_code):
-                note = f"out of memory ({box.memory} MiB)\n"
-                outcome = replace(outcome, reason="memory", note=note)
-            elif outcome.exit_code and (said := TINI.fullmatch(outcome.stdout + outcome.stderr)):
-                outcome = _unstartable(outcome, program, said[1])
+            if outcome.exit_code:
+                outcome = _explained(outcome, container, box, program)
         finally:
             # confirms, too, that a program which did not end in time is dead
             container.remove()
@@ -95,13 +92,13 @@ class Attached:
         stream = exec.start(time.monotonic() + START_DEADLINE)
         try:
             outcome = self._watch(exec, stream, program)
+        except Abandoned:
+            self._kill(exec, container, own)
+            raise
         finally:
             stream.close()
         if outcome.reason == "timeout":
-            if own:
-                container.remove()
-            elif pid := exec.pid():
-                self._root_box.kill(pid)
+            self._kill(exec, container, own)
         elif outcome.exit_code and not exec.pid():
             # it never ran: what it said is the daemon's
             text = outcome.stdout + outcome.stderr
@@ -111,6 +108,12 @@ class Attached:
                 raise NotRunning(f"{container.id} is not running")
             outcome = _unstartable(outcome, program, said[1])
         return outcome
+
+    def _kill(self, exec: Exec, container: Container, own: bool) -> None:
+        if own:
+            container.remove()
+        elif pid := exec.pid():
+            self._root_box.kill(pid)
 
     def _create(self, name: str, box: Box, program: Program, deadline: float) -> Container:
         daemon, place = self._daemon, (self._instance, self._directory)
@@ -142,14 +145,23 @@ class Attached:
         )
 
 
-def _ran_out_of_memory(container: Container, code: int) -> bool:
-    killed = code == 128 + signal.SIGKILL
+def _explained(outcome: Outcome, container: Container, box: Box, program: Program) -> Outcome:
+    """Return the outcome of a program that failed, with what Docker knows of that."""
+    killed = outcome.exit_code == 128 + signal.SIGKILL
     deadline = time.monotonic() + (OOM_DELAY if killed else 0)
-    while not container.inspect().get("State", {}).get("OOMKilled"):
+    while True:
+        state = container.inspect().get("State", {})
+        if state.get("Status") in (None, "removing", "dead"):
+            raise NotRunning("sandbox died")
+        if state["OOMKilled"]:
+            note = f"out of memory ({box.memory} MiB)\n"
+            return replace(outcome, reason="memory", note=note)
         if time.monotonic() >= deadline:
-            return False
+            break
         time.sleep(PAUSE)
-    return True
+    if said := TINI.fullmatch(outcome.stdout + outcome.stderr):
+        return _unstartable(outcome, program, said[1])
+    return outcome
 
 
 def _unstartable(outcome: Outcome, program: Program, why: str) -> Outcome:
