@@ -152,8 +152,8 @@ class Instance:
 
     def hang_up(self) -> None:
         """Let the process go that waits for the execution."""
-        os.close(self._alive)
-        self._alive = -1
+        alive, self._alive = self._alive, -1
+        os.close(alive)
 
     def containers(self) -> list[str]:
         """Return the ids of the containers that are not in the stock."""

@@ -1,0 +1,185 @@
+"""What is our fault, what the program's, and what happens when nobody waits any more."""
+
+from __future__ import annotations
+
+import gc
+import select
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.errors import Abandoned
+from tests.docker.instance import SOCKET, Instance, docker
+from tests.programs import Sleep
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.parametrize(
+    ("box", "cause"),
+    [
+        ({"image": "codapi/no-such-image"}, "codapi/no-such-image"),
+        ({"runtime": "no-such-runtime"}, "no-such-runtime"),
+        ({"network": "no-such-network"}, "no-such-network"),
+        ({"cap_add": ["no-such-capability"]}, "NO-SUCH-CAPABILITY"),
+        ({"cpu": 10_000}, "CPUs"),
+    ],
+)
+def test_it_is_our_fault_when_a_box_cannot_be_started(run, box, cause):
+    execution = run("true", box=box)
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", "internal error")
+    assert cause.lower() in execution.fault.lower()
+
+
+@pytest.mark.parametrize(
+    ("user", "cause"),
+    [
+        ("nobody-there", "unable to find user nobody-there"),
+        ("sandbox:nobody-there", "unable to find group nobody-there"),
+    ],
+)
+def test_it_is_our_fault_when_a_user_is_unknown(run, user, cause):
+    execution = run("true", user=user)
+    assert execution.stderr == "internal error"
+    assert cause in execution.fault
+    assert run("true").ok
+
+
+def test_a_box_that_somebody_removes_died(instance):
+    sleep = Sleep(1000)
+    result = instance.start(instance.run, "sleep", sleep.argument, timeout=60)
+    wait_for(sleep.runs)
+    docker("rm", "--force", *instance.containers())
+    execution = result.result(10)
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", "sandbox died")
+    assert not sleep.runs()
+    assert instance.run("true").ok
+
+
+# what holds an execution when nobody waits for it any more
+HELD = {
+    "a run": [{"box": "sh", "command": ["sleep", "{}"]}],
+    "a run in a second box": [
+        {"box": "sh", "command": ["true"]},
+        {"box": "other", "command": ["sleep", "{}"]},
+    ],
+    "a run that prints": [{"box": "sh", "command": ["sh", "-c", "yes & sleep {}"]}],
+    "a run without streams": [
+        {"box": "sh", "command": ["sh", "-c", "exec >&- 2>&-; sleep {}; exit"]}
+    ],
+    "a detached box": [
+        {"box": "sh", "command": ["sleep", "1000"], "detach": True},
+        {"box": ":name", "action": "exec", "command": ["sleep", "{}"]},
+    ],
+    "a service": [{"box": "SERVICE", "action": "exec", "command": ["sleep", "{}"]}],
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_nothing_runs_any_more_when_nobody_waits_for_it(instance, service, held):
+    sleep = Sleep(1000)
+    steps = [
+        {
+            "timeout": 60,
+            **step,
+            "box": step["box"].replace("SERVICE", service),
+            "command": [word.replace("{}", sleep.argument) for word in step["command"]],
+        }
+        for step in HELD[held]
+    ]
+    boxes = {"sh": {}, "other": {}}
+    result = instance.start(instance.execute, *steps, boxes=boxes)
+    wait_for(sleep.runs)
+    instance.hang_up()
+    assert isinstance(result.exception(10), Abandoned)
+    # the fixture sees to it that no container is left
+    wait_for(lambda: not sleep.runs(), 2)
+
+
+class SlowDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Passes all on to the real daemon; a request to start a container is held for a while."""
+
+    def __init__(self, address: Path, seconds: float) -> None:
+        super().__init__(str(address), PassOn)
+        self.seconds, self.is_over = seconds, threading.Event()
+        threading.Thread(target=self.serve_forever).start()
+
+    def close(self) -> None:
+        self.is_over.set()
+        self.shutdown()
+        self.server_close()
+
+
+class PassOn(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(SOCKET)
+            others = {self.request: daemon, daemon: self.request}
+            while not self.server.is_over.is_set():
+                for end in select.select(others, [], [], 0.1)[0]:
+                    data = end.recv(65536)
+                    if data.startswith(b"POST ") and b"/start " in data.partition(b"\r\n")[0]:
+                        self.server.is_over.wait(self.server.seconds)
+                    if not data:
+                        return
+                    others[end].sendall(data)
+
+
+@pytest.fixture
+def seconds() -> float:
+    """Return for how long the slow daemon holds a start."""
+    return 1.5
+
+
+@pytest.fixture
+def slow_instance(
+    kind: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Instance]:
+    """Return an instance whose daemon is slow."""
+    with closing(SlowDaemon(tmp_path / "docker.sock", seconds)) as daemon:
+        with monkeypatch.context() as patch:
+            patch.setenv("DOCKER_HOST", f"unix://{daemon.server_address}")
+            instance = Instance(kind)
+        with closing(instance):
+            yield instance
+
+
+@pytest.mark.parametrize("kind", ["attached", "cold"])
+def test_the_clock_runs_from_the_programs_start(slow_instance):
+    execution = slow_instance.run("sleep", "0.3", timeout=1)
+    assert (execution.ok, execution.stderr) == (True, "")
+    assert execution.duration > 1500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [60])
+@pytest.mark.parametrize("kind", ["attached", "cold"])
+def test_it_is_our_fault_when_a_box_does_not_start_in_time(slow_instance):
+    start = time.monotonic()
+    execution = slow_instance.run("true", timeout=60)
+    assert 10 <= time.monotonic() - start < 15
+    assert execution.stderr == "internal error"
+    assert "start a box" in execution.fault
+    # the container that was not started is gone, too
+    assert not slow_instance.containers()
+
+
+# docker-py does not close what it could not connect
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["attached", "cold"])
+def test_it_is_our_fault_when_the_daemon_is_gone(kind, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
+        instance = Instance(kind)
+    with closing(instance):
+        execution = instance.run("true")
+    gc.collect()
+    assert execution.stderr == "internal error"
+    assert "Error while fetching server API version" in execution.fault
