@@ -27,6 +27,8 @@ class Dockerd:
     def __init__(self, directory: Path) -> None:
         self.address = f"unix://{directory}/socket"
         self._argv = [
+            # it would take the bridge from the host's daemon
+            *("unshare", "--net"),
             "dockerd",
             f"--host={self.address}",
             f"--data-root={directory}/data",
