@@ -25,10 +25,11 @@ class Box:
 
     `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
     limit), `nproc` the number of processes and threads. `volume` says where the work directory
-    (`%s`) is mounted. `files` are glob patterns under the config's root. `seccomp` is a profile
-    (Docker's JSON, empty for Docker's own). `work_size` is what a program may write to disk, in
-    MiB, if it may at all. Of `warm` boxes the stock keeps at least that many, each serves up to
-    `uses` runs. Without `init` the box is a plain container, started for each step.
+    (`%s`) is mounted. `files` are glob patterns under the config's root. `seccomp` is a profile:
+    ours (`default`), Docker's (`docker`) or the path of a file (Docker's JSON). `work_size` is
+    what a program may write to disk, in MiB, if it may at all. Of `warm` boxes the stock keeps at
+    least that many, each serves up to `uses` runs. Without `init` the box is a plain container,
+    started for each step.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Box:
     ulimit: tuple[str, ...] = ("nofile=96",)
     nproc: int = 64
     files: tuple[str, ...] = ()
-    seccomp: str = field(default="", repr=False)
+    seccomp: str = "default"
     work_size: int = 64
     warm: int = 0
     uses: int = 1

@@ -191,7 +191,8 @@ class _Reader:
         if work_dir := os.environ.get("CODAPI_WORK_DIR"):
             top |= self._checked(Path("environment"), "", {"work_dir": work_dir}, TOP)
         self.step_defaults = self._checked(file, "step", top.pop("step", {}), STEP)
-        self.boxes = dict(self._boxes(self._checked(file, "box", top.pop("box", {}), BOX)))
+        defaults = self._checked(file, "box", top.pop("box", {}), BOX)
+        self.boxes = dict(self._boxes(self._with_profile(file, "box", defaults)))
         self.has_all_boxes = not self.broken - {file}
         floor = sum(box.warm for box in self.boxes.values())
         if floor > top.get("stock_size", Config().stock_size):
@@ -240,9 +241,7 @@ class _Reader:
             seen[name] = file
             if not VERSIONED.fullmatch(name):
                 self._problem(file, key, f"{name!r} is no box name: use NAME or NAME:VERSION")
-            merged = {"image": "", "seccomp": "docker", **defaults, **values}
-            profile = self._profile(file, key, merged.pop("seccomp"))
-            box = Box(seccomp=profile, **merged)
+            box = Box(**{"image": "", **defaults, **self._with_profile(file, key, values)})
             if not box.image and isinstance(given, dict) and given.get("image") is None:
                 self._problem(file, f"{key}.image" if key else "image", "no image is given")
             if box.uses > 1 and not box.keeps_nothing:
@@ -251,20 +250,18 @@ class _Reader:
                 self._problem(file, where, why)
             yield name, box
 
-    def _profile(self, file: Path, key: str, name: str) -> str:
-        """Return a seccomp profile: ours (`default`), Docker's (`docker`), or that of a file."""
-        if name == "docker":
-            return ""
-        path = self.root / name
-        if name == "default":
-            path = Path(__file__).with_name("seccomp.json")
+    def _with_profile(self, file: Path, key: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Return a box's values with the path of its seccomp profile, which must be JSON."""
+        if values.get("seccomp", "default") in ("default", "docker"):
+            return values
+        path = self.root / values["seccomp"]
         try:
-            return json.dumps(json.loads(path.read_bytes()), separators=(",", ":"))
+            json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             where = f"{key}.seccomp" if key else "seccomp"
             why = getattr(error, "strerror", None) or f"is no JSON: {error}"
-            self._problem(file, where, f"{name}: {why}")
-            return ""
+            self._problem(file, where, f"{path}: {why}")
+        return {**values, "seccomp": str(path)}
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
         """Yield file, key and value of each box, from the first place that Codapi would read."""

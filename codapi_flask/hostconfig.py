@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,8 @@ def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
 
 def _limits(box: Box) -> dict[str, Any]:
     security = ["no-new-privileges"]
-    if box.seccomp:
-        security.append(f"seccomp={box.seccomp}")
+    if box.seccomp != "docker":
+        security.append(f"seccomp={_profile(box.seccomp)}")
     return {
         "runtime": box.runtime,
         "nano_cpus": round(box.cpu * 1e9),
@@ -71,6 +73,12 @@ def _limits(box: Box) -> dict[str, Any]:
         "security_opt": security,
         "log_config": {"type": "none"},
     }
+
+
+@cache
+def _profile(name: str) -> str:
+    path = Path(__file__).with_name("seccomp.json") if name == "default" else Path(name)
+    return json.dumps(json.loads(path.read_bytes()), separators=(",", ":"))
 
 
 def _ulimits(box: Box) -> list[dict[str, Any]]:
