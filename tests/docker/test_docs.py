@@ -1,0 +1,96 @@
+import json
+import re
+import shlex
+import subprocess
+from contextlib import ExitStack
+
+import pytest
+
+from tests.documents import (
+    DOCS,
+    README,
+    blocks,
+    config_files,
+    examples,
+    files,
+    sections,
+    write_config,
+)
+from tests.server import REPOSITORY
+
+pytestmark = pytest.mark.docker
+
+SANDBOXES = DOCS / "sandboxes.md"
+MEASURED = {"duration", "wall_ms", "cpu_ms", "memory_kib"}
+SHOWN = [
+    pytest.param(*example, id=f"{page.name}-{i}")
+    for page in (README, DOCS / "api.md")
+    for i, example in enumerate(examples(page.read_text()))
+]
+SECTIONS = [
+    title for title, text in sections(SANDBOXES).items() if config_files(text) and examples(text)
+]
+
+
+def send(server, command):
+    """Send what a curl command would, to our server."""
+    words = shlex.split(command)
+    options = dict(zip(words[1:-1:2], words[2:-1:2], strict=True))
+    assert words[0] == "curl"
+    assert options.keys() <= {"-H", "-d"}
+    name, _, value = options.get("-H", "accept: */*").partition(": ")
+    method = "POST" if "-d" in options else "GET"
+    path = words[-1].removeprefix("http://localhost:1313")
+    return server.request(method, path, options.get("-d"), {name: value}).json()
+
+
+def likeness(value, key=""):
+    """Return a JSON value without what is another each time."""
+    if isinstance(value, dict):
+        return {key: likeness(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [likeness(item) for item in value]
+    if key in MEASURED:
+        return type(value) in (int, float)
+    if key == "box":
+        return value in ("warm", "cold")
+    return re.sub(r"_[0-9a-f]{8}$", "", value) if key == "id" else value
+
+
+def docker(command, folder):
+    words = shlex.split(command)
+    assert words[0] == "docker"
+    return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Build the images whose recipes are shown, as shown."""
+    folder = tmp_path_factory.mktemp("images")
+    text = SANDBOXES.read_text()
+    for name, code in files(text, "dockerfile", "# ").items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(code)
+    for command in blocks(text, "sh"):
+        # codapi/python is there; to build it here would take it from other tests
+        if command.startswith("docker build ") and "codapi/python" not in command:
+            docker(command, folder)
+
+
+@pytest.mark.parametrize(("command", "answer"), SHOWN)
+def test_a_request_is_answered_as_shown(server, command, answer):
+    assert likeness(send(server, command)) == likeness(json.loads(answer))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", SECTIONS)
+def test_a_sandbox_works_as_shown(tmp_path, images, start_server, title):
+    text = sections(SANDBOXES)[title]
+    server = start_server(write_config(tmp_path / "root", config_files(text)))
+    with ExitStack() as stack:
+        for command in blocks(text, "sh"):
+            if command.startswith("docker run "):
+                id = docker(command, REPOSITORY).strip()
+                stack.callback(docker, f"docker rm --force --volumes {id}", REPOSITORY)
+        for command, answer in examples(text):
+            assert likeness(send(server, command)) == likeness(json.loads(answer))

@@ -1,0 +1,161 @@
+import json
+import re
+import subprocess
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from codapi_flask import configfile
+from codapi_flask.errors import ConfigError
+from codapi_flask.metrics import Metrics
+from tests.documents import (
+    DOCS,
+    PAGES,
+    anchors,
+    blocks,
+    config_files,
+    files,
+    sections,
+    write_config,
+)
+from tests.server import REPOSITORY
+
+CONFIG = DOCS / "config.md"
+KEYS = {
+    "Top": [
+        *configfile.TOP.keys() - {"http", "auth", "cors", "docker"},
+        "http.hosts",
+        *(f"auth.{key}" for key in configfile.AUTH),
+        *(f"cors.{key}" for key in configfile.CORS),
+        *(f"docker.{key}" for key in configfile.DOCKER),
+    ],
+    "Boxes": configfile.BOX,
+    "Commands": configfile.COMMAND,
+    "Steps": configfile.STEP,
+}
+EXAMPLES = [
+    pytest.param(config_files(text), id=f"{page.name}: {title}")
+    for page in PAGES
+    for title, text in sections(page).items()
+    if config_files(text) and title != "Mistakes"
+]
+each_page = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+
+
+def table(page, title):
+    """Return the cells of the rows of a section's tables."""
+    lines = [line for line in sections(page)[title].splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+@pytest.mark.parametrize("title", KEYS)
+def test_every_config_key_is_in_its_table(title):
+    named = [row[0].strip("`") for row in table(CONFIG, title)[1:]]
+    assert sorted(named) == sorted(KEYS[title])
+
+
+def test_the_defaults_shown_are_those_in_force(tmp_path):
+    shown = {
+        title: {
+            row[0].strip("`"): json.loads(row[2].strip("`"))
+            for row in table(CONFIG, title)[1:]
+            # others are described, or there is none
+            if re.match(r'`["\[\dtf]', row[2])
+        }
+        for title in KEYS
+    }
+    assert min(map(len, shown.values())) > 1
+
+    def load(name, top, box, command, step):
+        step = {"box": "sh", **step}
+        commands = {"run": {**command, "steps": [step]}}
+        texts = {
+            "configs/config.json": top,
+            "configs/boxes.json": {"sh": {"image": "codapi/sh", **box}},
+            "configs/commands/sh.json": commands,
+        }
+        texts = {path: json.dumps(document) for path, document in texts.items()}
+        return replace(configfile.load(write_config(tmp_path / name, texts)), root="")
+
+    assert load("shown", *shown.values()) == load("silent", {}, {}, {}, {})
+
+
+@pytest.mark.parametrize("texts", EXAMPLES)
+def test_configs_that_are_shown_are_right(tmp_path, texts):
+    config = configfile.load(write_config(tmp_path, texts))
+    assert config.boxes or config.commands
+
+
+def test_mistakes_are_told_as_shown(tmp_path):
+    text = sections(CONFIG)["Mistakes"]
+    root = write_config(tmp_path, config_files(text))
+    with pytest.raises(ConfigError) as caught:
+        configfile.load(root)
+    shown = ["the config cannot be used:", *(f"  {line}" for line in caught.value.problems)]
+    assert blocks(text, "text") == ["\n".join(shown) + "\n"]
+
+
+def test_every_variable_of_the_environment_is_told():
+    sources = [*REPOSITORY.glob("codapi_flask/**/*.py"), REPOSITORY / "gunicorn.conf.py"]
+    code = "".join(source.read_text() for source in sources)
+    names = set(re.findall(r"os\.environ\.get\(['\"](\w+)", code))
+    assert {"CODAPI_ROOT", "PORT"} <= names
+    told = " ".join(row[0] for row in table(CONFIG, "Environment"))
+    assert [name for name in names if f"`{name}`" not in told] == []
+
+
+def test_every_status_is_told():
+    api = json.loads((REPOSITORY / "codapi_flask/openapi.json").read_text())
+    described = api["paths"]["/v1/exec"]["post"]["responses"]
+    told = {row[1] for row in table(DOCS / "api.md", "What can happen")[1:]}
+    # of a path that it does not describe, and of methods
+    assert told == {*described, "404", "405"}
+
+
+def test_every_metric_is_told():
+    stock = {("sh", "idle"): 1}
+    state = SimpleNamespace(size=0, lost=0, swept=0, stock=stock, busy=lambda: 0)
+    lines = Metrics(state).registry.collect()
+    own = [metric for metric in lines if metric.name.startswith("codapi_")]
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in own}
+    told = {row[0].strip("`") for row in table(DOCS / "deploy.md", "Metrics")[1:]}
+    assert told == names
+
+
+def test_the_walkthrough_shows_the_recipe_that_is_there():
+    text = sections(DOCS / "sandboxes.md")["Python, step by step"]
+    shown = files(text, "dockerfile", "# ") | files(text, "text", "# ")
+    assert set(shown) == {"images/python/Dockerfile", "images/python/requirements.txt"}
+    assert shown == {name: (REPOSITORY / name).read_text() for name in shown}
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            found = page.parent / path if path else page
+            assert found.exists(), target
+            assert not anchor or anchor in anchors(found), target
+
+
+@each_page
+def test_make_has_the_targets_that_are_named(page):
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = re.findall(r"(?:^|`|&& )make (?:-C \S+ )?([a-z]+)", page.read_text(), re.MULTILINE)
+    assert set(named) <= targets
+
+
+@each_page
+def test_files_that_are_named_exist(page):
+    folders = "codapi_flask|deploy|docs|scripts|tests|benchmarks"
+    for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text()):
+        assert (REPOSITORY / name).exists(), name
+
+
+@each_page
+def test_commands_that_are_shown_can_be_read_by_a_shell(page):
+    for code in blocks(page.read_text(), "sh"):
+        subprocess.run(["bash", "-n"], input=code, text=True, check=True)
