@@ -38,6 +38,9 @@ SWEEP_INTERVAL = 10.0
 TICK = 1.0
 """Seconds between two looks at what the shelf lacks or has too much of."""
 
+GRACE = 0.02
+"""Seconds that a job gets before the start of its box's replacement takes part of the machine."""
+
 STARTERS = 2
 """Boxes that are started at once when nothing else runs; one, when something does."""
 
@@ -70,6 +73,7 @@ class Keeper:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._told: object = None
+        self._calm_at = 0.0
         self._swept, self._fault = 0, ""
         self._ending = threading.Event()
 
@@ -93,7 +97,9 @@ class Keeper:
             self._run_threads(self._watch_images)
         tick = time.monotonic()
         while True:
-            for key, _ in self._selector.select(max(tick - time.monotonic(), 0)):
+            now = time.monotonic()
+            wake = min(tick, self._calm_at) if self._calm_at > now else tick
+            for key, _ in self._selector.select(max(wake - now, 0)):
                 if key.data is None:
                     self._end(threads)
                     return
@@ -127,6 +133,7 @@ class Keeper:
             match json.loads(message):
                 case {"take": name}:
                     taken[name] += 1
+                    self._calm_at = time.monotonic() + GRACE
                     if box := self._shelf.take(name):
                         box.send(worker)
                     else:
@@ -149,7 +156,10 @@ class Keeper:
 
     def _order(self) -> None:
         """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
-        most = 1 if self._shelf.out.total() else STARTERS
+        is_busy = self._shelf.out.total() > 0
+        if is_busy and time.monotonic() < self._calm_at:
+            return
+        most = 1 if is_busy else STARTERS
         while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):
             self._shelf.starting[name] += 1
             self._orders.put(name)
