@@ -347,15 +347,27 @@ class Exec:
         """Return the exit status, or `None` when the program still runs at the deadline."""
         while True:
             state = self._inspect()
-            if not state["Running"]:
+            if state["ExitCode"] is not None:
                 return int(state["ExitCode"])
             if time.monotonic() > deadline:
                 return None
             time.sleep(PAUSE)
 
     def pid(self) -> int:
-        """Return the number of the program's process on the daemon's host, 0 if there is none."""
-        return int(self._inspect()["Pid"])
+        """Return the number of the program's process on the daemon's host, 0 when it has ended."""
+        deadline = time.monotonic() + CALL_TIMEOUT
+        while True:
+            state = self._inspect()
+            if state["ExitCode"] is not None:
+                return 0
+            # the daemon answers `start` before there is a process
+            if state["Pid"] or time.monotonic() > deadline:
+                return int(state["Pid"])
+            time.sleep(PAUSE)
+
+    def has_begun(self) -> bool:
+        """Whether the program, which has ended, was ever started."""
+        return bool(self._inspect()["Pid"])
 
     def _inspect(self) -> Mapping[str, Any]:
         with self._daemon.calls("inspect an exec") as api:

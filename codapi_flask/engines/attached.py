@@ -99,7 +99,7 @@ class Attached:
             stream.close()
         if outcome.reason == "timeout":
             self._kill(exec, container, own)
-        elif outcome.exit_code and not exec.pid():
+        elif outcome.exit_code and not exec.has_begun():
             # it never ran: what it said is the daemon's
             text = outcome.stdout + outcome.stderr
             if NO_USER.fullmatch(text):
