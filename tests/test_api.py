@@ -12,7 +12,7 @@ from codapi_flask.errors import Busy
 from codapi_flask.metrics import Metrics
 from codapi_flask.models import Execution, Outcome
 
-MAX_BODY = 1000
+MAX_BODY = 5000
 CONFIG = Config(
     max_body=MAX_BODY,
     boxes={"sh": Box(name="sh", image="codapi/sh")},
@@ -152,8 +152,8 @@ def test_what_is_not_json_by_its_type_is_not_read(post, pool, content_type):
         json.dumps(GOOD)[:-1],
         b"\xff\xfe\xfd",
         json.dumps(GOOD).replace("hello", "\xff").encode("latin-1"),
-        "[" * 900,
-        '{"a":' * 180,
+        "[" * 4000,
+        '{"a":' * 900,
         '{"a": 1e}',
     ],
 )
@@ -214,6 +214,11 @@ def test_a_body_may_be_as_large_as_the_limit(post):
 def test_a_larger_body_is_refused(post, pool, size):
     assert refusal(post(padded(size))) == (413, f"the request is larger than {MAX_BODY} bytes")
     assert not pool.jobs
+
+
+def test_a_larger_body_of_unknown_size_is_refused(post):
+    answer = post(padded(MAX_BODY + 1), environ_overrides={"CONTENT_LENGTH": ""})
+    assert refusal(answer) == (413, f"the request is larger than {MAX_BODY} bytes")
 
 
 def test_a_compressed_body_is_refused(post):

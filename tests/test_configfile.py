@@ -609,6 +609,11 @@ def test_a_broken_box_is_not_told_again_by_who_uses_it(problems, files):
     assert len(problems(files)) == 1
 
 
+def test_a_broken_top_file_does_not_hide_a_missing_box(problems):
+    found = problems({TOP: "{", SH: {"run": {"steps": [{"box": "perl"}]}}})
+    assert found[1:] == [f"{SH}: run.steps[0].box: no box named 'perl'"]
+
+
 def test_two_files_with_one_box_are_a_problem(problems):
     files = {name: {"image": "i", "name": "sh"} for name in ("configs/boxes/a.json", BOXES_SH)}
     assert problems(files) == [f"{BOXES_SH}: the box 'sh' is in configs/boxes/a.json too"]

@@ -68,7 +68,7 @@ def test_a_request_that_cannot_be_executed_is_refused(request_, status, text):
 
 
 def test_blank_code_is_fine_beside_another_file():
-    assert admit(files={"": "", "data.txt": "x"}).files == {"": "", "data.txt": "x"}
+    assert admit(files={"": "", "data.txt": ""}).files == {"": "", "data.txt": ""}
 
 
 @pytest.mark.parametrize("version", ["9", "$(id)", "a\nid=- ok=true", "\ud800", "x" * 1000])

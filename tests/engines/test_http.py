@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 import time
@@ -170,9 +171,8 @@ def test_the_host_gets_the_request(echo, method):
 def test_the_hosts_own_name_and_the_requests_size_cannot_be_faked(echo):
     code = "POST http://a.com/\nHost: b.com\nContent-Length: 99\nTransfer-Encoding: chunked\n\nx"
     asked = fetch(code, a_com=echo).stdout
-    assert "Host: a.com\n" in asked
+    assert re.findall("Host: .*", asked) == ["Host: a.com"]
     assert "Content-Length: 1\n" in asked
-    assert "b.com" not in asked
     assert "chunked" not in asked
 
 
