@@ -1,0 +1,124 @@
+"""nginx in front, with the site of deploy/nginx.conf."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.server import REPOSITORY, Answer, wait_for
+
+pytestmark = [pytest.mark.docker, pytest.mark.nginx]
+
+MAIN = """
+daemon off;
+user root;
+error_log stderr;
+pid nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    {site}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def nginx(server, tmp_path_factory) -> Iterator[int]:
+    """Run nginx in front of the server, and return its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    site = (REPOSITORY / "deploy/nginx.conf").read_text()
+    for before, after in {
+        "127.0.0.1:1313": f"127.0.0.1:{server.port}",
+        "listen 80": f"listen {port}",
+    }.items():
+        assert before in site
+        site = site.replace(before, after)
+    directory = tmp_path_factory.mktemp("nginx")
+    (directory / "nginx.conf").write_text(MAIN.format(site=site))
+    process = subprocess.Popen(["nginx", "-p", directory, "-c", "nginx.conf"])
+    wait_for(lambda: listens(port))
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def request(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+
+
+def document(text: str) -> str:
+    return json.dumps({"sandbox": "sh", "command": "run", "files": {"": text}})
+
+
+def connections(port: int) -> int:
+    """Count the connections that are open to a port (proc(5), /proc/net/tcp)."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(line[2].endswith(f":{port:04X}") and line[3] == "01" for line in lines)
+
+
+def test_requests_share_a_connection_to_the_server(nginx, server):
+    before = connections(server.port)
+    for _ in range(5):
+        answer = request(nginx, "POST", "/v1/exec", document("echo hello"))
+        assert answer.json()["stdout"] == "hello\n"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert connections(server.port) == before + 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_is_there_for_the_widget(nginx, method):
+    answer = request(nginx, method, "/v1/health")
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_preflights_are_answered(nginx):
+    asks = {"Origin": "http://page.test", "Access-Control-Request-Method": "POST"}
+    answer = request(nginx, "OPTIONS", "/v1/exec", **asks)
+    assert answer.status in (200, 204)
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+
+
+# the second is above nginx's own limit
+@pytest.mark.parametrize("size", [3 << 19, 3 << 20])
+def test_too_large_a_request_is_refused_in_a_form_that_a_page_can_read(nginx, size):
+    answer = request(nginx, "POST", "/v1/exec", document("#" * size))
+    assert answer.status == 413
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.json().keys() == {"id", "ok", "duration", "stdout", "stderr"}
+
+
+def test_a_flood_is_refused_in_a_form_that_a_page_can_read(nginx):
+    # refused by the server, if nginx lets them through: they cost nothing
+    answers = [request(nginx, "POST", "/v1/exec", "{}") for _ in range(60)]
+    refused = [answer for answer in answers if answer.status == 429]
+    assert refused
+    assert {answer.headers["Access-Control-Allow-Origin"] for answer in refused} == {"*"}
+    assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
+    assert {answer.json()["stderr"] for answer in refused} == {"busy: try again later"}
+
+
+def test_metrics_stay_on_the_host(nginx, server):
+    assert server.request("GET", "/metrics").status == 200
+    assert request(nginx, "GET", "/metrics").status == 404
