@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 
 import pytest
 
-from tests.conftest import COMMANDS
 from tests.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
@@ -44,29 +41,4 @@ def test_the_signal_for_one_more_worker_is_refused(start_server, root):
     server.kill(signal.SIGTTIN)
     wait_for(lambda: "needs one gunicorn worker, not 2" in server.log)
     assert len(server.pids["web"]) == 1
-    assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
-
-
-def test_sighup_applies_a_changed_config_and_loses_no_job(server_with, start):
-    server = server_with("fresh")
-    (web,) = server.pids["web"]
-    _, answer = start(server, 2)
-    commands = server.root / "configs/commands"
-    (commands / "new.json").write_text(json.dumps(COMMANDS["sh"]))
-    server.kill(signal.SIGHUP)
-    wait_for(lambda: server.exec("new", "run", "echo hello")[1]["stdout"] == "hello\n")
-    assert answer.result()[1]["stdout"] == "done\n"
-    wait_for(lambda: web not in server.pids["web"] and len(server.pids["worker"]) == 2)
-
-
-def test_sighup_with_a_broken_config_keeps_the_old_one(start_server, root):
-    server = start_server(root(pool_size=1))
-    (server.root / "configs/boxes.json").write_text('{"sh": {"image": "codapi/sh", "mem": 1}}')
-    replaced = server.pids["web"]
-    server.kill(signal.SIGHUP)
-    wait_for(lambda: "configs/boxes.json: sh.mem: unknown key" in server.log)
-    wait_for(lambda: not set(replaced) & set(server.pids["web"]))
-    # so does a web process that comes later
-    os.kill(server.pids["web"][0], signal.SIGKILL)
-    wait_for(lambda: server.log.count("Booting worker") == 3)
     assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
