@@ -4,6 +4,7 @@ import os
 import sys
 
 from codapi_flask import app
+from codapi_flask.access import Access
 from codapi_flask.reader import ReadingWorker
 
 # at the start, and again at SIGHUP
@@ -19,6 +20,7 @@ class worker_class(ReadingWorker):
 
     read_timeout = _config.read_timeout
     max_body = _config.max_body
+    access = Access(_config.tokens, _config.origins)
 
 
 wsgi_app = "codapi_flask.app:wsgi()"

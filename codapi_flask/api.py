@@ -69,6 +69,7 @@ def blueprint(
 
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
+        log.debug("id=%s refused with %d", error.id, error.status)
         response = _answer(Execution(error.id, stderr=error.text), error.status)
         if error.status == 429:
             response.headers["Retry-After"] = RETRY_AFTER

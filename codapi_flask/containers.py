@@ -91,7 +91,7 @@ class Daemon:
         process = {
             "image": image.id,
             "entrypoint": [f"{init.MOUNT}/init"],
-            "command": init.settings(box.cap_add, box.cap_drop).command,
+            "command": hostconfig.settings_of_init(box).command,
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }

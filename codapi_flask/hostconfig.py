@@ -23,7 +23,7 @@ def with_init(box: Box, instance: Path, lease: Path) -> dict[str, Any]:
 
     The lease holds the work directory (`work`) and the one of init's listener (`init`).
     """
-    needs = init.settings(box.cap_add, box.cap_drop)
+    needs = settings_of_init(box)
     return {
         **_limits(box),
         "binds": [*_binds(box, instance, lease / "work"), f"{lease / 'init'}:{init.MOUNT}:ro"],
@@ -31,6 +31,11 @@ def with_init(box: Box, instance: Path, lease: Path) -> dict[str, Any]:
         "cap_drop": needs.cap_drop,
         "auto_remove": True,
     }
+
+
+def settings_of_init(box: Box) -> init.Settings:
+    """Return what init needs in the container of a box."""
+    return init.settings(box.cap_add, box.cap_drop, box.volume.split(":")[1])
 
 
 def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:

@@ -5,8 +5,11 @@
         i-1f2e3d4c/             an instance: a lease of one server (its web process)
             hosts               the /etc/hosts of boxes without a network
             init                process 1 of the boxes, and our tool in them
+            stock               the keeper's socket
+            token               what a box must see of our disk
             x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
                 work/           its work directory, 0777
+                init/           while a box starts: what it sees as /.codapi
 
 A lease is a directory whose owner holds a lock (`flock`) on it for as long as it lives; the
 kernel lets go of it however the owner dies. Every container carries the paths of its instance

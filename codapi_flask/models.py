@@ -205,7 +205,8 @@ class Execution:
             "stderr": self.stderr,
         }
         if details:
-            last = self.steps[-1] if self.steps else Outcome(exit_code=None, reason=self.reason)
+            nothing = Outcome(stderr=self.stderr, exit_code=None, reason=self.reason)
+            last = self.steps[-1] if self.steps else nothing
             steps = [step.details() for step in self.steps]
             answer["details"] = {**last.details(), "steps": steps}
         return answer

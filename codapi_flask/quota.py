@@ -51,7 +51,9 @@ class Quota:
 def measure(directory: Path, limit: int) -> int:
     """Return the bytes that a tree takes on disk, or some number above `limit` when it is more.
 
-    Follows no link. A tree too deep for a path counts as too much: no program needs it.
+    Follows no link, but for one that takes the place of a directory at the last moment: nothing
+    comes of it but a wrong number. A tree too deep for a path counts as too much: no program
+    needs it.
     """
     used, waiting = 0, [os.fspath(directory)]
     while waiting and used <= limit:

@@ -16,6 +16,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -27,6 +28,9 @@ HEAD_MAX = 1 << 16
 """Bytes of a head beyond which gunicorn's parser may say what it thinks of it."""
 
 CHUNK = 1 << 16
+INCOMING_MAX = 1 << 28
+"""Bytes of all requests that are being sent together; beyond, the oldest is refused."""
+
 PAUSE = 0.05
 """Seconds without accepting when there are no descriptors left."""
 
@@ -103,6 +107,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     max_body = 1 << 20
     """Bytes of a body beyond which the application refuses it anyway."""
 
+    access = Access()
+    """Which pages may read our own answers."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # in the order of their deadlines
@@ -171,7 +178,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 break
             if incoming.data:
                 with suppress(OSError):
-                    conn.sock.send(_answer(408, "Request Timeout", "the request did not come"))
+                    conn.sock.send(self._answer(408, "the request did not come in time"))
             self._drop(conn, self._incoming)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -187,10 +194,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             self.log.exception("internal error")
         with suppress(OSError):
             if fault:
-                client.sendall(_answer(500, "Internal Server Error", "internal error"))
+                client.sendall(self._answer(500, "internal error"))
             else:
-                text = f"malformed request: {exc}"[:200]
-                client.sendall(_answer(400, "Bad Request", text))
+                client.sendall(self._answer(400, f"malformed request: {exc}"[:200]))
 
     def _read(self, conn: Any) -> None:
         incoming = self._incoming[conn]
@@ -201,6 +207,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                     self._drop(conn, self._incoming)
                     return
                 incoming.data += data
+                self._make_room(conn)
         except BlockingIOError:
             if incoming.wants_continue:
                 incoming.wants_continue = False
@@ -217,6 +224,16 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         conn.parser.unreader.unread(bytes(incoming.data))
         super().enqueue_req(conn)
 
+    def _make_room(self, newest: Any) -> None:
+        """Refuse whoever waits for the longest time when all requests together are too large."""
+        while sum(len(each.data) for each in self._incoming.values()) > INCOMING_MAX:
+            oldest = next(iter(self._incoming))
+            if oldest is newest:
+                return
+            with suppress(OSError):
+                oldest.sock.send(self._answer(503, "too many requests are being sent"))
+            self._drop(oldest, self._incoming)
+
     def _see_off(self, conn: Any) -> None:
         with suppress(BlockingIOError):
             try:
@@ -226,6 +243,18 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             conn.patience -= size
             if not size or conn.patience < 0:
                 self._drop(conn, self._leaving)
+
+    def _answer(self, status: int, text: str) -> bytes:
+        body = json.dumps(Execution("-", stderr=text).answer())
+        headers = {
+            **self.access.cors(""),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+        return "\r\n".join([head, *lines, "", body]).encode()
 
     def _forget(self, conn: Any, conns: dict[Any, Any]) -> None:
         del conns[conn]
@@ -245,15 +274,3 @@ def _limit_blocking(connection: socket.socket) -> None:
     seconds = struct.pack("ll", SEND_TIMEOUT, 0)
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         connection.setsockopt(socket.SOL_SOCKET, option, seconds)
-
-
-def _answer(status: int, reason: str, text: str) -> bytes:
-    body = json.dumps(Execution("-", stderr=text).answer())
-    headers = {
-        **Access().cors(""),
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-    }
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([f"HTTP/1.1 {status} {reason}", *lines, "", body]).encode()

@@ -143,13 +143,13 @@ static bool is_filled(const char *path)
 	return filled; /* `.` and `..` take 24 bytes each */
 }
 
-void clean_start(void)
+void clean_start(const char *theirs)
 {
 	static char mountinfo[65536];
 	uint64_t waiting;
 	struct text text = read_text("/proc/self/mountinfo", mountinfo, sizeof(mountinfo));
 
-	parse_mounts(mountinfo, text.length, &places);
+	parse_mounts(mountinfo, text.length, theirs, &places);
 	for (size_t i = 0; i < places.count; i++) {
 		places.other |= !look(places.path[i], &at_start[i]);
 		at_start[i].filled = is_filled(places.path[i]);

@@ -4,8 +4,9 @@
 
 #include "parse.h"
 
-/* Remembers what the writable mounts and the sockets of the box are like before any program has run in it. */
-void clean_start(void);
+/* Remembers what the writable mounts and the sockets of the box are like before any program has run in it. The mount
+ * point `theirs` (or NULL) is left to the worker. */
+void clean_start(const char *theirs);
 
 /* Deletes all that the calling process's user left in the box, then checks that nothing is there. Returns what
  * failed, with its errno, or STAGE_NONE. Nobody else may be at work in the box. */

@@ -3,8 +3,9 @@
  * It is static, runs in any image, and uses nothing of it but /etc/passwd and /etc/group. The worker tells it over
  * a connection what to run; it runs that as the step's user, and answers once every process of the run is dead.
  *
- *	init box CAPS	process 1 of a box. CAPS, in hexadecimal: which of the capabilities that it got are its own,
- *			not the box's. It needs KILL, SETGID, SETPCAP and SETUID, uid 0, and no-new-privileges.
+ *	init box CAPS DIR	process 1 of a box. CAPS, in hexadecimal: which of the capabilities that it got are its
+ *			own, not the box's. DIR: where the work directory is mounted; what is in it is the worker's
+ *			to delete. It needs KILL, SETGID, SETPCAP and SETUID, uid 0, and no-new-privileges.
  *	init remove DIR	deletes a directory, however deep, following no link (needs DAC_OVERRIDE and FOWNER)
  *	init kill PID	kills a process, its session and descendants (needs the host's pids, and KILL)
  *
@@ -364,7 +365,7 @@ static void serve(void)
 	}
 }
 
-static int box(const char *own)
+static int box(const char *own, const char *work_directory)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/.codapi/socket"};
 	sigset_t child;
@@ -386,7 +387,7 @@ static int box(const char *own)
 	if (word == MAP_FAILED || children < 0 || sigprocmask(SIG_BLOCK, &child, NULL) != 0)
 		fail("start");
 	open_counters();
-	clean_start();
+	clean_start(work_directory);
 	if (!identity_leave_root(strtoull(own, NULL, 16)))
 		fail("leave uid 0");
 	answer((struct answer){.type = 'H', .value = VERSION});
@@ -396,12 +397,12 @@ static int box(const char *own)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], "box") == 0)
-		return box(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "box") == 0)
+		return box(argv[2], argv[3]);
 	if (argc == 3 && strcmp(argv[1], "remove") == 0)
 		return clean_path(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "kill") == 0)
 		return kill_family(argv[2]);
-	fprintf(stderr, "usage: init box CAPS | init remove DIR | init kill PID\n");
+	fprintf(stderr, "usage: init box CAPS DIR | init remove DIR | init kill PID\n");
 	return 2;
 }

@@ -225,7 +225,7 @@ static bool is_writable(struct text options)
 	return same(parse_field(options, 0, ','), "rw");
 }
 
-void parse_mounts(char *mountinfo, size_t length, struct places *out)
+void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out)
 {
 	/* Their files belong to the kernel, which checks every write; nothing can be kept in them. */
 	static const char *const kernel[] = {"proc", "sysfs", "devpts", "cgroup", "cgroup2"};
@@ -245,6 +245,9 @@ void parse_mounts(char *mountinfo, size_t length, struct places *out)
 		harmless |= path.length > 6 && memcmp(path.at, "/proc/", 6) == 0;
 		if (harmless)
 			continue;
+		const char *name = decode(path);
+		if (theirs && strcmp(name, theirs) == 0)
+			continue;
 		/* A mount of a part of a file system (root is not /) is a volume: its files are not ours to delete. */
 		bool mqueue = same(type, "mqueue");
 		if (!(mqueue || same(type, "tmpfs")) || !same(root, "/") || out->count == PLACES_MAX) {
@@ -252,6 +255,6 @@ void parse_mounts(char *mountinfo, size_t length, struct places *out)
 			continue;
 		}
 		out->mqueue |= mqueue;
-		out->path[out->count++] = decode(path);
+		out->path[out->count++] = name;
 	}
 }

@@ -74,8 +74,9 @@ bool parse_env(char **first, char **second, char *home, char **out);
 /* Finds the number behind the first `key` in the text (at its beginning for ""). */
 bool parse_count(struct text text, const char *key, uint64_t *out);
 
-/* Finds the places in /proc/self/mountinfo that a program may fill; decodes their names inside the text. */
-void parse_mounts(char *mountinfo, size_t length, struct places *out);
+/* Finds the places in /proc/self/mountinfo that a program may fill; decodes their names inside the text. The mount
+ * point `theirs`, if it is not NULL, is none of them. */
+void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out);
 
 /* Takes the next line, with no '\n', from the text. False at its end. */
 bool parse_line(struct text *rest, struct text *line);

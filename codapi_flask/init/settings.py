@@ -49,8 +49,12 @@ def is_safe(cap_add: Sequence[str]) -> bool:
     return MIGHTY.isdisjoint(_names(cap_add))
 
 
-def settings(cap_add: Sequence[str], cap_drop: Sequence[str]) -> Settings:
+def settings(
+    cap_add: Sequence[str], cap_drop: Sequence[str], work_directory: str = "-"
+) -> Settings:
     """Return what a box needs that would have these capabilities in plain Docker.
+
+    `work_directory` is where the box has its work directory, in which a reset deletes nothing.
 
     init gets its own ones on top, and takes those that the box would not have from its programs.
     """
@@ -58,7 +62,7 @@ def settings(cap_add: Sequence[str], cap_drop: Sequence[str]) -> Settings:
     own = {name for name in OWN if not _has(name, add, drop)}
     return Settings(
         entrypoint=[f"{MOUNT}/init"],
-        command=["box", f"{sum(1 << OWN[name] for name in own):x}"],
+        command=["box", f"{sum(1 << OWN[name] for name in own):x}", work_directory],
         cap_add=[*add, *sorted(own)],
         cap_drop=[name for name in drop if name not in own],
     )

@@ -255,15 +255,23 @@ def test_the_places_that_programs_may_fill(
 ) -> None:
     found = Places()
     text = ctypes.create_string_buffer(ROOT + MQUEUE + mounts, len(ROOT + MQUEUE + mounts))
-    parser.parse_mounts(text, len(text), ctypes.byref(found))
+    parser.parse_mounts(text, len(text), None, ctypes.byref(found))
     assert (found.mqueue, found.other) == (True, other)
     if places is not None:
         assert list(found.path[: found.count]) == [b"/dev/mqueue", *places]
 
 
+def test_the_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> None:
+    mounts = ROOT + MQUEUE + b"3 1 8:0 /x/work /my\\040work rw - ext4 /dev/sda rw\n"
+    for theirs, other in ((b"/my work", False), (b"/my", True), (None, True)):
+        found, text = Places(), ctypes.create_string_buffer(mounts, len(mounts))
+        parser.parse_mounts(text, len(text), theirs, ctypes.byref(found))
+        assert found.other is other
+
+
 def test_a_writable_root_is_no_place(parser: ctypes.CDLL) -> None:
     found, text = Places(), ctypes.create_string_buffer(ROOT.replace(b" ro,", b" rw,"))
-    parser.parse_mounts(text, len(text), ctypes.byref(found))
+    parser.parse_mounts(text, len(text), None, ctypes.byref(found))
     assert found.other
     assert found.count == 0
 

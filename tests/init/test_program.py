@@ -22,7 +22,7 @@ def init(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_refuses_to_be_anything_but_process_1() -> None:
-    result = init("box", "1e0")
+    result = init("box", "1e0", "/sandbox")
     assert result.returncode == 2
     assert result.stderr == "init: this is not process 1 of a box\n"
 

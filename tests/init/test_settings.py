@@ -27,7 +27,7 @@ def test_init_has_its_own_capabilities_and_the_program_has_not(
 ) -> None:
     result = settings(add, drop)
     assert (result.cap_add, result.cap_drop) == (init_add, init_drop)
-    assert result.command == ["box", f"{own:x}"]
+    assert result.command == ["box", f"{own:x}", "-"]
 
 
 @pytest.mark.parametrize("name", ["ALL", "all", "SYS_PTRACE", "cap_sys_admin"])
