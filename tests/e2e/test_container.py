@@ -121,7 +121,7 @@ def test_a_work_directory_that_the_daemon_does_not_see_stops_the_start(run, work
     assert f"--volume {inside}:{inside}" in log
 
 
-@pytest.mark.skipif(not shutil.which("docker-compose"), reason="no docker-compose")
+@pytest.mark.compose
 def test_compose_runs_the_server():
     user = 54321
     work_dir = Path(f"/var/tmp/codapi-{user}")

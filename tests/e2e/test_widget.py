@@ -1,0 +1,132 @@
+"""Codapi's own widget, in a browser, on a page of another origin."""
+
+from __future__ import annotations
+
+import functools
+import html
+import http.server
+import socket
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.browser import Browser
+from tests.conftest import BOXES, COMMANDS
+from tests.programs import Sleep
+from tests.server import Server, wait_for, write_root
+
+pytestmark = [pytest.mark.docker, pytest.mark.chromium, pytest.mark.npm]
+
+WIDGET = "@antonz/codapi@0.19.10"
+PAGE = """<!doctype html>
+<meta charset="utf-8">
+<link rel="stylesheet" href="/package/dist/snippet.css">
+<pre><code>{code}</code></pre>
+<codapi-snippet sandbox="{sandbox}" {attributes}></codapi-snippet>
+<codapi-settings url="{url}/v1"></codapi-settings>
+<script src="/package/dist/snippet.js"></script>
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Return a folder with the widget, as npm has it."""
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run(["npm", "pack", "--silent", WIDGET], cwd=folder, check=True)
+    (package,) = folder.glob("*.tgz")
+    with tarfile.open(package) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(folder) -> Iterator[str]:
+    """Serve the folder and return its address, which is not the server's."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
+        threading.Thread(target=site.serve_forever).start()
+        yield f"http://127.0.0.1:{site.server_port}"
+        site.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """Return a server that can do one thing at a time, for three seconds at most."""
+    top = {"pool_size": 1, "step": {"timeout": 3}}
+    with Server(write_root(tmp_path_factory.mktemp("root"), BOXES, COMMANDS, top)) as server:
+        yield server
+
+
+@pytest.fixture
+def run(browser, folder, site, server) -> Callable[..., tuple[str, str]]:
+    """Return a function that clicks Run below a code, and returns what is shown then."""
+
+    def run(
+        sandbox: str, code: str, attributes: str = "", url: str = server.url
+    ) -> tuple[str, str]:
+        # a name that the browser has not seen yet
+        page = folder / f"{len(list(folder.iterdir()))}.html"
+        code = html.escape(code)
+        page.write_text(PAGE.format(code=code, sandbox=sandbox, attributes=attributes, url=url))
+        browser.open(f"{site}/{page.name}")
+        browser.evaluate("document.querySelector('codapi-toolbar button').click()")
+        state = "document.querySelector('codapi-snippet').state"
+        wait_for(lambda: browser.evaluate(state) in ("failed", "succeded"))
+        status, output = (
+            browser.evaluate(f"document.querySelector('codapi-{part}').innerText")
+            for part in ("status", "output code")
+        )
+        return status, output
+
+    return run
+
+
+def test_output_is_shown(run):
+    shown = run("python", "print('Grüße <&>', 6 * 7)")
+    assert shown == ("✓ Done by codapi", "Grüße <&> 42\n")
+
+
+def test_a_program_that_fails_shows_all_that_it_printed(run):
+    status, output = run("python", "print('before')\n1 / 0")
+    assert status == "✘ Failed"
+    assert output.startswith("before\nTraceback (most recent call last):\n")
+    assert output.endswith("ZeroDivisionError: division by zero\n (exit status 1)")
+
+
+def test_a_program_that_is_too_slow_shows_that(run):
+    assert run("sh", "sleep 60") == ("✘ Failed", "code execution timeout")
+
+
+def test_files_of_the_page_are_there(run, folder):
+    (folder / "data.bin").write_bytes(b"\0\xff")
+    shown = run("sh", "od -An -tx1 data.bin", 'files="/data.bin"')
+    assert shown == ("✓ Done by codapi", " 00 ff\n")
+
+
+def test_a_busy_server_shows_that(run, server):
+    with ThreadPoolExecutor() as threads:
+        program = Sleep(60)
+        answer = threads.submit(server.exec, "sh", "run", program.text)
+        wait_for(program.runs)
+        shown = run("sh", "echo hello")
+        answer.result()
+    text = "429 - Too many requests. Try again in a few seconds."
+    assert shown == ("✘ Failed", text)
+
+
+def test_a_server_that_is_down_shows_that(run):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = "http://127.0.0.1:{1}".format(*silent.getsockname())
+        assert run("sh", "echo hello", url=url) == ("✘ Failed", "request failed")
