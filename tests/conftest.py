@@ -24,7 +24,13 @@ COMMANDS = {
         "run": {"entry": "main.py", "steps": [{"box": "python", "command": ["python", "main.py"]}]},
     },
 }
-PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "chromium": "chromium"}
+PROGRAMS = {
+    "chromium": "chromium",
+    "compose": "docker-compose",
+    "nginx": "nginx",
+    "npm": "npm",
+    "redis": "redis-server",
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
