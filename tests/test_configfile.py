@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from codapi_flask import configfile
+from codapi_flask import checks, configfile
 from codapi_flask.config import Box, Command, Config, Step
 from codapi_flask.errors import ConfigError
 from tests.server import REPOSITORY
@@ -209,11 +209,9 @@ def test_null_is_an_absent_value(load, tmp_path):
 
     config = load(
         {
-            TOP: {**nulls(configfile.TOP), "box": {"memory": 7, "cpu": None}},
-            BOXES: {"sh": {**nulls(configfile.BOX), "image": "codapi/sh"}},
-            SH: {
-                "run": {**nulls(configfile.COMMAND), "steps": [{**nulls(configfile.STEP), **STEP}]}
-            },
+            TOP: {**nulls(checks.TOP), "box": {"memory": 7, "cpu": None}},
+            BOXES: {"sh": {**nulls(checks.BOX), "image": "codapi/sh"}},
+            SH: {"run": {**nulls(checks.COMMAND), "steps": [{**nulls(checks.STEP), **STEP}]}},
         }
     )
     assert config == Config(
@@ -361,7 +359,7 @@ def one(kind, key, value):
         ("top", "pool_size", True, "must be a whole number above 0, not True"),
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
         ("top", "max_body", -1, "must be a whole number above 0, not -1"),
-        ("top", "stock_size", -1, "must be a number of boxes, not -1"),
+        ("top", "stock_size", -1, "must be a number of boxes up to 1000, not -1"),
         ("top", "verbose", 1, "must be true or false, not 1"),
         ("top", "work_dir", "tmp", "must be an absolute path without a colon, not 'tmp'"),
         ("top", "work_dir", "/a:b", "must be an absolute path without a colon, not '/a:b'"),
@@ -385,7 +383,7 @@ def one(kind, key, value):
         ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
         ("box", "cap_drop", "all", "must be a list, not 'all'"),
         ("box", "nproc", 0, "must be a whole number above 0, not 0"),
-        ("box", "warm", -1, "must be a number of boxes, not -1"),
+        ("box", "warm", -1, "must be a number of boxes up to 1000, not -1"),
         ("box", "uses", 0, "must be a whole number above 0, not 0"),
         ("box", "init", 0, "must be true or false, not 0"),
         ("command", "engine", "dockr", "must be one of 'docker', 'http', not 'dockr'"),

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from codapi_flask import configfile
+from codapi_flask import checks, configfile
 from codapi_flask.errors import ConfigError
 from codapi_flask.metrics import Metrics
 from tests.documents import (
@@ -24,15 +24,15 @@ from tests.server import REPOSITORY
 CONFIG = DOCS / "config.md"
 KEYS = {
     "Top": [
-        *configfile.TOP.keys() - {"http", "auth", "cors", "docker"},
+        *checks.TOP.keys() - {"http", "auth", "cors", "docker"},
         "http.hosts",
-        *(f"auth.{key}" for key in configfile.AUTH),
-        *(f"cors.{key}" for key in configfile.CORS),
-        *(f"docker.{key}" for key in configfile.DOCKER),
+        *(f"auth.{key}" for key in checks.AUTH),
+        *(f"cors.{key}" for key in checks.CORS),
+        *(f"docker.{key}" for key in checks.DOCKER),
     ],
-    "Boxes": configfile.BOX,
-    "Commands": configfile.COMMAND,
-    "Steps": configfile.STEP,
+    "Boxes": checks.BOX,
+    "Commands": checks.COMMAND,
+    "Steps": checks.STEP,
 }
 EXAMPLES = [
     pytest.param(config_files(text), id=f"{page.name}: {title}")

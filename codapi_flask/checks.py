@@ -1,0 +1,148 @@
+"""What each key of the config files may hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from codapi_flask.errors import FileError
+from codapi_flask.files import check_name
+
+Check = Callable[[Any], str | None]
+"""Says what a value must be, or `None` when it is just that."""
+
+
+def _is(kind: type | tuple[type, ...], what: str, fits: Callable[[Any], bool]) -> Check:
+    def check(value: Any) -> str | None:
+        # bool is an int to Python, not to a config
+        is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if is_kind and fits(value):
+            return None
+        return f"must be {what}, not {value!r:.80}"
+
+    return check
+
+
+def _each(check: Check) -> Check:
+    def check_all(values: Any) -> str | None:
+        if not isinstance(values, list):
+            return f"must be a list, not {values!r:.80}"
+        return next((f"[{i}]: {bad}" for i, v in enumerate(values) if (bad := check(v))), None)
+
+    return check_all
+
+
+def _matches(pattern: str, what: str) -> Check:
+    return _is(str, what, re.compile(pattern).fullmatch)  # type: ignore[arg-type]
+
+
+def _one_of(*words: str) -> Check:
+    return _is(str, "one of " + ", ".join(map(repr, words)), words.__contains__)
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except FileError:
+        return not name
+    return True
+
+
+def _secrets(values: Any) -> str | None:
+    """Check a list of tokens, and show none of them."""
+    is_list = isinstance(values, list) and all(isinstance(token, str) for token in values)
+    if is_list and all(token and not set(token) & set(" \t\r\n") for token in values):
+        return None
+    return "must be a list of texts without white space"
+
+
+TEXT = _is(str, "a text", lambda text: "\0" not in text)
+WORD = _is(str, "a text that is not empty", lambda text: bool(text) and "\0" not in text)
+FLAG = _is(bool, "true or false", lambda _: True)
+COUNT = _is(int, "a whole number above 0", lambda number: 0 < number < 1 << 53)
+BYTES = _is(int, "a whole number of bytes", lambda number: 0 <= number < 1 << 53)
+AMOUNT = _is((int, float), "a number above 0", lambda number: 0 < number < 1 << 53)
+ARGS = _each(TEXT)
+PATH = _is(str, "a path inside the root", _inside)
+OBJECT = _is(dict, "an object", lambda _: True)
+ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+HOSTS = _is(
+    dict,
+    "an object of hosts, each like 'localhost:8000'",
+    lambda hosts: all(isinstance(a, str) and ADDRESS.fullmatch(a) for a in hosts.values()),
+)
+LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
+
+BOX: Mapping[str, Check] = {
+    "name": WORD,
+    "image": WORD,
+    "runtime": WORD,
+    "cpu": AMOUNT,
+    "memory": _is(int, "a whole number of MiB, at least 6", lambda number: 6 <= number < 1 << 43),
+    "storage": TEXT,
+    "network": WORD,
+    "writable": FLAG,
+    "volume": _matches(r"%s:/[^:%]*(:[A-Za-z,]+)?", "like '%s:/sandbox:ro'"),
+    "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
+    "cap_add": _each(WORD),
+    "cap_drop": _each(WORD),
+    "ulimit": _each(
+        _matches(rf"({LIMITS}|stack)=(-1|\d+)(:(-1|\d+))?", "like 'nofile=96' or 'nofile=96:128'")
+    ),
+    "nproc": COUNT,
+    "files": _each(PATH),
+    "seccomp": WORD,
+    "work_size": COUNT,
+    "warm": _is(int, "a number of boxes up to 1000", lambda number: 0 <= number <= 1000),
+    "uses": COUNT,
+    "init": FLAG,
+}
+STEP: Mapping[str, Check] = {
+    "box": WORD,
+    "version": TEXT,
+    "user": WORD,
+    "action": _one_of("run", "exec", "stop"),
+    "detach": FLAG,
+    "stdin": FLAG,
+    "command": ARGS,
+    "timeout": AMOUNT,
+    "noutput": BYTES,
+}
+COMMAND: Mapping[str, Check] = {
+    "engine": _one_of("docker", "http"),
+    "entry": _is(str, "a file's name, like 'main.py' or 'src/main.py'", _is_file_name),
+    "before": OBJECT,
+    "steps": _each(OBJECT),
+    "after": OBJECT,
+}
+TOP: Mapping[str, Check] = {
+    "pool_size": COUNT,
+    "stock_size": _is(int, "a number of boxes up to 1000", lambda number: 0 <= number <= 1000),
+    "verbose": FLAG,
+    "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
+    "max_body": COUNT,
+    "read_timeout": AMOUNT,
+    "queue_timeout": _is(
+        (int, float), "a number of seconds up to 3600", lambda number: 0 <= number <= 3600
+    ),
+    "queue_size": _is(int, "a number of requests up to 10000", lambda number: 0 <= number <= 10000),
+    "box": OBJECT,
+    "step": OBJECT,
+    "http": OBJECT,
+    "auth": OBJECT,
+    "cors": OBJECT,
+    "docker": OBJECT,
+}
+AUTH: Mapping[str, Check] = {"tokens": _secrets, "tokens_file": WORD}
+CORS: Mapping[str, Check] = {
+    "origins": _each(_matches(r"[a-z][a-z0-9+.-]*://[^/\s]+", "like 'https://example.org'"))
+}
+# of Codapi's docker settings, `tmp` is our work_dir; `bin` names a program that we do not need
+DOCKER: Mapping[str, Check] = {"bin": TEXT, "tmp": TOP["work_dir"]}
