@@ -13,8 +13,24 @@ from tests.server import wait_for
 
 
 @pytest.fixture(scope="session")
-def instance_of() -> Iterator[Callable[..., Instance]]:
-    """Return a factory of instances by kind of box and user of the host; each is made once."""
+def image() -> Iterator[Callable[[str], str]]:
+    """Return a function that makes an image from a Dockerfile, once, and returns its id."""
+    with ExitStack() as stack:
+
+        def build(text: str) -> str:
+            id = docker("build", "--quiet", "-", input=text)
+            stack.callback(docker, "image", "rm", id)
+            return id
+
+        yield cache(build)
+
+
+@pytest.fixture(scope="session")
+def instance_of(image: object) -> Iterator[Callable[..., Instance]]:
+    """Return a factory of instances by kind of box and user of the host; each is made once.
+
+    They end before the images do.
+    """
     with ExitStack() as stack:
         yield cache(lambda *args: stack.enter_context(closing(Instance(*args))))
 
@@ -52,14 +68,11 @@ def execute(instance: Instance) -> Callable:
 
 
 @pytest.fixture(scope="session")
-def image() -> Callable[[str], str]:
-    """Return a function that makes an image from a Dockerfile and returns its id."""
-    return cache(lambda text: docker("build", "--quiet", "-", input=text))
+def start_service(image: object) -> Iterator[Callable[..., str]]:
+    """Return a function that starts a container with `docker run` and returns its id.
 
-
-@pytest.fixture(scope="session")
-def start_service() -> Iterator[Callable[..., str]]:
-    """Return a function that starts a container with `docker run`; it returns the id."""
+    They end before the images do.
+    """
     with ExitStack() as stack:
 
         def start(*arguments: str) -> str:

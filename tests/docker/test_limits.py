@@ -198,7 +198,7 @@ CMD ["echo $GREETING $HOME $PWD $0; id; umask"]
 
 
 @pytest.mark.parametrize("argv", [(), ("echo $GREETING $HOME $PWD $0; id; umask; ulimit -a", "x")])
-@pytest.mark.parametrize("user", ["sandbox", "1234", "1234:5678", "games:root"])
+@pytest.mark.parametrize("user", ["sandbox", "1234:5678", "games:root"])
 def test_an_images_own_settings_hold(run, image, argv, user):
     id = image(IMAGE)
     options = [f"--user={user}", "--ulimit=nofile=96", "--cap-drop=all", "--network=none"]
