@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import signal
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program, Reason
 from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
-from codapi_flask.streams import Stream, carry
+from codapi_flask.streams import WATCH_INTERVAL, Stream, carry
 
 # how Docker's own process 1, and its exec, say that a program cannot be started
 TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .+ failed: (.+)\n")
@@ -27,7 +28,7 @@ NOT_FOUND = {
 }
 
 
-OOM_DELAY = 0.25
+OOM_DELAY = 1.0
 """Seconds by which the daemon's news of a lack of memory may come after that of the end."""
 
 
@@ -56,7 +57,7 @@ class Attached:
             try:
                 container.start(deadline)
                 took = (time.monotonic() - start) * 1000
-                quota = Quota(box, self._directory, container.size) if box.has_quota else None
+                quota = Quota(box, self._directory, container) if box.has_quota else None
                 outcome = self._watch(container, stream, program, quota)
             finally:
                 stream.close()
@@ -130,10 +131,11 @@ class Attached:
         deadline, check = start + program.timeout, quota.check if quota else None
         sink, stdin = None if program.stdin is None else stream, program.stdin or b""
         carry(self._lifeline, [stream], sink, stdin, deadline, check)
+        code = None
+        if not (quota and quota.is_exceeded):
+            code = self._wait(started, deadline, quota)
         if quota and quota.is_exceeded:
             return quota.outcome()
-        # a program may close its streams and go on
-        code = started.wait(deadline)
         return Outcome(
             stream.stdout.text(),
             stream.stderr.text(),
@@ -143,6 +145,19 @@ class Attached:
             truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
             wall_ms=(time.monotonic() - start) * 1000,
         )
+
+    def _wait(self, started: Container | Exec, deadline: float, quota: Quota | None) -> int | None:
+        """Return the exit status of a program, which may have closed its streams and gone on.
+
+        `None` when it still runs at the deadline, or exceeds its quota.
+        """
+        while True:
+            soon = min(time.monotonic() + WATCH_INTERVAL, deadline)
+            code = started.wait(soon)
+            if code is not None or soon == deadline or (quota and quota.check()):
+                return code
+            if select.select([self._lifeline], [], [], 0)[0]:
+                raise Abandoned
 
 
 def _explained(outcome: Outcome, container: Container, box: Box, program: Program) -> Outcome:
