@@ -32,5 +32,5 @@ class Sleep:
 
 def most_at_once(intervals: Iterable[tuple[int, int]]) -> int:
     """Return how many of the intervals, each a start and an end, overlap at most."""
-    changes = [*((start, 1) for start, _ in intervals), *((end, -1) for _, end in intervals)]
+    changes = [change for start, end in intervals for change in ((start, 1), (end, -1))]
     return max(itertools.accumulate(change for _, change in sorted(changes)), default=0)
