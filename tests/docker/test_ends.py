@@ -91,7 +91,7 @@ def test_a_program_that_takes_too_long_is_killed(run):
     sleep = Sleep(1000)
     start = time.monotonic()
     execution = run("sh", "-c", f"echo out; {sleep.text}", timeout=0.5)
-    assert 0.5 < time.monotonic() - start < 3
+    assert 0.5 < time.monotonic() - start < 10
     assert (execution.ok, execution.stdout, execution.stderr) == (
         False,
         "",
@@ -113,11 +113,11 @@ def test_a_program_that_takes_too_long_is_killed(run):
 def test_no_program_escapes_its_time_out(run, program):
     execution = run("sh", "-c", program, timeout=0.5)
     assert execution.stderr == "code execution timeout"
-    assert execution.duration < 2500
+    assert execution.duration < 10_000
 
 
 def test_the_duration_is_that_of_the_execution(run):
-    assert 300 <= run("sleep", "0.3").duration < 2000
+    assert 300 <= run("sleep", "0.3").duration < 10_000
 
 
 def test_the_program_is_not_process_1_of_its_box(run):

@@ -164,7 +164,7 @@ def test_the_clock_runs_from_the_programs_start(slow_instance):
 def test_it_is_our_fault_when_a_box_does_not_start_in_time(slow_instance):
     start = time.monotonic()
     execution = slow_instance.run("true", timeout=60)
-    assert 10 <= time.monotonic() - start < 15
+    assert 10 <= time.monotonic() - start < 25
     assert execution.stderr == "internal error"
     assert "start a box" in execution.fault
     # the container that was not started is gone, too

@@ -82,7 +82,7 @@ def test_a_program_that_takes_too_long_is_killed_and_the_service_goes_on(execute
     step = _exec(any_service, "/bin/sleep", sleep.argument, user="1234", timeout=0.5)
     execution = execute(step)
     assert execution.stderr == "code execution timeout"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert not sleep.runs()
     form = "{{.State.Running}} {{.State.StartedAt}}"
     assert docker("inspect", "--format", form, any_service) == f"true {before}"

@@ -146,7 +146,7 @@ def test_a_program_that_is_too_slow_is_killed_before_the_answer(run):
 
 
 def test_the_duration_is_in_milliseconds(run):
-    assert 300 <= run("run", "sleep 0.3")["duration"] < 3000
+    assert 300 <= run("run", "sleep 0.3")["duration"] < 10_000
     assert type(run("run", "true")["duration"]) is int
 
 
@@ -543,7 +543,7 @@ def test_a_client_that_does_not_leave_holds_up_nobody(server):
             assert client.receive()[0] == 200
         start = time.monotonic()
         assert server.request("GET", "/v1/health").status == 200
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 5
 
 
 def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server, root):

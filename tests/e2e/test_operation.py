@@ -14,7 +14,7 @@ from tests.server import wait_for
 pytestmark = pytest.mark.docker
 
 HELLO = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
-SLEEP = "sleep 0.5; echo slept"
+SLEEP = "sleep 1; echo slept"
 
 
 def test_with_tokens_in_config_file_and_environment_each_is_good(start_server, root):
@@ -51,7 +51,7 @@ def test_requests_wait_in_a_queue_of_the_configs_size(start_server, root):
     statuses = sorted(status for status, _ in answers)
     assert statuses == [200, 200, 200, 429, 429]
     # the time in the queue is not the program's
-    assert all(body["duration"] < 1000 for _, body in answers)
+    assert all(body["duration"] < 1900 for _, body in answers)
 
 
 def test_who_waits_too_long_in_the_queue_is_refused(start_server, root):

@@ -203,4 +203,4 @@ def test_kill_is_quick_where_there_is_much_to_look_at(
     process = family("for _ in range(200):\n    if os.fork() == 0: break\ntime.sleep(1000)")
     start = time.monotonic()
     assert init("kill", str(process.pid)).returncode == 0
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10

@@ -77,7 +77,7 @@ def test_when_the_first_process_exits_the_others_are_killed(box: Box, script: st
     result = box.python(script + "print('done')")
     assert (result.status, result.stdout) == (0, "done\n")
     # their end of the pipes is closed, and the next run sees none of them
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     look = "import os; print(sum(name.isdigit() for name in os.listdir('/proc')))"
     assert box.python(look).stdout == "2\n"
 
