@@ -47,9 +47,13 @@ def idle(plan: Plan) -> Iterator[Row]:
         roles = machine.by_role(server)
         shares = _shares(plan, roles)
         case = f"idle server, {WARM} warm boxes"
-        yield ratio(f"{case}, daemon, of one core", "%", [shares["daemon"]], [without], "no server")
+        # others may use the daemon too: what it did before is not for us
         total = sum(shares.values()) - without
         yield record(f"{case}, processor, of one core", "%", total, at_most=1)
+        for role in ("web", "keeper", "worker", "init", "shim"):
+            yield record(f"{case}, processor, {role}", "%", shares[role])
+        yield record(f"{case}, processor, daemon", "%", shares["daemon"])
+        yield record(f"{case}, processor, daemon before the server's start", "%", without)
         for role in ("init", "shim"):
             each = [machine.resident([pid]) for pid in roles[role]]
             yield record(f"a warm box's memory, {role}", "MiB", median(each))
