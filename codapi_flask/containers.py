@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -271,8 +272,14 @@ class Container:
             except docker.errors.NotFound:
                 return {}
 
+    def layer(self) -> Path | None:
+        """Return the directory of what the container wrote to its own file system, if we see it."""
+        driver = self.inspect().get("GraphDriver") or {}
+        path = (driver.get("Data") or {}).get("UpperDir", "")
+        return Path(path) if os.access(path, os.R_OK | os.X_OK) else None
+
     def size(self) -> int:
-        """Return the bytes that the container has written to its own file system."""
+        """Return the bytes of the files that the container wrote to its own file system."""
         with self._daemon.calls("measure a box") as api:
             found = api.containers(filters={"id": self.id}, size=True)
         return int(found[0].get("SizeRw", 0)) if found else 0

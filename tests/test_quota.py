@@ -1,4 +1,8 @@
 import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -10,8 +14,12 @@ MIB = 1 << 20
 BOX = Box(name="sh", image="sh", volume="%s:/sandbox", work_size=1)
 
 
-def no_size():
-    return 0
+class Container:
+    """What a box's own file system holds, as a directory that we may see, or as the daemon says."""
+
+    def __init__(self, layer: Path | None = None, size: int = 0) -> None:
+        self.layer = lambda: layer
+        self.size = lambda: size
 
 
 def test_an_empty_directory_takes_nothing(tmp_path):
@@ -46,24 +54,40 @@ def test_links_are_not_followed(tmp_path):
     assert measure(inside, MIB) == 2 * ENTRY
 
 
-def test_a_tree_too_deep_for_a_path_is_too_much(tmp_path):
-    previous = os.open(tmp_path, os.O_RDONLY)
-    top = previous
-    try:
-        for _ in range(20):
-            os.mkdir("d" * 250, dir_fd=previous)
-            deeper = os.open("d" * 250, os.O_RDONLY, dir_fd=previous)
-            if previous != top:
-                os.close(previous)
-            previous = deeper
-        assert measure(tmp_path, MIB) > MIB
-    finally:
-        os.close(previous)
-        os.close(top)
+def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(tmp_path):
+    inside, large = tmp_path / "inside", tmp_path / "large"
+    for directory in (inside, inside / "a", large):
+        directory.mkdir()
+    (large / "file").write_bytes(b"x" * MIB)
+    (inside / "b").symlink_to(large)
+    swap = "while :; do mv -T a c; mv -T b a; mv -T a b; mv -T c a; done"
+    with subprocess.Popen(["sh", "-c", swap], cwd=inside) as swapping:
+        try:
+            assert max(measure(inside, MIB) for _ in range(10_000)) < MIB
+        finally:
+            swapping.kill()
+
+
+def test_a_very_deep_tree_is_too_much(tmp_path):
+    (tmp_path / "/".join("d" * 199)).mkdir(parents=True)
+    assert measure(tmp_path, MIB) == 199 * ENTRY
+    (tmp_path / "/".join("d" * 200)).mkdir()
+    assert measure(tmp_path, MIB) > MIB
+
+
+def test_files_that_vanish_hide_no_others(tmp_path):
+    for number in range(16):
+        (tmp_path / f"file{number}").write_bytes(b"x" * (MIB // 16))
+    churn = "while :; do for i in $(seq 100); do : > $i; done; rm [0-9]*; done"
+    with subprocess.Popen(["sh", "-c", churn], cwd=tmp_path) as churning:
+        try:
+            assert min(measure(tmp_path, 2 * MIB) for _ in range(2000)) >= MIB
+        finally:
+            churning.kill()
 
 
 def test_a_quota_that_was_exceeded_stays_so(tmp_path):
-    quota = Quota(BOX, tmp_path, no_size)
+    quota = Quota(BOX, tmp_path, Container())
     assert not quota.check()
     (tmp_path / "file").write_bytes(b"x" * 2 * MIB)
     assert quota.check()
@@ -75,11 +99,32 @@ def test_a_quota_that_was_exceeded_stays_so(tmp_path):
 @pytest.mark.parametrize(("writable", "exceeded"), [(True, True), (False, False)])
 def test_what_a_writable_box_keeps_itself_counts(tmp_path, writable, exceeded):
     box = Box(name="sh", image="sh", writable=writable, work_size=1)
-    assert Quota(box, tmp_path, lambda: 2 * MIB).check() is exceeded
+    work, layer = tmp_path / "work", tmp_path / "layer"
+    work.mkdir()
+    layer.mkdir()
+    (layer / "file").write_bytes(b"x" * 2 * MIB)
+    for container in (Container(layer), Container(size=2 * MIB)):
+        assert Quota(box, work, container).check() is exceeded
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_what_is_deleted_but_open_may_not_fill_the_disk(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=True)
+    try:
+        quota = Quota(replace(BOX, work_size=64), tmp_path, Container())
+        with TemporaryFile(dir=tmp_path) as file:
+            file.write(bytes(14 * MIB))
+            assert not quota.check()
+            file.write(bytes(2 * MIB))
+            assert quota.check()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_daemon_that_does_not_say_ends_no_program(tmp_path):
     def fail():
         raise ServerFault("gone")
 
-    assert not Quota(Box(name="sh", image="sh", writable=True), tmp_path, fail).check()
+    container = Container()
+    container.size = fail
+    assert not Quota(Box(name="sh", image="sh", writable=True), tmp_path, container).check()

@@ -93,7 +93,7 @@ class Boxes:
                 quota = None
                 if box.has_quota:
                     container = self._place.daemon.find(started.container)
-                    quota = Quota(box, self.directory, container.size)
+                    quota = Quota(box, self.directory, container)
                 outcome = self._run(started, program, quota)
                 return replace(outcome, start_ms=took)
         self._leave()
