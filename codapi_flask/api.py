@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
-from typing import IO, Protocol
+from typing import Protocol
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
@@ -16,14 +14,6 @@ from codapi_flask.errors import Busy, RequestError
 from codapi_flask.metrics import Metrics
 from codapi_flask.models import Execution, Job, Request
 from codapi_flask.sandboxes import Sandboxes
-
-MAX_DRAIN = 8 << 20
-"""Bytes of a too large body that are read, so that the refusal reaches whoever still sends."""
-
-DRAIN_TIMEOUT = 10.0
-"""Seconds that such a client gets."""
-
-DRAINS = threading.BoundedSemaphore(8)
 
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
@@ -117,30 +107,11 @@ def _read_document(max_body: int) -> object:
     length = request.content_length
     body = stream.read(max_body + 1) if length is None or length <= max_body else b""
     if len(body) > max_body or (length or 0) > max_body:
-        _drain(stream, MAX_DRAIN - len(body))
         raise RequestError(413, f"the request is larger than {max_body} bytes")
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise RequestError(400, "the request is not valid JSON") from None
-
-
-def _drain(stream: IO[bytes], size: int) -> None:
-    """Read and forget; only some at a time, who sends much cannot occupy the server."""
-    if not DRAINS.acquire(blocking=False):
-        return
-    try:
-        deadline = time.monotonic() + DRAIN_TIMEOUT
-        while size > 0 and time.monotonic() < deadline:
-            data = stream.read(min(size, 1 << 16))
-            if not data:
-                return
-            size -= len(data)
-    except OSError:
-        # the client went away, or is silent
-        return
-    finally:
-        DRAINS.release()
 
 
 def _answer(execution: Execution, status: int, details: bool = False) -> Response:

@@ -2,30 +2,31 @@
 
 gunicorn's gthread lends a thread to whoever connects, and waits with it for the request's head
 and body for as long as the client likes: a few half-sent requests silence the server. Here the
-event loop reads, without blocking; a thread gets requests that are complete. Each has a deadline
-for its head and body together.
+event loop reads, without blocking; a thread gets requests that are complete, and reads from no
+client. Each request has a deadline for its head and body together.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
-import re
 import selectors
 import socket
 import struct
+import sys
+import termios
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
+from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import ThreadWorker
 
 from codapi_flask.access import Access
+from codapi_flask.incoming import Incoming
 from codapi_flask.models import Execution
-
-HEAD_MAX = 1 << 16
-"""Bytes of a head beyond which gunicorn's parser may say what it thinks of it."""
 
 CHUNK = 1 << 16
 INCOMING_MAX = 1 << 28
@@ -37,65 +38,32 @@ PAUSE = 0.05
 SEND_TIMEOUT = 10
 """Seconds that a client may take to receive a part of its answer."""
 
+SEND_BUFFER = 1 << 18
+"""Bytes of an answer that no thread waits for a client to receive."""
+
+UNREAD_MAX = 1 << 15
+"""Bytes of earlier answers that a client may leave unread when it sends its next request."""
+
 LINGER, LINGER_MAX = 2.0, 1 << 16
 """Seconds that a client may take to leave after its last answer, and bytes it may still send."""
 
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
-CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
-CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
-CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]{0,256}\r\n")
+REFUSED_LINGER, REFUSED_LINGER_MAX = 10.0, 8 << 20
+"""The same for a client that is refused while it sends: it may look for an answer only then."""
+
+REFUSALS = {
+    400: "malformed request: bad chunks",
+    408: "the request did not come in time",
+    413: "the request is larger than {max_body} bytes",
+    431: "malformed request: the head is too large",
+    503: "too many requests are being sent",
+}
 
 
-class Incoming:
-    """A request of which a part has come."""
+class _Given(Unreader):  # type: ignore[misc]
+    """What gunicorn's parser reads from: it has what came, and never waits for more."""
 
-    def __init__(self, deadline: float, max_body: int) -> None:
-        self.deadline, self.data = deadline, bytearray()
-        self._max_body = max_body
-        self._head = 0
-        self._end: int | None = None
-        self._next_chunk = 0
-        self.wants_continue = self.is_too_large = False
-
-    def is_complete(self) -> bool:
-        """Whether it is all there, or so wrong or large that it need not be."""
-        if not self._head and not self._read_head():
-            return len(self.data) > HEAD_MAX
-        if self._end is None:
-            self._read_chunks()
-        if self._end is None:
-            self.is_too_large = len(self.data) - self._head > self._max_body
-            return self.is_too_large
-        return len(self.data) >= self._end
-
-    def _read_head(self) -> bool:
-        end = self.data.find(b"\r\n\r\n")
-        if end < 0:
-            return False
-        self._head = self._next_chunk = end + 4
-        head = bytes(self.data[: self._head])
-        self.wants_continue = bool(CONTINUE.search(head))
-        if not CHUNKED.search(head):
-            length = LENGTH.search(head)
-            size = int(length[1]) if length else 0
-            # who announces too much is refused without being heard
-            self.is_too_large = size > self._max_body
-            self._end = self._head + (0 if self.is_too_large else size)
-        return True
-
-    def _read_chunks(self) -> None:
-        """Find the end of a chunked body (RFC 9112, section 7.1); what is malformed ends."""
-        while chunk := CHUNK_HEAD.match(self.data, self._next_chunk):
-            size = int(chunk[1], 16)
-            if not size:
-                end = self.data.find(b"\r\n\r\n", chunk.end() - 2)
-                self._end = end + 4 if end >= 0 else None
-                return
-            self._next_chunk = chunk.end() + size + 2
-            if self._next_chunk > len(self.data):
-                return
-        if len(self.data) - self._next_chunk > 300:
-            self._end = len(self.data)
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        return b""
 
 
 class ReadingWorker(ThreadWorker):  # type: ignore[misc]
@@ -128,7 +96,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             # what was read beyond the last request
             incoming.data += conn.parser.unreader.take_buffered()
         else:
-            _limit_blocking(conn.sock)
+            _limit_sending(conn.sock)
         self._incoming[conn] = incoming
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._read(conn))
         self._read(conn)
@@ -138,17 +106,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         is_lost = answered.cancelled() or answered.exception()
         if self.cfg.is_ssl or (not is_lost and answered.result()):
             super().finish_request(conn, answered)
-            return
-        try:
-            conn.sock.setblocking(False)
-            conn.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._close(conn)
-            return
-        # closed while the client still sends, it would lose its answer
-        self._leaving[conn] = time.monotonic() + LINGER
-        conn.patience = LINGER_MAX
-        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
+        else:
+            self._part_from(conn, LINGER, LINGER_MAX)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; out of descriptors, wait for others to end."""
@@ -176,16 +135,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         for conn, incoming in list(self._incoming.items()):
             if incoming.deadline > now:
                 break
-            if incoming.data:
-                with suppress(OSError):
-                    conn.sock.send(self._answer(408, "the request did not come in time"))
-            self._drop(conn, self._incoming)
-
-    def handle_request(self, req: Any, conn: Any) -> Any:
-        """Have a request answered; after one that is too large the connection ends."""
-        if getattr(conn, "is_too_large", False):
-            req.force_close()
-        return super().handle_request(req, conn)
+            if incoming.size:
+                self._refuse(conn, 408)
+            else:
+                self._drop(conn, self._incoming)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn's parser refuses in the form of all our errors."""
@@ -207,7 +160,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                     self._drop(conn, self._incoming)
                     return
                 incoming.data += data
-                self._make_room(conn)
+                # gunicorn.conf.py allows no more connections than may have that much each
+                if incoming.size > CHUNK:
+                    self._make_room(conn)
         except BlockingIOError:
             if incoming.wants_continue:
                 incoming.wants_continue = False
@@ -217,22 +172,48 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             self._drop(conn, self._incoming)
             return
+        if incoming.refusal:
+            self._refuse(conn, incoming.refusal)
+            return
+        if conn.initialized and _unread(conn.sock) > UNREAD_MAX:
+            self._drop(conn, self._incoming)
+            return
         self._forget(conn, self._incoming)
         conn.data_ready = True
-        conn.is_too_large = incoming.is_too_large
-        conn.init()
-        conn.parser.unreader.unread(bytes(incoming.data))
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = _Given()
+        conn.parser.unreader.unread(incoming.request())
         super().enqueue_req(conn)
 
     def _make_room(self, newest: Any) -> None:
         """Refuse whoever waits for the longest time when all requests together are too large."""
-        while sum(len(each.data) for each in self._incoming.values()) > INCOMING_MAX:
+        while sum(each.size for each in self._incoming.values()) > INCOMING_MAX:
             oldest = next(iter(self._incoming))
             if oldest is newest:
                 return
-            with suppress(OSError):
-                oldest.sock.send(self._answer(503, "too many requests are being sent"))
-            self._drop(oldest, self._incoming)
+            self._refuse(oldest, 503)
+
+    def _refuse(self, conn: Any, status: int) -> None:
+        """Answer a request that has not come, or not in full."""
+        origin = self._incoming[conn].origin
+        self._forget(conn, self._incoming)
+        text = REFUSALS[status].format(max_body=self.max_body)
+        with suppress(OSError):
+            conn.sock.send(self._answer(status, text, origin))
+        self._part_from(conn, REFUSED_LINGER, REFUSED_LINGER_MAX)
+
+    def _part_from(self, conn: Any, seconds: float, size: int) -> None:
+        """End a connection: closed while the client still sends, it would lose its answer."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        self._leaving[conn] = time.monotonic() + seconds
+        conn.patience = size
+        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
 
     def _see_off(self, conn: Any) -> None:
         with suppress(BlockingIOError):
@@ -244,10 +225,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             if not size or conn.patience < 0:
                 self._drop(conn, self._leaving)
 
-    def _answer(self, status: int, text: str) -> bytes:
+    def _answer(self, status: int, text: str, origin: str = "") -> bytes:
         body = json.dumps(Execution("-", stderr=text).answer())
         headers = {
-            **self.access.cors(""),
+            **self.access.cors(origin),
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Connection": "close",
@@ -269,8 +250,14 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
 
-def _limit_blocking(connection: socket.socket) -> None:
-    """Bound what a thread may wait for one receipt (too large bodies) or sending (answers)."""
+def _limit_sending(connection: socket.socket) -> None:
+    """Bound what a thread may wait to send a part of an answer."""
     seconds = struct.pack("ll", SEND_TIMEOUT, 0)
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        connection.setsockopt(socket.SOL_SOCKET, option, seconds)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def _unread(connection: socket.socket) -> int:
+    """Return how many bytes the client has not received of what was sent (tcp(7), SIOCOUTQ)."""
+    size = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(size, sys.byteorder)

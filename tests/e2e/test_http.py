@@ -561,7 +561,7 @@ def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server,
         assert clients[0].is_closed()
         for client in clients[1:3]:
             status, _, body = client.receive()
-            assert (status, json.loads(body)["stderr"]) == (408, "the request did not come")
+            assert (status, json.loads(body)["stderr"]) == (408, "the request did not come in time")
             assert client.is_closed()
 
 

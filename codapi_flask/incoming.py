@@ -1,0 +1,103 @@
+"""A request while it comes: when it is all there, and when no more of it needs to come.
+
+Only as much of HTTP as that takes; whether a request makes sense is for gunicorn's parser.
+"""
+
+from __future__ import annotations
+
+import re
+
+HEAD_MAX = 1 << 16
+"""Bytes that a head may have."""
+
+CHUNK_HEAD_MAX = 300
+"""Bytes that may stand before a chunk of a body."""
+
+CHUNKS_MAX = 2000
+"""Chunks that a body may have: each takes its time, in which the event loop does nothing else."""
+
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d+)[ \t]*\r\n", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]{0,256}\r\n")
+ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
+
+
+class Incoming:
+    """A request of which a part has come; `refusal` is the status if no more needs to."""
+
+    def __init__(self, deadline: float, max_body: int) -> None:
+        self.deadline, self.data = deadline, bytearray()
+        self.refusal, self.wants_continue = 0, False
+        self._max_body = max_body
+        self._head, self._chunks, self._count = b"", bytearray(), 0
+        # of what is left in `data`
+        self._end: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes that are held."""
+        return len(self._head) + len(self._chunks) + len(self.data)
+
+    @property
+    def origin(self) -> str:
+        """The page that asks, as far as its browser has said."""
+        origin = ORIGIN.search(self._head)
+        return origin[1].decode() if origin else ""
+
+    def is_complete(self) -> bool:
+        """Whether it is all there, or is refused."""
+        if not self._head:
+            self._read_head()
+        if self._head and self._end is None:
+            self._read_chunks()
+        return bool(self.refusal) or (self._end is not None and len(self.data) >= self._end)
+
+    def request(self) -> bytes:
+        """Return what came, and what came after it.
+
+        A body in chunks is in one: for each, gunicorn would copy all that follows.
+        """
+        head = self._head
+        if self._chunks:
+            head += b"%x\r\n%s\r\n" % (len(self._chunks), self._chunks)
+        return head + self.data
+
+    def _read_head(self) -> None:
+        end = self.data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self.data) > HEAD_MAX:
+                self.refusal = 431
+            return
+        self._head = bytes(self.data[: end + 4])
+        del self.data[: end + 4]
+        self.wants_continue = bool(CONTINUE.search(self._head))
+        if not CHUNKED.search(self._head):
+            length = LENGTH.search(self._head)
+            # more digits would make it no smaller
+            self._end = int(length[1][:18]) if length else 0
+            if self._end > self._max_body:
+                self.refusal = 413
+
+    def _read_chunks(self) -> None:
+        """Take the chunks of a body that are all there (RFC 9112, section 7.1)."""
+        while chunk := CHUNK_HEAD.match(self.data):
+            size, start = int(chunk[1], 16), chunk.end()
+            if not size:
+                end = self.data.find(b"\r\n\r\n", start - 2)
+                self._end = end + 4 if end >= 0 else None
+                break
+            if len(self._chunks) + min(size, len(self.data) - start) > self._max_body:
+                self.refusal = 413
+                return
+            if len(self.data) < start + size + 2:
+                return
+            self._count += 1
+            ends_well = self.data[start + size : start + size + 2] == b"\r\n"
+            if not ends_well or self._count > CHUNKS_MAX:
+                self.refusal = 400
+                return
+            self._chunks += self.data[start : start + size]
+            del self.data[: start + size + 2]
+        if self._end is None and len(self.data) > (HEAD_MAX if chunk else CHUNK_HEAD_MAX):
+            self.refusal = 431 if chunk else 400
