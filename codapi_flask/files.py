@@ -21,6 +21,9 @@ DATA_URL = re.compile(
 MAX_NAME = 255
 MAX_PATH = 1024
 
+MAX_ENTRIES = 10_000
+"""Files and directories of a request: a small body could name half a million."""
+
 
 def decode(name: str, text: str) -> bytes:
     """Return the bytes of a file: those of a `data:` URL (RFC 2397), else the text in UTF-8.
@@ -64,13 +67,22 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
     Every name is checked before the first file is written.
 
     Raises:
-        FileError: a name is unfit, or is another file's directory.
+        FileError: a name is unfit, or is another file's directory, or there are too many.
     """
+    entries: set[str] = set()
     for name in files:
         check_name(name)
+        entries.update(_parents(name), [name])
+        if len(entries) > MAX_ENTRIES:
+            raise FileError(name, f"more than {MAX_ENTRIES} files and directories")
+    made: set[str] = set()
     for name, content in files.items():
         try:
-            _make_parents(directory, name)
+            for parent in _parents(name):
+                if parent not in made:
+                    made.add(parent)
+                    (directory / parent).mkdir()
+                    (directory / parent).chmod(0o755)
             _write_new(directory / name, content)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise FileError(name, "invalid name") from None
@@ -87,14 +99,9 @@ def copy(root: Path, patterns: Iterable[str], directory: Path) -> None:
                     continue
 
 
-def _make_parents(directory: Path, name: str) -> None:
-    for part in name.split("/")[:-1]:
-        directory /= part
-        try:
-            directory.mkdir()
-        except FileExistsError:
-            continue
-        directory.chmod(0o755)
+def _parents(name: str) -> list[str]:
+    """Return the directories above a file, the uppermost first."""
+    return [name[:place] for place, character in enumerate(name) if character == "/"]
 
 
 def _write_new(path: Path, content: bytes) -> None:

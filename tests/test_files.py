@@ -146,6 +146,14 @@ def test_a_file_cannot_be_a_directory_too(tmp_path, names):
         files.write(tmp_path, dict.fromkeys(names, b""))
 
 
+@pytest.mark.parametrize("form", ["{}", "{}/" + "a/" * 500 + "a", "a/" * 99 + "{}/a"])
+def test_only_so_many_files_and_directories_are_made(tmp_path, form):
+    names = {form.format(number): b"" for number in range(files.MAX_ENTRIES + 1)}
+    with pytest.raises(FileError, match=f"more than {files.MAX_ENTRIES} files and directories"):
+        files.write(tmp_path, names)
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_link_is_followed(tmp_path):
     canary = tmp_path / "canary"
     canary.write_text("sings")
