@@ -47,8 +47,8 @@ def idle(plan: Plan) -> Iterator[Row]:
         roles = machine.by_role(server)
         shares = _shares(plan, roles)
         case = f"idle server, {WARM} warm boxes"
-        # others may use the daemon too: what it did before is not for us
-        total = sum(shares.values()) - without
+        # others may use the daemon too: what it did before was not for us
+        total = sum(shares.values()) - min(without, shares["daemon"])
         yield record(f"{case}, processor, of one core", "%", total, at_most=1)
         for role in ("web", "keeper", "worker", "init", "shim"):
             yield record(f"{case}, processor, {role}", "%", shares[role])
