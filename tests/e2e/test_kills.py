@@ -44,6 +44,14 @@ def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
     wait_for(lambda: not any(program.runs() for program in programs))
 
 
+def test_what_a_killed_worker_ran_has_ended_before_its_successor_runs_anything(server_with, start):
+    server = server_with("attached", pool_size=1)
+    program, _ = start(server, 60)
+    os.kill(server.pids["worker"][0], signal.SIGKILL)
+    wait_for(lambda: serves(server))
+    assert not program.runs()
+
+
 def test_a_killed_idle_worker_costs_nothing(server_with, threads):
     server = server_with("reused")
 
