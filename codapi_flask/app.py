@@ -48,16 +48,23 @@ class Server:
         directory = work_dir(config.work_dir)
         self._instance = Lease.make(directory, "i", directory)
         path = self._instance.path
-        (path / "hosts").write_text(HOSTS)
-        (path / "hosts").chmod(0o444)
-        shutil.copy(init.binary(), path / "init")
-        (path / "init").chmod(0o555)
-        self._pool = Pool(config, path)
+        try:
+            (path / "hosts").write_text(HOSTS)
+            (path / "hosts").chmod(0o444)
+            shutil.copy(init.binary(), path / "init")
+            (path / "init").chmod(0o555)
+            self._pool = Pool(config, path)
+        except BaseException:
+            self._remove()
+            raise
         self.app = create_app(config, self._pool, Metrics(self._pool))
 
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
         self._pool.close()
+        self._remove()
+
+    def _remove(self) -> None:
         shutil.rmtree(self._instance.path, ignore_errors=True)
         self._instance.close()
 

@@ -56,7 +56,8 @@ def main(pipe: Connection, config: Config, instance: Path) -> None:
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    pipe.send(check_work_directory(Daemon(), instance, config.images()))
+    with suppress(BrokenPipeError):
+        pipe.send(check_work_directory(Daemon(), instance, config.images()))
     Keeper(pipe, config, instance).serve()
 
 
@@ -168,7 +169,8 @@ class Keeper:
         now = self._shelf.counts(), self._swept, self._fault
         if now != self._told:
             self._told = now
-            self._pipe.send(now)
+            with suppress(BrokenPipeError):
+                self._pipe.send(now)
 
     def _take_reports(self) -> None:
         os.eventfd_read(self._wake)

@@ -123,10 +123,14 @@ class Pool:
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
-        self._started.wait()
-        if self._problem:
+        try:
+            self._started.wait()
+            if self._problem:
+                raise ConfigError([self._problem])
+        except BaseException:
+            # Ctrl-C, for one
             self.close()
-            raise ConfigError([self._problem])
+            raise
 
     def run(self, job: Job) -> Execution:
         """Execute a job on an idle worker, which is idle again on return.
