@@ -13,7 +13,6 @@ import fcntl
 import json
 import selectors
 import socket
-import struct
 import sys
 import termios
 import time
@@ -35,8 +34,8 @@ INCOMING_MAX = 1 << 28
 PAUSE = 0.05
 """Seconds without accepting when there are no descriptors left."""
 
-SEND_TIMEOUT = 10
-"""Seconds that a client may take to receive a part of its answer."""
+SEND_TIMEOUT = 10.0
+"""Seconds that a client may take to receive its answer, beyond what the system buffers."""
 
 SEND_BUFFER = 1 << 18
 """Bytes of an answer that no thread waits for a client to receive."""
@@ -96,7 +95,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             # what was read beyond the last request
             incoming.data += conn.parser.unreader.take_buffered()
         else:
-            _limit_sending(conn.sock)
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._incoming[conn] = incoming
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._read(conn))
         self._read(conn)
@@ -139,6 +138,15 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 self._refuse(conn, 408)
             else:
                 self._drop(conn, self._incoming)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Have a request answered; whoever does not receive the answer in time is gone."""
+        # bounds a sending as a whole, which SO_SNDTIMEO does not
+        conn.sock.settimeout(SEND_TIMEOUT)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn's parser refuses in the form of all our errors."""
@@ -248,13 +256,6 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
-
-
-def _limit_sending(connection: socket.socket) -> None:
-    """Bound what a thread may wait to send a part of an answer."""
-    seconds = struct.pack("ll", SEND_TIMEOUT, 0)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def _unread(connection: socket.socket) -> int:

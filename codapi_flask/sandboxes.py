@@ -8,6 +8,9 @@ from codapi_flask.config import Config
 from codapi_flask.errors import RequestError
 from codapi_flask.models import Job, Request
 
+MAX_SHOWN = 100
+"""Characters of a client's text that an error repeats."""
+
 
 class Sandboxes:
     """The sandboxes that clients may use."""
@@ -39,5 +42,5 @@ class Sandboxes:
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
             raise RequestError(400, "empty request", id)
         if missing:
-            raise RequestError(200, f"unknown box {missing}", id)
+            raise RequestError(200, f"unknown box {missing[:MAX_SHOWN]}", id)
         return Job(id, request.sandbox, request.command, version, request.files)

@@ -23,6 +23,9 @@ from codapi_flask.models import Job, Outcome
 MAX_ANSWER = 1 << 20
 """Bytes of an answer's body beyond which it is too large."""
 
+MAX_REASON = 1000
+"""Characters of an error: it may repeat what the client sent."""
+
 METHOD = re.compile(r"[A-Za-z]+")
 HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 # ours to set: they say where the request goes and where it ends
@@ -101,7 +104,7 @@ class HttpEngine:
 
 
 def _failed(reason: str) -> Outcome:
-    return Outcome(stderr=reason, exit_code=None, reason="error")
+    return Outcome(stderr=reason[:MAX_REASON], exit_code=None, reason="error")
 
 
 def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
