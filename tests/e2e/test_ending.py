@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES
-from tests.server import wait_for
+from tests.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -42,3 +43,18 @@ def test_boxes_that_are_being_started_do_not_outlive_the_server(root, start_serv
         wait_for(server.containers)
         server.stop()
         wait_for(lambda: not server.leftovers(), 2)  # noqa: B023
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_while_it_starts_leaves_nothing(root, tmp_path, number):
+    work_dir = tmp_path / "work"
+    variables = environment(root(), CODAPI_WORK_DIR=str(work_dir))
+    with subprocess.Popen(
+        [GUNICORN], cwd=REPOSITORY, env=variables, stderr=subprocess.PIPE, start_new_session=True
+    ) as server:
+        wait_for(lambda: list(work_dir.glob("i-*")))
+        os.killpg(server.pid, number)
+        # the last of its processes closes it
+        said = server.stderr.read()
+    assert b"Traceback" not in said
+    assert not list(work_dir.glob("i-*"))
