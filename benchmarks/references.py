@@ -97,7 +97,8 @@ def references(program: Program, clients: int = 8) -> Iterator[tuple[DockerRun, 
         (directory / program.file).write_text(program.text)
         volume = f"--volume={directory}:/sandbox:ro"
         start = ["docker", "run", "--detach", "--rm", "--network=none", volume, program.image]
-        container = subprocess.check_output([*start, "sleep", "infinity"], text=True).strip()
+        # it ends by itself if we are killed
+        container = subprocess.check_output([*start, "sleep", "3600"], text=True).strip()
         try:
             bare = Bare(program, container, clients)
             try:
