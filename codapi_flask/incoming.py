@@ -30,7 +30,8 @@ class Incoming:
         self.deadline, self.data = deadline, bytearray()
         self.refusal, self.wants_continue = 0, False
         self._max_body = max_body
-        self._head, self._chunks, self._count = b"", bytearray(), 0
+        self._head, self._is_chunked = b"", False
+        self._chunks, self._count = bytearray(), 0
         # of what is left in `data`
         self._end: int | None = None
 
@@ -56,23 +57,25 @@ class Incoming:
     def request(self) -> bytes:
         """Return what came, and what came after it.
 
-        A body in chunks is in one: for each, gunicorn would copy all that follows.
+        A body in chunks is in one: for each, gunicorn would copy all that follows. The trailers
+        are left out: what is wrong with them would be found when the application reads.
         """
-        head = self._head
-        if self._chunks:
-            head += b"%x\r\n%s\r\n" % (len(self._chunks), self._chunks)
-        return head + self.data
+        if not self._is_chunked:
+            return self._head + self.data
+        chunk = b"%x\r\n%s\r\n" % (len(self._chunks), self._chunks) if self._chunks else b""
+        return self._head + chunk + b"0\r\n\r\n" + self.data[self._end :]
 
     def _read_head(self) -> None:
         end = self.data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self.data) > HEAD_MAX:
-                self.refusal = 431
+        if (len(self.data) if end < 0 else end) > HEAD_MAX:
+            self.refusal = 431
+        if end < 0 or self.refusal:
             return
         self._head = bytes(self.data[: end + 4])
         del self.data[: end + 4]
         self.wants_continue = bool(CONTINUE.search(self._head))
-        if not CHUNKED.search(self._head):
+        self._is_chunked = bool(CHUNKED.search(self._head))
+        if not self._is_chunked:
             length = LENGTH.search(self._head)
             # more digits would make it no smaller
             self._end = int(length[1][:18]) if length else 0

@@ -103,6 +103,20 @@ def test_a_head_without_end_is_not_heard_to_its_end():
     assert incoming.refusal == 431
 
 
+def test_too_large_a_head_is_refused_even_when_it_is_all_there():
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += b"x" * (HEAD_MAX + 1) + b"\r\n\r\n"
+    assert incoming.is_complete()
+    assert incoming.refusal == 431
+
+
+def test_trailers_are_left_out():
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += CHUNKED + chunks(b"a", trailer=b"no trailer\r\n") + NEXT
+    assert incoming.is_complete()
+    assert incoming.request() == CHUNKED + chunks(b"a") + NEXT
+
+
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [
