@@ -1,0 +1,65 @@
+"""A server to be attacked over HTTP, and what it may never do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import settings
+
+from tests.conftest import BOXES, COMMANDS
+from tests.fuzz.client import Client
+from tests.server import Answer, Server, write_root
+
+FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), deadline=None)
+"""How much is tried of what is drawn by chance; `make fuzz` tries more."""
+
+GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
+FIELDS = {"id": str, "ok": bool, "duration": int, "stdout": str, "stderr": str}
+ANSWER_MAX = 200_000
+"""Bytes of the largest answer: the system buffers that much, no thread waits for its reader."""
+
+LOG_LINE = re.compile(r"(\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[ ,][ -~]*)?")
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server with quick boxes; whatever it was asked, it is well at the end."""
+    boxes = {name: {**box, "uses": 1000, "warm": 2} for name, box in BOXES.items()}
+    top = {"pool_size": 2, "step": {"timeout": 1}, "queue_timeout": 60}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, COMMANDS, top)
+    with Server(root) as server:
+        yield server
+        assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+        assert "Traceback" not in server.log
+        assert "is lost" not in server.log
+        # nobody writes lines into our log, or anything that a terminal would obey
+        assert all(LOG_LINE.fullmatch(line) for line in server.log.split("\n"))
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Callable[..., Client]]:
+    """Return a factory of clients that send what they like."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Client(server, **options))
+
+
+def check(answer: Answer) -> tuple[int, str]:
+    """Check what holds for any answer to `POST /v1/exec`; return status and stderr."""
+    body = answer.json()
+    assert {name: type(value) for name, value in body.items() if name != "details"} == FIELDS
+    assert answer.status in (200, 400, 401, 404, 405, 408, 413, 415, 429, 431)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert len(answer.body) <= ANSWER_MAX
+    assert "Traceback" not in body["stderr"]
+    return answer.status, body["stderr"]
+
+
+def encode(document: object) -> bytes:
+    """Return a document as the body of a request."""
+    return json.dumps(document).encode()

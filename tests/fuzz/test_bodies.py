@@ -1,0 +1,158 @@
+"""Bodies that mean harm: whatever comes is answered, and never with a 500."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.fuzz.conftest import FUZZ, GOOD, check, encode
+from tests.server import Answer
+
+pytestmark = pytest.mark.docker
+
+ESCAPES = "\x1b]0;evil\x07\n2026-01-01 00:00:00 INFO id=fake\r\n\0\u202e\ud800"
+TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(["", "sh", "run", "../x", ESCAPES])
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**4000), 1e308])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
+    max_leaves=20,
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "sandbox": st.just("sh") | VALUES,
+        "command": st.just("run") | VALUES,
+        "version": VALUES,
+        "files": st.dictionaries(TEXTS, TEXTS, max_size=3) | VALUES,
+        "details": st.booleans() | VALUES,
+        "id": VALUES,
+    },
+)
+
+
+@pytest.fixture(scope="package")
+def post(server):
+    """Return a function that posts a body and returns status and stderr of a checked answer."""
+
+    def post(body: bytes, **headers: str) -> tuple[int, str]:
+        return check(_post(server, body, **headers))
+
+    return post
+
+
+def _post(server, body: bytes, **headers: str) -> Answer:
+    headers = {"Content-Type": "application/json", **headers}
+    return server.request("POST", "/v1/exec", body, headers)
+
+
+@FUZZ
+@given(st.binary(max_size=200))
+def test_any_bytes_are_answered(post, body):
+    assert post(body)[0] in (400, 404)
+
+
+@FUZZ
+@given(VALUES)
+def test_any_json_is_answered(post, value):
+    assert post(encode(value))[0] in (400, 404)
+
+
+@FUZZ
+@given(DOCUMENTS)
+@example({**GOOD, "version": ESCAPES})
+@example({**GOOD, "sandbox": ESCAPES})
+@example({**GOOD, "files": {"": "true", ESCAPES: ""}})
+@example({**GOOD, "files": {"": ESCAPES}})
+def test_any_request_is_answered(post, document):
+    assert post(encode(document))[0] in (200, 400, 404)
+
+
+@FUZZ
+@given(st.data())
+def test_a_broken_request_is_answered(post, data):
+    body = bytearray(encode(GOOD))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(body)))
+        body[start : start + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=5))
+    assert post(bytes(body))[0] in (200, 400, 404)
+
+
+def with_field(value: str) -> bytes:
+    return encode(GOOD)[:-1] + f', "x": {value}}}'.encode()
+
+
+NOT_JSON = (400, "the request is not valid JSON")
+FINE = (200, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b"[" * 1_000_000, NOT_JSON),
+        (b"[" * 500_000 + b"]" * 500_000, NOT_JSON),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, NOT_JSON),
+        (with_field("[" * 100_000 + "]" * 100_000), NOT_JSON),
+        (with_field("9" * 1_000_000), NOT_JSON),
+        (with_field("-1e" + "9" * 1_000_000), FINE),
+        (with_field("0." + "0" * 1_000_000 + "1"), FINE),
+        (with_field("[" + "{}," * 300_000 + "{}]"), FINE),
+        (with_field('"' + "\\u0000" * 150_000 + '"'), FINE),
+        (b" " * 1_000_000 + encode(GOOD), FINE),
+        # the last one counts, as in Codapi
+        (b'{"sandbox": "no", ' + encode(GOOD)[1:], FINE),
+        (encode(GOOD)[:-1] + b', "sandbox": "no"}', (404, "unknown sandbox")),
+        (encode({**GOOD, "version": "x" * 1_000_000}), (200, "unknown box sh:" + "x" * 97)),
+        (encode({**GOOD, "sandbox": "x" * 1_000_000}), (404, "unknown sandbox")),
+        (
+            encode({**GOOD, "files": {"": "x", "x" * 1_000_000: ""}}),
+            (200, f"files[{'x' * 100}…]: invalid name"),
+        ),
+        (
+            encode({**GOOD, "files": {f"{n}": "" for n in range(10_001)}}),
+            (200, "files[10000]: more than 10000 files and directories"),
+        ),
+        (
+            encode({**GOOD, "files": {f"{n}/" + "a/" * 500 + "a": "" for n in range(900)}}),
+            (200, f"files[19/{'a/' * 48}a…]: more than 10000 files and directories"),
+        ),
+    ],
+    ids=lambda value: value[:20].decode() if isinstance(value, bytes) else value[1][:20],
+)
+def test_a_large_request_is_answered(post, body, answer):
+    assert post(body) == answer
+
+
+def test_a_thousand_files_are_written(server):
+    files = {"": "ls | wc -l", **{f"{number}": "x" for number in range(1000)}}
+    status, body = server.exec("sh", "run", files)
+    assert (status, body["stdout"]) == (200, "1001\n")
+
+
+@pytest.mark.parametrize(
+    "encoding", ["gzip", "deflate", "br", "gzip, identity", "x", "identity, x"]
+)
+def test_a_compressed_body_is_refused_unpacked(post, encoding):
+    bomb = gzip.compress(bytes(500 << 20), 1) if encoding == "gzip" else zlib.compress(encode(GOOD))
+    status, _ = post(bomb[:1_000_000], **{"Content-Encoding": encoding})
+    assert status == 415
+    assert post(bomb[:1_000_000]) == NOT_JSON
+
+
+def test_no_answer_repeats_much_of_its_request(server):
+    for name in ("sandbox", "command", "version", "x"):
+        assert len(_post(server, encode({**GOOD, name: "\0" * 150_000})).body) < 2000
+    files = {"": "x", "\0" * 150_000: ""}
+    assert len(_post(server, encode({**GOOD, "files": files})).body) < 2000
+
+
+def test_the_largest_answer_is_small_enough_for_slow_readers(server):
+    code = "head -c 9000 /dev/zero; head -c 9000 /dev/zero >&2; exit 1"
+    answer = _post(server, encode({**GOOD, "files": {"": code}, "details": True}))
+    assert check(answer)[0] == 200
+    assert len(json.loads(answer.body)["details"]["steps"][0]["stdout"]) == 4096
