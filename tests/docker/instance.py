@@ -54,6 +54,7 @@ class ReadyStock:
     def __init__(self, daemon: Daemon, instance: Path, kind: str) -> None:
         self._daemon, self._instance, self._kind = daemon, instance, kind
         self.idle: defaultdict[Box, list[InitBox]] = defaultdict(list)
+        self._never = os.eventfd(0)
 
     def take(self, box: Box) -> InitBox | None:
         if self._kind not in ("warm", "reused"):
@@ -67,8 +68,12 @@ class ReadyStock:
             lease.drop()
             return None
         if self._kind == "reused":
-            started.run(USED, os.eventfd(0))
-            assert started.reset()
+            started.run(USED, self._never)
+            if not started.reset():
+                # a reset that a busy machine does not end in time costs the box
+                started.close()
+                lease.drop()
+                return None
         return started
 
     def give(self, box: InitBox) -> None:
@@ -82,6 +87,7 @@ class ReadyStock:
             for box in boxes:
                 box.close()
                 box.lease.drop()
+        os.close(self._never)
 
 
 class Instance:
