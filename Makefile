@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test bench format
+.PHONY: run setup images dev check lint types layers test hostile bench format
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -31,6 +31,9 @@ layers: dev
 
 test: dev
 	.venv/bin/python -m pytest
+
+hostile: dev
+	.venv/bin/python -m pytest -m hostile
 
 bench: dev
 	.venv/bin/python -m benchmarks

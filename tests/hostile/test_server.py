@@ -1,0 +1,86 @@
+"""A server that many clients attack at once, with programs in boxes of every kind."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.server import Server, write_root
+
+pytestmark = [pytest.mark.docker, pytest.mark.hostile]
+
+TIME_OUT = "code execution timeout"
+MEMORY = "out of memory (64 MiB)\nexit status 137"
+ESCAPES = r"\033]0;title\007\033[2Jid=fake ok=true\n\r\377\342\200\256"
+
+# argv; stdout; stderr
+PROGRAMS: dict[str, tuple[list[str], str, str]] = {
+    "fork": (["/programs/storm", "fork"], "", TIME_OUT),
+    "orphans": (["/programs/storm", "orphans"], "", TIME_OUT),
+    "spin": (["sh", "-c", "while :; do :; done"], "", TIME_OUT),
+    "stop": (["sh", "-c", "kill -STOP 0"], "", TIME_OUT),
+    "flood": (["sh", "-c", "yes & yes >&2"], "", TIME_OUT),
+    "drip": (["sh", "-c", "while :; do printf x; sleep 0.05; done"], "", TIME_OUT),
+    "heap": (["python", "-c", "bytearray(1 << 30)"], "", MEMORY),
+    "shm": (["sh", "-c", "exec cat /dev/zero > /dev/shm/x"], "", MEMORY),
+    "kill": (["sh", "-c", "sleep 1000 & kill -9 -1; echo on"], "on\n", ""),
+    "daemon": (["sh", "-c", "setsid sleep 1000 & echo on"], "on\n", ""),
+    "escapes": (["printf", ESCAPES], "\033]0;title\7\033[2Jid=fake ok=true\n\r\ufffd\u202e", ""),
+    "core": (["sh", "-c", "ulimit -c unlimited; kill -SEGV $$"], "", "exit status 139"),
+    "normal": (["echo", "on"], "on\n", ""),
+}
+BOXES: dict[str, dict[str, Any]] = {
+    "fresh": {},
+    "reused": {"uses": 1000},
+    "attached": {"init": False},
+}
+"""A sandbox has the name of its box, a command that of its program."""
+
+
+@pytest.fixture(scope="module")
+def attacked(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server that has all the programs as commands."""
+    boxes = {name: {"image": image, **box} for name, box in BOXES.items()}
+    commands = {
+        box: {
+            name: {"steps": [{"box": box, "command": argv, "timeout": 1}]}
+            for name, (argv, _, _) in PROGRAMS.items()
+        }
+        for box in BOXES
+    }
+    root = write_root(
+        tmp_path_factory.mktemp("root"), boxes, commands, {"pool_size": 4, "queue_timeout": 60}
+    )
+    # leaving it, nothing of it may be left
+    with Server(root) as server:
+        yield server
+
+
+def test_every_client_gets_the_answer_to_its_program(attacked: Server) -> None:
+    cases = list(itertools.product(BOXES, PROGRAMS))
+    random.Random(1).shuffle(cases)
+    with ThreadPoolExecutor(8) as clients:
+        answers = clients.map(lambda case: attacked.exec(*case, "x"), cases)
+        for (box, program), (status, body) in zip(cases, answers, strict=True):
+            _, stdout, stderr = PROGRAMS[program]
+            found = status, body["ok"], body["stdout"], body["stderr"]
+            assert (box, program, *found) == (box, program, 200, not stderr, stdout, stderr)
+            assert attacked.request("GET", "/v1/health").status == 200
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_the_next_answer_is_normal(attacked: Server, box: str) -> None:
+    status, body = attacked.exec(box, "normal", "x")
+    assert (status, body["ok"], body["stdout"], body["stderr"]) == (200, True, "on\n", "")
+
+
+def test_the_log_is_text(attacked: Server) -> None:
+    files = {"": "\033[2J\n\u202e", "\033[2J\n\u202e": "x"}
+    status, body = attacked.exec("fresh", "escapes", files)
+    assert (status, body["stdout"]) == (200, PROGRAMS["escapes"][1])
+    assert all(line.isprintable() for line in attacked.log.splitlines())
