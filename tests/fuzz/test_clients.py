@@ -1,0 +1,128 @@
+"""Clients that are slow, silent, greedy or suddenly gone: they hold up nobody, nothing stays."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks.machine import descriptors, resident
+from codapi_flask.reader import SEND_TIMEOUT
+from tests.fuzz.client import Client
+from tests.fuzz.conftest import GOOD, encode
+from tests.fuzz.test_requests import CHUNKED, HEALTH, LARGE_HEAD, LINES, REQUEST
+from tests.programs import Sleep
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+HEAD = b"\r\n".join(LINES[:3]) + b"\r\n"
+SILENT = {
+    "nothing": b"",
+    "half a first line": b"POST /v1",
+    "half a head": HEAD,
+    "a large head": LARGE_HEAD[:60_000],
+    "too large a head": LARGE_HEAD,
+    "half a body": REQUEST[:-5],
+    "half a body of a padded length": HEAD + b"Content-Length: %050d\r\n\r\n{" % 99,
+    "no body": HEAD + b"Content-Length: 99\r\nExpect: 100-continue\r\n\r\n",
+    "too large a body": HEAD + b"Content-Length: 99999999\r\n\r\n{",
+    "half a chunk's head": CHUNKED + b"5",
+    "a long chunk's head": CHUNKED + b"5;" + b"x" * 5000,
+    "half a chunk": CHUNKED + b"5\r\n{",
+    "a huge chunk": CHUNKED + b"ffffffff\r\n{",
+    "tiny chunks": CHUNKED + b"1\r\n \r\n" * 10_000,
+    "half a trailer": CHUNKED + b"0\r\nA: b\r\n",
+    "a request and a half": HEALTH + REQUEST[:-5],
+}
+
+
+def is_quick(server) -> bool:
+    """Whether health is answered in less than 100 ms."""
+    start = time.monotonic()
+    assert server.request("GET", "/v1/health").status == 200
+    return time.monotonic() - start < 0.1
+
+
+@pytest.mark.parametrize("part", SILENT)
+def test_who_sends_half_a_request_holds_up_nobody(server, connect, part):
+    for _ in range(200):
+        connect().send(SILENT[part])
+    # a busy machine may need some tries: it would be none for as long as they are connected
+    wait_for(lambda: is_quick(server), 5)
+    assert server.exec("sh", "run", "echo hello")[1]["ok"]
+
+
+def test_who_sends_byte_by_byte_holds_up_nobody(server, connect):
+    clients = [connect() for _ in range(100)]
+    for number in range(len(REQUEST) - 1):
+        for client in clients:
+            client.send(REQUEST[number : number + 1])
+    wait_for(lambda: is_quick(server), 5)
+    for client in clients:
+        client.send(REQUEST[-1:])
+        client.finish()
+        assert [answer.status for answer in client.answers()] == [200]
+
+
+def test_who_does_not_read_the_answers_holds_up_nobody(server, connect):
+    clients = [connect(receive_buffer=2048) for _ in range(50)]
+    for client in clients:
+        client.socket.setblocking(False)
+        with suppress(BlockingIOError):
+            client.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
+    wait_for(lambda: is_quick(server), 5)
+    # cut off, before a thread waits for the first of them
+    wait_for(lambda: len(connections(server)) < len(clients) / 2, SEND_TIMEOUT / 2)
+
+
+def test_many_large_bodies_at_once_take_a_bounded_memory(server, connect):
+    before = resident(server.pids["web"])
+    for _ in range(400):
+        client = connect()
+        client.send(HEAD + b"Content-Length: 1000000\r\n\r\n", b" " * 900_000)
+    assert resident(server.pids["web"]) - before < 300
+    wait_for(lambda: is_quick(server), 5)
+
+
+def test_clients_that_vanish_leave_nothing(server):
+    wait_for(lambda: not connections(server), 20)
+    before = descriptors(server.pids["web"])
+    for part in (*SILENT.values(), REQUEST, HEALTH, REQUEST * 5):
+        for size in {0, len(part) // 3, len(part) // 2, len(part) - 1, len(part)}:
+            for leave in (Client.vanish, Client.finish, lambda client: client.socket.close()):
+                with Client(server) as client:
+                    client.send(part[:size])
+                    leave(client)
+    wait_for(lambda: not connections(server), 20)
+    assert descriptors(server.pids["web"]) == before
+    assert metric(server, "codapi_workers_busy") == 0
+
+
+def test_who_vanishes_during_its_execution_leaves_nothing(server):
+    program = Sleep(1)
+    body = encode({**GOOD, "files": {"": program.text}})
+    for leave in (Client.vanish, Client.finish):
+        with Client(server) as client:
+            client.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            wait_for(program.runs)
+            leave(client)
+        wait_for(lambda: not program.runs())
+    wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
+
+
+def connections(server) -> list[str]:
+    """Return the connections that the server holds (proc(5), /proc/net/tcp)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port, listening = f"{server.port:04X}", "0A"
+    ours = [line for line in lines if line[1].endswith(f":{port}") and line[3] != listening]
+    # one that is over has no file any more
+    return [line[2] for line in ours if line[9] != "0"]
+
+
+def metric(server, name: str) -> float:
+    text = server.request("GET", "/metrics").body.decode()
+    return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])
