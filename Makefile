@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz soak bench format
+.PHONY: run setup images dev check lint types layers test hostile fuzz bench format
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -38,10 +38,6 @@ hostile: dev
 # hostile requests, as many as take some minutes
 fuzz: dev
 	CODAPI_FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/fuzz
-
-# 10,000 executions of all kinds while processes are killed: are all answers right, does anything stay?
-soak: dev
-	.venv/bin/python -m tests.soak
 
 bench: dev
 	.venv/bin/python -m benchmarks

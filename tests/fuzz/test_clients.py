@@ -98,7 +98,8 @@ def test_clients_that_vanish_leave_nothing(server):
                     client.send(part[:size])
                     leave(client)
     wait_for(lambda: not connections(server), 20)
-    assert descriptors(server.pids["web"]) == before
+    # a thread may still be closing the last ones
+    wait_for(lambda: descriptors(server.pids["web"]) <= before, 20)
     assert metric(server, "codapi_workers_busy") == 0
 
 
