@@ -174,7 +174,15 @@ class InitBox:
 
     @classmethod
     def received(cls, fields: dict[str, Any], descriptors: list[int], box: Box) -> InitBox:
-        """Take a box over: what `send` wrote, and the descriptors that came with it."""
+        """Take a box over: what `send` wrote, and the descriptors that came with it.
+
+        Raises:
+            ValueError: they did not all come, this process has too many; the box dies.
+        """
+        if len(descriptors) != 2:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise ValueError("a box came without its descriptors")
         connection, lock = descriptors
         id, *texts = fields["image"]
         self = cls(

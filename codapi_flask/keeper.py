@@ -51,8 +51,8 @@ def main(pipe: Connection, config: Config, instance: Path) -> None:
     """Keep the stock and sweep until the pipe closes.
 
     The first message says what is wrong with the work directory; it is empty when nothing is.
-    The others, whenever that changes, are the shelf's counts, the number of containers swept,
-    and why executions cannot work at the moment (empty when they can).
+    The others, one every second, are the shelf's counts, the number of containers swept, and why
+    executions cannot work at the moment (empty when they can).
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
@@ -73,7 +73,6 @@ class Keeper:
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
-        self._told: object = None
         self._calm_at = 0.0
         self._swept, self._fault = 0, ""
         self._ending = threading.Event()
@@ -149,7 +148,8 @@ class Keeper:
                     self._shelf.put(InitBox.received(fields, descriptors, config))
         except BlockingIOError:
             return
-        except OSError:
+        except (OSError, ValueError):
+            # it is gone, or we have no descriptors left for its box
             self._selector.unregister(worker)
             worker.close()
             for name, count in self._workers.pop(worker).items():
@@ -166,11 +166,8 @@ class Keeper:
             self._orders.put(name)
 
     def _tell(self) -> None:
-        now = self._shelf.counts(), self._swept, self._fault
-        if now != self._told:
-            self._told = now
-            with suppress(BrokenPipeError):
-                self._pipe.send(now)
+        with suppress(BrokenPipeError):
+            self._pipe.send((self._shelf.counts(), self._swept, self._fault))
 
     def _take_reports(self) -> None:
         os.eventfd_read(self._wake)

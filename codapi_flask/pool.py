@@ -35,6 +35,9 @@ START_TIMEOUT = 60.0
 END_TIMEOUT = 15.0
 """Seconds that our processes may take to clean up when the server ends."""
 
+KEEPER_TIMEOUT = 15.0
+"""Seconds without news from the keeper, which has some every second, until it counts as hung."""
+
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the workers."""
 
@@ -222,6 +225,7 @@ class Pool:
                 self._replace(lost)
                 if new_keeper:
                     self._problem = new_keeper.ready() or ""
+                    new_keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
             except OSError as error:
                 log.error("cannot start a process, will try again: %s", error)
             self._started.set()
@@ -272,7 +276,11 @@ class Pool:
             with suppress(EOFError, OSError):
                 while self._keeper.pipe.poll():
                     self.stock, self.swept, self._fault = self._keeper.pipe.recv()
-                return None
-            self._keeper.join(time.monotonic())
+                    self._keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
+                if time.monotonic() < self._keeper.deadline:
+                    return None
+                log.warning("the keeper hangs: it is replaced")
+            old, self._keeper = self._keeper, None
+            old.join(time.monotonic())
         self._keeper = Child(keeper.main, self._config, self._instance)
         return self._keeper

@@ -45,11 +45,12 @@ class Stock:
             keeper.send(json.dumps({"take": box.name}).encode())
             message, descriptors, _, _ = socket.recv_fds(keeper, MESSAGE_MAX, 2)
             fields = json.loads(message)["box"]
+            return InitBox.received(fields, descriptors, box) if fields else None
         except (OSError, ValueError):
-            # a late answer must not be taken for the next one
+            # a late answer must not be taken for the next one; a box may have come without its
+            # descriptors, when we have too many
             self._disconnect()
             return None
-        return InitBox.received(fields, descriptors, box) if fields else None
 
     def give(self, box: InitBox) -> None:
         """Put a box back that may serve again, with its lease."""
