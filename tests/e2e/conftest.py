@@ -27,6 +27,21 @@ def boxes(instance: Path) -> list[str]:
     return subprocess.check_output(command, text=True).split()
 
 
+def serves(server: Server) -> bool:
+    """Tell whether a server runs programs."""
+    try:
+        return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+    except OSError:
+        return False
+
+
+def is_our_fault(answer: tuple[int, dict]) -> bool:
+    """Tell whether an answer says what it should when the fault is not the program's."""
+    status, body = answer
+    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
+    return status == 500 and body == {"id": body["id"], **rest} and body["id"].startswith("sh_run_")
+
+
 @pytest.fixture
 def server_with(root, start_server) -> Callable[..., Server]:
     """Return a factory of servers with a box of one kind and the sandbox `sh`.

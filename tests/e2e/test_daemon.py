@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server, wait_for
+from tests.e2e.conftest import is_our_fault, serves
+from tests.server import wait_for
 
 pytestmark = [
     pytest.mark.docker,
@@ -80,16 +81,6 @@ def daemon(dockerd) -> Iterator[Dockerd]:
     dockerd.start()
     yield dockerd
     dockerd.stop()
-
-
-def serves(server: Server) -> bool:
-    return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
-
-
-def is_our_fault(answer: tuple[int, dict]) -> bool:
-    status, body = answer
-    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
-    return status == 500 and body == {"id": body["id"], **rest}
 
 
 def test_a_server_outlives_a_daemon_that_is_not_there(daemon, server_with):

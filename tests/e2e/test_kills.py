@@ -9,24 +9,10 @@ import signal
 import pytest
 
 from tests.conftest import COMMANDS
-from tests.e2e.conftest import BOXES, boxes
-from tests.server import Server, wait_for
+from tests.e2e.conftest import BOXES, boxes, is_our_fault, serves
+from tests.server import wait_for
 
 pytestmark = pytest.mark.docker
-
-
-def is_lost(answer: tuple[int, dict]) -> bool:
-    """Tell whether an answer says that its job was lost, as it should be said."""
-    status, body = answer
-    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
-    return status == 500 and body == {"id": body["id"], **rest} and body["id"].startswith("sh_run_")
-
-
-def serves(server: Server) -> bool:
-    try:
-        return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("kind", BOXES)
@@ -37,7 +23,7 @@ def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
     os.kill(victim, signal.SIGKILL)
     programs, answers = zip(*jobs, strict=True)
     wait_for(lambda: any(answer.done() for answer in answers), 3)
-    assert sorted(is_lost(answer.result()) for answer in answers) == [False, True]
+    assert sorted(is_our_fault(answer.result()) for answer in answers) == [False, True]
     assert {answer.result()[1]["stdout"] for answer in answers} == {"", "done\n"}
     wait_for(lambda: len(server.pids["worker"]) == 2)
     assert victim not in server.pids["worker"]
@@ -86,7 +72,7 @@ def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
     os.kill(server.pids["forkserver"][0], signal.SIGKILL)
-    assert is_lost(answer.result())
+    assert is_our_fault(answer.result())
     wait_for(lambda: serves(server))
     wait_for(lambda: not program.runs(), 30)
     assert len(server.pids["worker"]) == 2
@@ -151,8 +137,8 @@ def test_a_worker_that_hangs_costs_its_job_and_is_replaced(root, start_server, s
         os.kill(worker, signal.SIGSTOP)
     _, waiting = start(server, 60, wait=False)
     # a second for the step, ten for each of the box's start and end, ten on top
-    assert is_lost(running.result(33))
-    assert is_lost(waiting.result(3))
+    assert is_our_fault(running.result(33))
+    assert is_our_fault(waiting.result(3))
     wait_for(lambda: serves(server))
     wait_for(lambda: not program.runs())
     assert not set(server.pids["worker"]) & set(workers)
