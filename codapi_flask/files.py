@@ -106,6 +106,10 @@ def _parents(name: str) -> list[str]:
 
 def _write_new(path: Path, content: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, 0o444), "wb") as file:
-        os.fchmod(file.fileno(), 0o444)
-        file.write(content)
+    file, left = os.open(path, flags, 0o444), memoryview(content)
+    try:
+        os.fchmod(file, 0o444)
+        while left:
+            left = left[os.write(file, left) :]
+    finally:
+        os.close(file)

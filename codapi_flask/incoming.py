@@ -24,11 +24,14 @@ ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
 class Incoming:
-    """A request of which a part has come; `refusal` is the status if no more needs to."""
+    """A request of which a part has come; `refusal` is the status if no more needs to.
+
+    `is_awaited` is for the reader: whether it waits for more.
+    """
 
     def __init__(self, deadline: float, max_body: int) -> None:
         self.deadline, self.data = deadline, bytearray()
-        self.refusal, self.wants_continue = 0, False
+        self.refusal, self.wants_continue, self.is_awaited = 0, False, False
         self._max_body = max_body
         self._head, self._is_chunked = b"", False
         self._chunks, self._count = bytearray(), 0

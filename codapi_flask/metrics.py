@@ -46,6 +46,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._start, self._run, self._rest = map(self._durations.labels, ("start", "run", "rest"))
         self._boxes = Counter(
             "codapi_boxes",
             "Boxes that programs ran in, by how they came about.",
@@ -80,10 +81,10 @@ class Metrics:
             if step.reason == "timeout":
                 self._kills.inc()
             start, run = (step.start_ms or 0) / 1000, (step.wall_ms or 0) / 1000
-            self._durations.labels("start").observe(start)
-            self._durations.labels("run").observe(run)
+            self._start.observe(start)
+            self._run.observe(run)
             rest -= start + run
-        self._durations.labels("rest").observe(max(rest, 0))
+        self._rest.observe(max(rest, 0))
 
     def count_refused(self) -> None:
         """Count a request that found no idle worker."""

@@ -11,10 +11,10 @@ import logging
 import math
 import multiprocessing
 import os
+import pickle
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -34,6 +34,9 @@ START_TIMEOUT = 60.0
 
 END_TIMEOUT = 15.0
 """Seconds that our processes may take to clean up when the server ends."""
+
+CLEAN_TIMEOUT = 60.0
+"""Seconds that a worker may take to clean up after a job until it counts as hung."""
 
 KEEPER_TIMEOUT = 15.0
 """Seconds without news from the keeper, which has some every second, until it counts as hung."""
@@ -66,8 +69,11 @@ class Child:
         theirs.close()
         # a number may be another's by the time we use it, a pidfd is not
         self._pidfd = os.pidfd_open(process.pid or 0)
+        self._news = select.poll()
+        self._news.register(self.pipe, select.POLLIN)
         self.pid = process.pid
         self.deadline = math.inf
+        self.cleans_up, self.sandbox = False, ""
 
     def ready(self) -> Any:
         """Return the child's first message, or `None` when it does not come."""
@@ -76,11 +82,43 @@ class Child:
                 return self.pipe.recv()
         return None
 
-    def is_idle(self) -> bool:
-        """Whether the child lives and has nothing to say: its pipe would tell."""
-        with suppress(OSError):
-            return not self.pipe.poll()
-        return False
+    def execute(self, job: Job) -> Execution:
+        """Have a worker execute a job; from the answer on it cleans up after it.
+
+        Raises:
+            EOFError, OSError: it died.
+        """
+        # the pipe's own pickler takes several times as long, for what no job has
+        self.pipe.send_bytes(pickle.dumps(job))
+        if self.cleans_up:
+            self._hear_that_it_is_clean()
+        execution = self.pipe.recv()
+        if execution.id != job.id:
+            raise EOFError
+        self.cleans_up = True
+        self.deadline = time.monotonic() + CLEAN_TIMEOUT
+        return execution  # type: ignore[no-any-return]
+
+    def is_lost(self) -> bool:
+        """Whether a worker without a job is dead: it has nothing else to say, but that it is clean.
+
+        It is heard when it says that.
+        """
+        try:
+            if self.cleans_up and self._news.poll(0):
+                self._hear_that_it_is_clean()
+                self.deadline = math.inf
+            return bool(self._news.poll(0)) and not self.cleans_up
+        except (EOFError, OSError):
+            return True
+
+    def _hear_that_it_is_clean(self) -> None:
+        try:
+            self.pipe.recv()
+        except EOFError as error:
+            # as if it had been known before it got another job
+            raise BrokenPipeError from error
+        self.cleans_up = False
 
     def kill(self) -> None:
         """End the process at once."""
@@ -141,14 +179,11 @@ class Pool:
         Raises:
             Busy: there is none.
         """
-        child = self._take()
+        child = self._take(job.sandbox)
         command = self._config.commands[job.sandbox][job.command]
         child.deadline = time.monotonic() + command.deadline()
         try:
-            child.pipe.send(job)
-            execution = child.pipe.recv()
-            if execution.id != job.id:
-                raise EOFError
+            execution = child.execute(job)
         except (EOFError, OSError) as error:
             overdue = time.monotonic() >= child.deadline
             self._lose(child)
@@ -158,10 +193,9 @@ class Pool:
             fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
             return Execution(job.id, stderr="internal error", fault=fault)
         with self._lock:
-            child.deadline = math.inf
             self._idle.append(child)
             self._lock.notify()
-        return execution  # type: ignore[no-any-return]
+        return execution
 
     def problem(self) -> str:
         """Return why executions cannot work at the moment, empty when they can."""
@@ -172,7 +206,7 @@ class Pool:
     def busy(self) -> int:
         """Return the number of workers that execute a job."""
         with self._lock:
-            return sum(child.deadline < math.inf for child in self._workers)
+            return len(self._workers.difference(self._idle))
 
     def close(self) -> None:
         """End all processes; jobs that still run are lost, what they started is removed."""
@@ -186,31 +220,37 @@ class Pool:
         for child in children:
             child.join(deadline)
 
-    def _take(self) -> Child:
+    def _take(self, sandbox: str) -> Child:
         """Return an idle worker; wait for one if the config has a queue, in the order of coming."""
         with self._lock:
-            child = None if self._waiting else self._idle_child()
+            child = None if self._waiting else self._idle_child(sandbox)
             if child is None and self._waiting < self._config.queue_size:
                 deadline = time.monotonic() + self._config.queue_timeout
                 self._waiting += 1
                 while child is None and (left := deadline - time.monotonic()) > 0:
                     self._lock.wait(left)
-                    child = self._idle_child()
+                    child = self._idle_child(sandbox)
                 self._waiting -= 1
         if child is None:
             raise Busy
         return child
 
-    def _idle_child(self) -> Child | None:
-        while self._idle:
-            child = self._idle.pop()
-            if child.is_idle():
-                # busy from now on; how long it may be is set later
-                child.deadline = sys.float_info.max
-                return child
-            self._lost.append(child)
+    def _idle_child(self, sandbox: str) -> Child | None:
+        """Return the idle worker that may still have a box for it, or the last that was used.
+
+        One that still cleans up comes last.
+        """
+        for lost in list(filter(Child.is_lost, self._idle)):
+            self._idle.remove(lost)
+            self._lost.append(lost)
             self._wake.set()
-        return None
+        clean = [child for child in reversed(self._idle) if not child.cleans_up]
+        fitting = (child for child in clean if child.sandbox == sandbox)
+        child = next(fitting, None) or next(iter([*clean, *self._idle]), None)
+        if child:
+            self._idle.remove(child)
+            child.sandbox = sandbox
+        return child
 
     def _lose(self, child: Child) -> None:
         with self._lock:
@@ -237,7 +277,7 @@ class Pool:
     def _check(self) -> list[Child | None]:
         """Kill the overdue and return those to replace."""
         with self._lock:
-            for child in [child for child in self._idle if not child.is_idle()]:
+            for child in list(filter(Child.is_lost, self._idle)):
                 self._idle.remove(child)
                 self._lost.append(child)
             for child in self._workers:

@@ -83,6 +83,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         self._incoming: dict[Any, Incoming] = {}
         self._leaving: dict[Any, float] = {}
         self._quits = False
+        self._notify_at = 0.0
 
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; then a thread answers it."""
@@ -97,7 +98,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         else:
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._incoming[conn] = incoming
-        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._read(conn))
+        # what is all there, as nearly always, needs no wait
         self._read(conn)
 
     def finish_request(self, conn: Any, answered: Any) -> None:
@@ -124,6 +125,12 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         if not self._quits:
             self._quits = True
             super().handle_quit(sig, frame)
+
+    def notify(self) -> None:
+        """Tell gunicorn's master that we live: every second will do, not at each event."""
+        if time.monotonic() >= self._notify_at:
+            self._notify_at = time.monotonic() + 1
+            super().notify()
 
     def murder_pending(self) -> None:
         """Close the connections of those who did not send, or did not leave, in time."""
@@ -172,6 +179,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 if incoming.size > CHUNK:
                     self._make_room(conn)
         except BlockingIOError:
+            if not incoming.is_awaited:
+                incoming.is_awaited = True
+                self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._read(conn))
             if incoming.wants_continue:
                 incoming.wants_continue = False
                 with suppress(OSError):
@@ -247,7 +257,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _forget(self, conn: Any, conns: dict[Any, Any]) -> None:
         del conns[conn]
-        self.poller.unregister(conn.sock)
+        with suppress(KeyError):
+            # of what was all there nothing is awaited
+            self.poller.unregister(conn.sock)
 
     def _drop(self, conn: Any, conns: dict[Any, Any]) -> None:
         self._forget(conn, conns)

@@ -22,6 +22,9 @@ ANSWER_TIMEOUT = 0.5
 PAUSE = 2.0
 """Seconds for which a keeper that did not answer is left alone."""
 
+HOLD_MAX = 1.0
+"""Seconds that a box stays away from the keeper, run after run."""
+
 MESSAGE_MAX = 1 << 16
 
 
@@ -37,9 +40,17 @@ class Stock:
         self._instance, self._boxes = instance, boxes
         self._keeper: socket.socket | None = None
         self._not_before = 0.0
+        self._held: InitBox | None = None
+        self._held_since = 0.0
 
     def take(self, box: Box) -> InitBox | None:
         """Return a started box, or `None`; `give` or `used` must follow."""
+        held, self._held = self._held, None
+        if held and held.box.name == box.name and held.is_alive:
+            return held
+        if held:
+            self._give(held)
+        self._held_since = time.monotonic()
         try:
             keeper = self._connected()
             keeper.send(json.dumps({"take": box.name}).encode())
@@ -53,7 +64,21 @@ class Stock:
             return None
 
     def give(self, box: InitBox) -> None:
-        """Put a box back that may serve again, with its lease."""
+        """Put a box back that may serve again, with its lease; the next `take` may want it.
+
+        The keeper gets it at `release`, or when it was away for long: it knows what is outdated.
+        """
+        self._held = box
+        if time.monotonic() - self._held_since > HOLD_MAX:
+            self.release()
+
+    def release(self) -> None:
+        """Let others have the box that waits for our next `take`."""
+        held, self._held = self._held, None
+        if held:
+            self._give(held)
+
+    def _give(self, box: InitBox) -> None:
         try:
             keeper = self._connected()
         except OSError:

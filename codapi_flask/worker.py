@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import logging
+import pickle
+import select
 import signal
 import time
 import traceback
@@ -26,6 +29,11 @@ from codapi_flask.stock import Stock
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 """linux/prctl.h: the signal to get when the parent dies; what ps and top show."""
 
+HOLD_TIME = 0.02
+"""Seconds for which a box that may serve again waits here for the next job."""
+
+log = logging.getLogger("codapi")
+
 
 def be_child() -> None:
     """Make this process end with its parent, and by nothing that is meant for the parent.
@@ -43,10 +51,13 @@ def be_child() -> None:
 def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -> None:
     """Serve the jobs that come through the pipe until it closes.
 
-    The first message says that we are ready. The successor of a lost worker first removes what
+    The first message says that we are ready. A job is answered by its execution, and then, when
+    what it left is gone, by a word about that; both are sent before the next one is read. The
+    successor of a lost worker first removes what
     that one left: its boxes count for the bound.
     """
     be_child()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     daemon, stock = Daemon(), Stock(instance, config.boxes)
     root_box = RootBox(daemon, instance, config.images())
     place = Place(daemon, root_box, instance, stock, pipe.fileno())
@@ -58,11 +69,28 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
         with suppress(ServerFault):
             sweeper.sweep(instance.parent, daemon, root_box)
     pipe.send("ready")
+    jobs = select.poll()
+    jobs.register(pipe, select.POLLIN)
     with suppress(EOFError, OSError, Abandoned):
         while True:
+            if not jobs.poll(HOLD_TIME * 1000):
+                stock.release()
             job = pipe.recv()
             command = config.commands[job.sandbox][job.command]
-            pipe.send(execute(job, command, engines[command.engine]))
+            engine = engines[command.engine]
+            try:
+                pipe.send_bytes(pickle.dumps(execute(job, command, engine)))
+            finally:
+                clean_up(job, engine)
+            pipe.send("clean")
+
+
+def clean_up(job: Job, engine: Engine) -> None:
+    """Have an engine clean up after a job; what it cannot remove is left to the sweeper."""
+    try:
+        engine.clean_up()
+    except (ServerFault, OSError) as error:
+        log.warning("id=%s cannot clean up, the sweeper will: %s", job.id, error)
 
 
 def execute(job: Job, command: Command, engine: Engine) -> Execution:

@@ -19,3 +19,10 @@ class Engine(Protocol):
             ServerFault: it is our fault that there is no outcome.
             Abandoned: nobody waits for the outcome any more.
         """
+
+    def clean_up(self) -> None:
+        """Remove what the last execution left; must follow each, before the next one.
+
+        Raises:
+            ServerFault: something stays.
+        """

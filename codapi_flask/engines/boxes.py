@@ -58,7 +58,7 @@ class Boxes:
         """
         self._place, self._taken = place, None
         self._box: InitBox | None = None
-        self._is_new = True
+        self._is_new, self._is_given = True, False
         if first and place.can_have_init(first):
             self._taken = first
             self._box = place.stock.take(first)
@@ -100,16 +100,27 @@ class Boxes:
         outcome = self.attached.run(name, box, program)
         return replace(outcome, fell_back=box.init)
 
-    def close(self) -> None:
-        """Give the box back that can serve again; else nothing stays."""
-        box, stock = self._box, self._place.stock
-        if box and box.uses > 0 and box.box.keeps_nothing and (self._is_new or box.reset()):
+    def give_back(self) -> None:
+        """Give the box back, with the directory, if it can serve again; `close` must follow."""
+        box = self._box
+        if not box or box.uses < 1 or not box.box.keeps_nothing:
+            return
+        if self._is_new or box.reset():
             _empty(self.directory)
-            stock.give(box)
+            self._place.stock.give(box)
+            self._is_given = True
+        else:
+            self._leave()
+
+    def close(self) -> None:
+        """Remove what cannot serve again."""
+        if not self._is_given:
+            self.give_back()
+        if self._is_given:
             return
         self._leave()
         if self._taken:
-            stock.used(self._taken)
+            self._place.stock.used(self._taken)
         try:
             self._place.root_box.remove_tree(self._lease.path)
         finally:

@@ -18,6 +18,7 @@ class DockerEngine:
 
     def __init__(self, config: Config, place: Place) -> None:
         self._config, self._place = config, place
+        self._boxes: Boxes | None = None
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Execute before, the steps until one fails, and after, whatever happened."""
@@ -28,15 +29,22 @@ class DockerEngine:
             if step.action == "run"
         }
         first = command.all_steps()[0]
-        boxes = Boxes(self._place, None if first.detach else runs.get(first))
-        try:
-            if command.entry:
-                named = {name or command.entry: text for name, text in texts.items()}
-                files.write(boxes.directory, named)
-            for box in runs.values():
-                files.copy(Path(self._config.root), box.files, boxes.directory)
-            return _Walk(self._place, boxes, runs, job, command, b"".join(texts.values())).walk()
-        finally:
+        self._boxes = boxes = Boxes(self._place, None if first.detach else runs.get(first))
+        if command.entry:
+            named = {name or command.entry: text for name, text in texts.items()}
+            files.write(boxes.directory, named)
+        for box in runs.values():
+            files.copy(Path(self._config.root), box.files, boxes.directory)
+        stdin = b"".join(texts.values())
+        outcomes = _Walk(self._place, boxes, runs, job, command, stdin).walk()
+        # before the answer: the client's next request may want it
+        boxes.give_back()
+        return outcomes
+
+    def clean_up(self) -> None:
+        """Remove the box of the last execution and its directory, if they do not serve again."""
+        boxes, self._boxes = self._boxes, None
+        if boxes:
             boxes.close()
 
 

@@ -87,6 +87,9 @@ class HttpEngine:
         name, text = next(iter(job.files.items()))
         return [self._fetch(files.decode(name, text).decode("utf-8", "replace"))]
 
+    def clean_up(self) -> None:
+        """Do nothing: nothing is left."""
+
     def _fetch(self, code: str) -> Outcome:
         try:
             request = HttpRequest.parse(code)

@@ -135,8 +135,8 @@ static uint64_t count(int file, const char *key, uint64_t before)
 {
 	char buffer[1024];
 	uint64_t number;
-	ssize_t n = file < 0 ? -1 : pread(file, buffer, sizeof(buffer), 0);
-	if (n < 0 || before == UNKNOWN || !parse_count((struct text){buffer, (size_t)n}, key, &number))
+	ssize_t n = file < 0 || before == UNKNOWN ? -1 : pread(file, buffer, sizeof(buffer), 0);
+	if (n < 0 || !parse_count((struct text){buffer, (size_t)n}, key, &number))
 		return UNKNOWN;
 	return number - before;
 }
@@ -217,8 +217,9 @@ static bool start(char type)
 
 	memset(&run, 0, sizeof(run));
 	run.type = type;
-	run.processor = processor_time(0);
-	run.oom_kills = oom_kills(0);
+	/* of a reset nobody wants to know */
+	run.processor = type == 'R' ? processor_time(0) : UNKNOWN;
+	run.oom_kills = type == 'R' ? oom_kills(0) : UNKNOWN;
 	run.start = now();
 	run.pid = word->stage == STAGE_NONE ? fork() : -1;
 	if (run.pid < 0) {

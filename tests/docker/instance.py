@@ -150,7 +150,10 @@ class Instance:
                 root_box = RootBox(self.daemon, self.path, config.images())
                 place = Place(self.daemon, root_box, self.path, self.stock, lifeline)
                 engine = DockerEngine(config, place)
-                return worker.execute(job, config.commands["test"]["run"], engine)
+                try:
+                    return worker.execute(job, config.commands["test"]["run"], engine)
+                finally:
+                    engine.clean_up()
 
     def start(self, execute: Callable[..., Execution], *args: Any, **kwargs: Any) -> Future:
         """Begin to execute something while the test goes on."""
