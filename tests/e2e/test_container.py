@@ -104,7 +104,7 @@ def test_any_user_can_run_the_server_in_a_container(run, work_dir, user):
     assert execute(url, "sh", "cat main.sh")["stdout"] == "cat main.sh"
     # what only the boxes' user or root can remove
     assert execute(url, "mine", "mkdir -m 700 mine; touch mine/file; id -u")["stdout"] == "1000\n"
-    assert not list(work_dir.rglob("mine/file"))
+    wait_for(lambda: not list(work_dir.rglob("mine/file")))
     docker("stop", "--time", "60", container)
     assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0\n"
     wait_for(lambda: not boxes(work_dir) and not list(work_dir.glob("i-*")))

@@ -100,7 +100,7 @@ def test_clients_that_vanish_leave_nothing(server):
     wait_for(lambda: not connections(server), 20)
     # a thread may still be closing the last ones
     wait_for(lambda: descriptors(server.pids["web"]) <= before, 20)
-    assert metric(server, "codapi_workers_busy") == 0
+    wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
 
 
 def test_who_vanishes_during_its_execution_leaves_nothing(server):
