@@ -213,7 +213,12 @@ class Daemon:
         left = CALL_TIMEOUT if deadline is None else max(deadline - time.monotonic(), PAUSE)
         try:
             if self._client is None:
-                self._client = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
+                self._client = docker.APIClient(
+                    **self._address,
+                    timeout=CALL_TIMEOUT,
+                    # it would keep a connection for each of the last 25 URLs, which name boxes
+                    num_pools=1,
+                )
             # docker-py reads it at every call
             self._client.timeout = left if left < math.inf else None
             yield self._client

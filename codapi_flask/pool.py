@@ -83,7 +83,7 @@ class Child:
         return None
 
     def execute(self, job: Job) -> Execution:
-        """Have a worker execute a job; from the answer on it cleans up after it.
+        """Have a worker execute a job; after the answer it may have to clean up.
 
         Raises:
             EOFError, OSError: it died.
@@ -92,25 +92,24 @@ class Child:
         self.pipe.send_bytes(pickle.dumps(job))
         if self.cleans_up:
             self._hear_that_it_is_clean()
-        execution = self.pipe.recv()
+        execution, is_clean = self.pipe.recv()
         if execution.id != job.id:
             raise EOFError
-        self.cleans_up = True
-        self.deadline = time.monotonic() + CLEAN_TIMEOUT
+        self.cleans_up = not is_clean
+        self.deadline = math.inf if is_clean else time.monotonic() + CLEAN_TIMEOUT
         return execution  # type: ignore[no-any-return]
 
     def is_lost(self) -> bool:
-        """Whether a worker without a job is dead: it has nothing else to say, but that it is clean.
-
-        It is heard when it says that.
-        """
-        try:
-            if self.cleans_up and self._news.poll(0):
+        """Whether a worker without a job is dead; if not, what it says is heard: it is clean."""
+        while self._news.poll(0):
+            if not self.cleans_up:
+                return True
+            try:
                 self._hear_that_it_is_clean()
-                self.deadline = math.inf
-            return bool(self._news.poll(0)) and not self.cleans_up
-        except (EOFError, OSError):
-            return True
+            except OSError:
+                return True
+            self.deadline = math.inf
+        return False
 
     def _hear_that_it_is_clean(self) -> None:
         try:
@@ -238,12 +237,9 @@ class Pool:
     def _idle_child(self, sandbox: str) -> Child | None:
         """Return the idle worker that may still have a box for it, or the last that was used.
 
-        One that still cleans up comes last.
+        One that still cleans up comes last. One that died is found when it gets a job.
         """
-        for lost in list(filter(Child.is_lost, self._idle)):
-            self._idle.remove(lost)
-            self._lost.append(lost)
-            self._wake.set()
+        self._part_from_lost([child for child in self._idle if child.cleans_up])
         clean = [child for child in reversed(self._idle) if not child.cleans_up]
         fitting = (child for child in clean if child.sandbox == sandbox)
         child = next(fitting, None) or next(iter([*clean, *self._idle]), None)
@@ -251,6 +247,12 @@ class Pool:
             self._idle.remove(child)
             child.sandbox = sandbox
         return child
+
+    def _part_from_lost(self, idle: list[Child]) -> None:
+        for lost in filter(Child.is_lost, idle):
+            self._idle.remove(lost)
+            self._lost.append(lost)
+            self._wake.set()
 
     def _lose(self, child: Child) -> None:
         with self._lock:
@@ -277,9 +279,7 @@ class Pool:
     def _check(self) -> list[Child | None]:
         """Kill the overdue and return those to replace."""
         with self._lock:
-            for child in list(filter(Child.is_lost, self._idle)):
-                self._idle.remove(child)
-                self._lost.append(child)
+            self._part_from_lost(list(self._idle))
             for child in self._workers:
                 if time.monotonic() >= child.deadline:
                     child.kill()

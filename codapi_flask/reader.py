@@ -24,6 +24,7 @@ from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import ThreadWorker
 
 from codapi_flask.access import Access
+from codapi_flask.client import SEND_TIMEOUT, Client
 from codapi_flask.incoming import Incoming
 from codapi_flask.models import Execution
 
@@ -33,12 +34,6 @@ INCOMING_MAX = 1 << 28
 
 PAUSE = 0.05
 """Seconds without accepting when there are no descriptors left."""
-
-SEND_TIMEOUT = 10.0
-"""Seconds that a client may take to receive its answer, beyond what the system buffers."""
-
-SEND_BUFFER = 1 << 18
-"""Bytes of an answer that no thread waits for a client to receive."""
 
 UNREAD_MAX = 1 << 15
 """Bytes of earlier answers that a client may leave unread when it sends its next request."""
@@ -79,6 +74,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # computed at each look
+        self._is_ssl = self.cfg.is_ssl
         # in the order of their deadlines
         self._incoming: dict[Any, Incoming] = {}
         self._leaving: dict[Any, float] = {}
@@ -87,16 +84,15 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; then a thread answers it."""
-        if self.cfg.is_ssl:
+        if self._is_ssl:
             super().enqueue_req(conn)
             return
-        conn.sock.setblocking(False)
         incoming = Incoming(time.monotonic() + self.read_timeout, self.max_body)
         if conn.initialized:
             # what was read beyond the last request
             incoming.data += conn.parser.unreader.take_buffered()
         else:
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            conn.sock = Client(conn.sock)
         self._incoming[conn] = incoming
         # what is all there, as nearly always, needs no wait
         self._read(conn)
@@ -104,7 +100,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: Any, answered: Any) -> None:
         """Keep a connection, or end it: not by waiting for the client, as gunicorn would."""
         is_lost = answered.cancelled() or answered.exception()
-        if self.cfg.is_ssl or (not is_lost and answered.result()):
+        if self._is_ssl or (not is_lost and answered.result()):
             super().finish_request(conn, answered)
         else:
             self._part_from(conn, LINGER, LINGER_MAX)
@@ -137,23 +133,22 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         super().murder_pending()
         now = time.monotonic()
         for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
-            self._drop(conn, self._leaving)
+            self._let_go(conn)
         for conn, incoming in list(self._incoming.items()):
             if incoming.deadline > now:
                 break
             if incoming.size:
                 self._refuse(conn, 408)
             else:
-                self._drop(conn, self._incoming)
+                self._drop(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Have a request answered; whoever does not receive the answer in time is gone."""
-        # bounds a sending as a whole, which SO_SNDTIMEO does not
-        conn.sock.settimeout(SEND_TIMEOUT)
-        try:
+        """Have a request answered, its answer sent in one piece."""
+        if self._is_ssl:
+            conn.sock.settimeout(SEND_TIMEOUT)
             return super().handle_request(req, conn)
-        except TimeoutError as error:
-            raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
+        with conn.sock.joined():
+            return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn's parser refuses in the form of all our errors."""
@@ -172,7 +167,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             while not incoming.is_complete():
                 data = conn.sock.recv(CHUNK)
                 if not data:
-                    self._drop(conn, self._incoming)
+                    self._drop(conn)
                     return
                 incoming.data += data
                 # gunicorn.conf.py allows no more connections than may have that much each
@@ -188,15 +183,15 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         except OSError:
-            self._drop(conn, self._incoming)
+            self._drop(conn)
             return
         if incoming.refusal:
             self._refuse(conn, incoming.refusal)
             return
         if conn.initialized and _unread(conn.sock) > UNREAD_MAX:
-            self._drop(conn, self._incoming)
+            self._drop(conn)
             return
-        self._forget(conn, self._incoming)
+        self._forget(conn)
         conn.data_ready = True
         if not conn.initialized:
             conn.init()
@@ -215,7 +210,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def _refuse(self, conn: Any, status: int) -> None:
         """Answer a request that has not come, or not in full."""
         origin = self._incoming[conn].origin
-        self._forget(conn, self._incoming)
+        self._forget(conn)
         text = REFUSALS[status].format(max_body=self.max_body)
         with suppress(OSError):
             conn.sock.send(self._answer(status, text, origin))
@@ -224,7 +219,6 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def _part_from(self, conn: Any, seconds: float, size: int) -> None:
         """End a connection: closed while the client still sends, it would lose its answer."""
         try:
-            conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self._close(conn)
@@ -241,7 +235,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 size = 0
             conn.patience -= size
             if not size or conn.patience < 0:
-                self._drop(conn, self._leaving)
+                self._let_go(conn)
 
     def _answer(self, status: int, text: str, origin: str = "") -> bytes:
         body = json.dumps(Execution("-", stderr=text).answer())
@@ -255,14 +249,17 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
         return "\r\n".join([head, *lines, "", body]).encode()
 
-    def _forget(self, conn: Any, conns: dict[Any, Any]) -> None:
-        del conns[conn]
-        with suppress(KeyError):
-            # of what was all there nothing is awaited
+    def _forget(self, conn: Any) -> None:
+        if self._incoming.pop(conn).is_awaited:
             self.poller.unregister(conn.sock)
 
-    def _drop(self, conn: Any, conns: dict[Any, Any]) -> None:
-        self._forget(conn, conns)
+    def _drop(self, conn: Any) -> None:
+        self._forget(conn)
+        self._close(conn)
+
+    def _let_go(self, conn: Any) -> None:
+        del self._leaving[conn]
+        self.poller.unregister(conn.sock)
         self._close(conn)
 
     def _close(self, conn: Any) -> None:

@@ -51,10 +51,9 @@ def be_child() -> None:
 def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -> None:
     """Serve the jobs that come through the pipe until it closes.
 
-    The first message says that we are ready. A job is answered by its execution, and then, when
-    what it left is gone, by a word about that; both are sent before the next one is read. The
-    successor of a lost worker first removes what
-    that one left: its boxes count for the bound.
+    The first message says that we are ready. A job is answered by its execution and whether all
+    that it left is gone; if not, another message follows when it is, before the next job is read.
+    The successor of a lost worker first removes what that one left: its boxes count for the bound.
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
@@ -79,10 +78,13 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
             command = config.commands[job.sandbox][job.command]
             engine = engines[command.engine]
             try:
-                pipe.send_bytes(pickle.dumps(execute(job, command, engine)))
+                execution = execute(job, command, engine)
+                is_clean = engine.is_clean()
+                pipe.send_bytes(pickle.dumps((execution, is_clean)))
             finally:
                 clean_up(job, engine)
-            pipe.send("clean")
+            if not is_clean:
+                pipe.send("clean")
 
 
 def clean_up(job: Job, engine: Engine) -> None:

@@ -20,8 +20,11 @@ class Engine(Protocol):
             Abandoned: nobody waits for the outcome any more.
         """
 
+    def is_clean(self) -> bool:
+        """Whether nothing is left of the last execution: else `clean_up` must follow."""
+
     def clean_up(self) -> None:
-        """Remove what the last execution left; must follow each, before the next one.
+        """Remove what the last execution left, if anything, before the next one.
 
         Raises:
             ServerFault: something stays.

@@ -54,11 +54,11 @@ class Boxes:
     def __init__(self, place: Place, first: Box | None) -> None:
         """Make the directory, or take a started box with its one: `first`, if that is the first.
 
-        Whatever else happens, `close` must follow.
+        Whatever else happens, `close` must follow, unless `give_back` returns true.
         """
         self._place, self._taken = place, None
         self._box: InitBox | None = None
-        self._is_new, self._is_given = True, False
+        self._is_new = True
         if first and place.can_have_init(first):
             self._taken = first
             self._box = place.stock.take(first)
@@ -100,24 +100,20 @@ class Boxes:
         outcome = self.attached.run(name, box, program)
         return replace(outcome, fell_back=box.init)
 
-    def give_back(self) -> None:
-        """Give the box back, with the directory, if it can serve again; `close` must follow."""
+    def give_back(self) -> bool:
+        """Give the box back, with the directory; False when it cannot serve again."""
         box = self._box
         if not box or box.uses < 1 or not box.box.keeps_nothing:
-            return
-        if self._is_new or box.reset():
-            _empty(self.directory)
-            self._place.stock.give(box)
-            self._is_given = True
-        else:
+            return False
+        if not self._is_new and not box.reset():
             self._leave()
+            return False
+        _empty(self.directory)
+        self._place.stock.give(box)
+        return True
 
     def close(self) -> None:
-        """Remove what cannot serve again."""
-        if not self._is_given:
-            self.give_back()
-        if self._is_given:
-            return
+        """Remove the box, and the directory."""
         self._leave()
         if self._taken:
             self._place.stock.used(self._taken)

@@ -38,11 +38,16 @@ class DockerEngine:
         stdin = b"".join(texts.values())
         outcomes = _Walk(self._place, boxes, runs, job, command, stdin).walk()
         # before the answer: the client's next request may want it
-        boxes.give_back()
+        if boxes.give_back():
+            self._boxes = None
         return outcomes
 
+    def is_clean(self) -> bool:
+        """Whether the box of the last execution serves again, or it had none."""
+        return self._boxes is None
+
     def clean_up(self) -> None:
-        """Remove the box of the last execution and its directory, if they do not serve again."""
+        """Remove the box of the last execution, and its directory."""
         boxes, self._boxes = self._boxes, None
         if boxes:
             boxes.close()

@@ -33,6 +33,7 @@ struct place {
 static struct places places;
 static struct place at_start[PLACES_MAX];
 static uint64_t sockets_at_start;
+static int sockstat, flow_labels, ipc[3];
 
 static int clean(int top, int directory, bool own);
 
@@ -103,16 +104,28 @@ static int clean(int top, int directory, bool own)
 	return 0;
 }
 
+static int open_text(const char *path)
+{
+	return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+/* Reads an open file from its beginning. */
+static struct text read_again(int file, char *buffer, size_t size)
+{
+	size_t length = 0;
+	ssize_t n;
+	while (length < size && (n = pread(file, buffer + length, size - length, (off_t)length)) > 0)
+		length += (size_t)n;
+	return (struct text){buffer, length};
+}
+
 struct text read_text(const char *path, char *buffer, size_t size)
 {
-	int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	size_t length = 0;
-	ssize_t n = 0;
-	while (file >= 0 && length < size && (n = read(file, buffer + length, size - length)) > 0)
-		length += (size_t)n;
+	int file = open_text(path);
+	struct text text = read_again(file, buffer, size);
 	if (file >= 0)
 		close(file);
-	return (struct text){buffer, length};
+	return text;
 }
 
 /* `used` counts the sockets of all families in the box's network namespace, closed ones with unsent data too; `waiting`
@@ -120,7 +133,7 @@ struct text read_text(const char *path, char *buffer, size_t size)
 static bool count_sockets(uint64_t *used, uint64_t *waiting)
 {
 	char buffer[1024];
-	struct text text = read_text("/proc/net/sockstat", buffer, sizeof(buffer));
+	struct text text = read_again(sockstat, buffer, sizeof(buffer));
 	return parse_count(text, "sockets: used ", used) && parse_count(text, " tw ", waiting);
 }
 
@@ -154,6 +167,12 @@ void clean_start(const char *theirs)
 		places.other |= !look(places.path[i], &at_start[i]);
 		at_start[i].filled = is_filled(places.path[i]);
 	}
+	/* To open them takes longer than to read them. */
+	sockstat = open_text("/proc/net/sockstat");
+	flow_labels = open_text("/proc/net/ip6_flowlabel");
+	ipc[0] = open_text("/proc/sysvipc/shm");
+	ipc[1] = open_text("/proc/sysvipc/msg");
+	ipc[2] = open_text("/proc/sysvipc/sem");
 	/* Without /dev/mqueue there may be queues that cannot be seen. */
 	places.other |= text.length == sizeof(mountinfo) || !places.mqueue;
 	places.other |= !count_sockets(&sockets_at_start, &waiting);
@@ -177,12 +196,12 @@ static enum stage clean_place(const char *path, const struct place *start, int *
 }
 
 /* Deletes the System V objects that a file of /proc/sysvipc lists, one a line (key, id, ...) under a headline. */
-static int clean_ipc(const char *path, int (*remove)(int id))
+static int clean_ipc(int file, int (*remove)(int id))
 {
 	char buffer[4096];
 
 	for (bool found = true; found;) {
-		struct text text = read_text(path, buffer, sizeof(buffer)), line;
+		struct text text = read_again(file, buffer, sizeof(buffer)), line;
 		found = false;
 		if (!parse_line(&text, &line))
 			return ENOENT;
@@ -219,7 +238,7 @@ static int remove_semaphores(int id)
 static bool has_flow_labels(void)
 {
 	char buffer[256];
-	struct text text = read_text("/proc/net/ip6_flowlabel", buffer, sizeof(buffer)), line;
+	struct text text = read_again(flow_labels, buffer, sizeof(buffer)), line;
 	return parse_line(&text, &line) && parse_line(&text, &line); /* the first is a headline */
 }
 
@@ -248,9 +267,8 @@ enum stage clean_box(int *error)
 		if (stage != STAGE_NONE)
 			return stage;
 	}
-	if ((*error = clean_ipc("/proc/sysvipc/shm", remove_memory)) != 0 ||
-	    (*error = clean_ipc("/proc/sysvipc/msg", remove_queue)) != 0 ||
-	    (*error = clean_ipc("/proc/sysvipc/sem", remove_semaphores)) != 0)
+	if ((*error = clean_ipc(ipc[0], remove_memory)) != 0 || (*error = clean_ipc(ipc[1], remove_queue)) != 0 ||
+	    (*error = clean_ipc(ipc[2], remove_semaphores)) != 0)
 		return STAGE_IPC;
 	return sockets_are_gone() && !has_flow_labels() ? STAGE_NONE : STAGE_SOCKETS;
 }

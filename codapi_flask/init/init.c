@@ -14,7 +14,8 @@
  *
  *	RUN	u8 'R', u8 0, u16 arguments (1 to 1,024), u16 variables (to 1,024); then, each with a NUL at its end:
  *		user (name, uid, name:group, uid:gid), the arguments, the variables (NAME=value). With three
- *		descriptors: stdin, stdout, stderr. Starts a program; only when none runs.
+ *		descriptors: stdin, stdout, stderr. Starts a program; only when none runs. init holds stdout and
+ *		stderr until its answer, so that the worker is woken by that alone, not by the ends of the pipes.
  *	KILL	u8 'K'. Kills the run or the reset that goes on; nothing when none does. Its answer comes as always.
  *	RESET	u8 'C'. Deletes what the last run's user left, and checks that nothing is left; only when none runs.
  *
@@ -94,7 +95,7 @@ static struct { /* what goes on; pid is 0 when nothing does */
 	pid_t pid;
 	char type;
 	uint64_t start, end, processor, oom_kills, memory;
-	int status;
+	int status, outputs[2];
 } run;
 
 static void answer(struct answer answer)
@@ -290,6 +291,8 @@ static void finish(void)
 	run.pid = 0;
 	say(STAGE_NONE, 0);
 	answer(done);
+	for (int i = 0; i < 2 && done.type == 'D'; i++)
+		close(run.outputs[i]);
 }
 
 /* Finds the user of the next run, or puts in a word why not. */
@@ -337,12 +340,12 @@ static void take_message(void)
 		find_user(request.user);
 		if (start('R'))
 			run_program(&request, files);
+		run.outputs[0] = files[1];
+		run.outputs[1] = files[2];
+		close(files[0]);
 	} else {
 		_exit(1);
 	}
-	for (int i = 0; i < 3; i++)
-		if (files[i] >= 0)
-			close(files[i]);
 }
 
 static void serve(void)
