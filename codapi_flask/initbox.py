@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import select
 import socket
 import time
@@ -34,6 +35,9 @@ KILL_TIMEOUT = 5.0
 LOOK_INTERVAL = 0.5
 """Seconds between two looks whether a box that does not report has died."""
 
+STAGGER = 10
+"""Percent of a box's uses, from a hundred on, that may be left out."""
+
 RESET_TIMEOUT = 1.0
 """Seconds that a reset may take; then the box is thrown away."""
 
@@ -57,7 +61,8 @@ class InitBox:
         """Own a started box; `kind` is how it came about."""
         self.box, self.container, self.image = box, container, image
         self.lease, self.kind = lease, kind
-        self.uses = box.uses
+        # of many uses, some are left out: boxes that started together shall not end together
+        self.uses = box.uses - secrets.randbelow(box.uses // 100 * STAGGER + 1)
         self._init = init
 
     @classmethod
