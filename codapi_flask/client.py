@@ -23,12 +23,13 @@ class Client(socket.socket):
     client is woken twice.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        """Take a connection over."""
+    def __init__(self, connection: socket.socket, timeout: float = SEND_TIMEOUT) -> None:
+        """Take a connection over; `timeout` is in seconds, for all of what is sent at once."""
         kind = connection.family, connection.type, connection.proto
         super().__init__(*kind, fileno=connection.detach())
         super().setblocking(False)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._timeout = timeout
         self._joins, self._first = False, b""
 
     def setblocking(self, flag: bool) -> None:
@@ -64,7 +65,7 @@ class Client(socket.socket):
         if sent == len(data):
             return
         # bounds the sending as a whole, which SO_SNDTIMEO does not
-        self.settimeout(SEND_TIMEOUT)
+        self.settimeout(self._timeout)
         try:
             super().sendall(memoryview(data)[sent:])
         except TimeoutError as error:

@@ -18,11 +18,11 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from codapi_flask import keeper, worker
 from codapi_flask.config import Config
@@ -140,6 +140,26 @@ class Child:
         self.pipe.close()
 
 
+class Candidate(Protocol):
+    """What tells whether an idle worker is the best one for a job."""
+
+    sandbox: str
+    cleans_up: bool
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def choose(idle: Sequence[C], sandbox: str) -> C | None:
+    """Return the idle worker that may still have a box of the sandbox, or the last that was used.
+
+    One that still cleans up comes last; `idle` are in the order in which they became idle.
+    """
+    clean = [child for child in reversed(idle) if not child.cleans_up]
+    fitting = (child for child in clean if child.sandbox == sandbox)
+    return next(fitting, None) or next(iter([*clean, *idle]), None)
+
+
 class Pool:
     """The workers and the keeper. Safe for use by many threads."""
 
@@ -235,14 +255,9 @@ class Pool:
         return child
 
     def _idle_child(self, sandbox: str) -> Child | None:
-        """Return the idle worker that may still have a box for it, or the last that was used.
-
-        One that still cleans up comes last. One that died is found when it gets a job.
-        """
+        # one that died, too, is found when it gets a job
         self._part_from_lost([child for child in self._idle if child.cleans_up])
-        clean = [child for child in reversed(self._idle) if not child.cleans_up]
-        fitting = (child for child in clean if child.sandbox == sandbox)
-        child = next(fitting, None) or next(iter([*clean, *self._idle]), None)
+        child = choose(self._idle, sandbox)
         if child:
             self._idle.remove(child)
             child.sandbox = sandbox

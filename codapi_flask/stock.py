@@ -98,9 +98,9 @@ class Stock:
         if self._keeper is None:
             if time.monotonic() < self._not_before:
                 raise ConnectionRefusedError
-            keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             # a path may be longer than the 107 bytes of an address
             directory = os.open(self._instance, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 keeper.settimeout(ANSWER_TIMEOUT)
                 keeper.connect(f"/proc/self/fd/{directory}/{ADDRESS}")

@@ -1,7 +1,9 @@
+import pickle
+
 import pytest
 
 from codapi_flask.errors import RequestError
-from codapi_flask.models import Execution, Outcome, Request
+from codapi_flask.models import Execution, Job, Outcome, Request
 
 GOOD = {"sandbox": "python", "command": "run", "files": {"": "print(42)", "a.txt": "x"}}
 
@@ -94,3 +96,15 @@ def test_an_execution_has_failed_unless_it_says_otherwise():
         "stdout": "",
         "stderr": "busy",
     }
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Job("python_run_1", "python", "run", "3.12", {"": "print(42)"}),
+        Outcome("42\n", "", exit_code=3, signal=None, reason="exit", truncated=("stderr",)),
+        Execution.of("python_run_1", [Outcome("1"), Outcome("2", box="sh", kind="warm")], 25),
+    ],
+)
+def test_what_is_sent_to_another_process_arrives_as_it_is(message):
+    assert pickle.loads(pickle.dumps(message)) == message

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -10,7 +11,7 @@ from codapi_flask.config import Command, Config
 from codapi_flask.errors import Busy
 from codapi_flask.instance import Lease
 from codapi_flask.models import Job
-from codapi_flask.pool import Pool
+from codapi_flask.pool import Pool, choose
 from tests.server import wait_for
 
 COMMANDS = {"web": {"run": Command(engine="http")}}
@@ -172,3 +173,29 @@ def test_all_processes_end_with_the_pool(tmp_path):
     assert all(map(is_alive, pids))
     pool.close()
     assert not any(map(is_alive, pids))
+
+
+@dataclass
+class Idle:
+    """A worker without a job."""
+
+    name: str
+    sandbox: str = ""
+    cleans_up: bool = False
+
+
+@pytest.mark.parametrize(
+    ("idle", "chosen"),
+    [
+        ([], None),
+        ([Idle("first"), Idle("last")], "last"),
+        ([Idle("fits", "sh"), Idle("last", "python")], "fits"),
+        ([Idle("fits", "sh"), Idle("fits too", "sh")], "fits too"),
+        ([Idle("clean"), Idle("last", cleans_up=True)], "clean"),
+        ([Idle("clean"), Idle("fits", "sh", cleans_up=True)], "clean"),
+        ([Idle("longest", cleans_up=True), Idle("last", "sh", cleans_up=True)], "longest"),
+    ],
+)
+def test_the_idle_worker_is_chosen_that_is_ready_first(idle, chosen):
+    best = choose(idle, "sh")
+    assert (best and best.name) == chosen
