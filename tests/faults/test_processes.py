@@ -45,7 +45,6 @@ def wait_for_others(server: Server, role: str, gone: list[int]) -> None:
     [
         ("worker", {"fault", "busy"}),
         ("keeper", set()),
-        ("resource_tracker", set()),
         ("forkserver", {"fault", "busy"}),
         ("web", {"no answer"}),
     ],
@@ -70,33 +69,41 @@ def test_the_config_is_read_again_under_load_at_no_cost(server):
     assert seen.verdicts() == {"right"}
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_workers_that_are_killed_while_they_start_boxes_leave_none(
-    server, daemon, threads, kind, moment
-):
-    with restored(server), daemon.hanging(MOMENTS[moment]) as held:
-        # one may find a box that waits
-        program = Sleep(10)
-        answers = [threads.submit(server.exec, kind, "run", program.text) for _ in range(2)]
-        wait_for(lambda: len(held) >= 2)
-        kill(server, "worker")
-        assert all(is_fault(*answer.result(10)) for answer in answers)
-    assert not program.runs()
+def remove_boxes(server: Server) -> None:
+    # some may be going already
+    subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemon, moment):
-    with restored(server), daemon.hanging(MOMENTS[moment]) as held:
-        subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
-        wait_for(lambda: held)
-        wait_for_others(server, "keeper", kill(server, "keeper"))
-
-
-@pytest.mark.parametrize("kind", ["fresh", "reused"])
-def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threads, kind):
+def test_workers_that_are_killed_while_they_start_boxes_leave_none(server, daemon, threads):
+    kinds = ("attached", "fresh")
     with restored(server):
-        for _ in range(3):
+        for moment in MOMENTS.values():
+            with daemon.hanging(moment) as held:
+                # so that none waits; the keeper starts two at once
+                remove_boxes(server)
+                wait_for(lambda: len(held) == 2)
+                answers = [threads.submit(server.exec, kind, "run", "true") for kind in kinds]
+                wait_for(lambda: len(held) == 4)
+                workers = kill(server, "worker")
+                assert all(is_fault(*answer.result(10)) for answer in answers)
+            wait_for_others(server, "worker", workers)
+            wait_for(lambda: ask(server, "fresh") == "right", 60)
+
+
+def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemon):
+    with restored(server):
+        for moment in MOMENTS.values():
+            with daemon.hanging(moment) as held:
+                remove_boxes(server)
+                wait_for(lambda: held)
+                keeper = kill(server, "keeper")
+            wait_for_others(server, "keeper", keeper)
+            wait_for(server.containers, 60)
+
+
+def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threads):
+    with restored(server):
+        for kind in ("fresh", "reused", "fresh", "reused"):
             # what takes long to remove from a box that is to serve again, and from the disk
             files = {f"{number}": "" for number in range(300)}
             program = Sleep(1)
@@ -107,18 +114,20 @@ def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threa
             kill(server, "worker")
             status, body = answer.result(10)
             assert is_fault(status, body) or body["stdout"] == "done\n"
-            wait_for(lambda: ask(server, kind) == "right", 60)
+            wait_for(lambda: ask(server, kind) == "right", 60)  # noqa: B023
 
 
-@pytest.mark.parametrize("kind", ["fresh", "reused"])
-def test_a_keeper_that_is_killed_costs_no_job_even_of_its_boxes(server, threads, kind):
+def test_a_keeper_that_is_killed_costs_no_job_even_of_its_boxes(server, threads):
     with restored(server):
-        for _ in range(3):
-            program = Sleep(1)
-            answer = threads.submit(server.exec, kind, "run", program.text)
-            wait_for(program.runs)
+        for _ in range(2):
+            programs = {kind: Sleep(1) for kind in ("fresh", "reused")}
+            answers = [
+                threads.submit(server.exec, kind, "run", program.text)
+                for kind, program in programs.items()
+            ]
+            wait_for(lambda: all(program.runs() for program in programs.values()))  # noqa: B023
             keeper = kill(server, "keeper")
-            assert answer.result(10)[1]["stdout"] == "done\n"
+            assert [answer.result(10)[1]["stdout"] for answer in answers] == ["done\n"] * 2
             wait_for_others(server, "keeper", keeper)
 
 
