@@ -237,9 +237,11 @@ class Keeper:
                     log.warning("swept %d containers of dead owners", count)
                     self._swept += count
                 lease = Lease.make_work(self._instance)
-                (lease.path / "work" / "probe").write_bytes(b"probe")
-                root_box.remove_tree(lease.path)
-                lease.close()
+                try:
+                    (lease.path / "work" / "probe").write_bytes(b"probe")
+                finally:
+                    lease.close()
+                    root_box.remove_tree(lease.path)
                 self._fault = ""
             except (ServerFault, OSError) as fault:
                 if str(fault) != self._fault:
