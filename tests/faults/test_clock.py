@@ -36,12 +36,12 @@ def test_a_clock_that_jumps_costs_nothing(tmp_path, threads):
     root = write_config(tmp_path / "root")
     with Server(root, **clock) as server, restored(server), load(server) as seen:
         now = year(server)
-        for years in (5, -5, 0):
-            program = Sleep(2)
+        for years in (5, -5):
+            program = Sleep(1)
             answer = threads.submit(server.exec, "fresh", "run", program.text)
             wait_for(program.runs)
             jump(years)
             assert year(server) == now + years
             assert answer.result(10)[1]["stdout"] == "done\n"
-            wait_for(seen.gave("right", count=5), 30)
+            wait_for(seen.gave("right", count=3), 30)
     assert seen.verdicts() == {"right"}
