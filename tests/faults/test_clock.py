@@ -20,6 +20,7 @@ pytestmark = pytest.mark.docker
 YEAR = 365.25 * 24 * 3600
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_costs_nothing(tmp_path, threads):
     offset = tmp_path / "offset"
 
@@ -42,6 +43,6 @@ def test_a_clock_that_jumps_costs_nothing(tmp_path, threads):
             wait_for(program.runs)
             jump(years)
             assert year(server) == now + years
-            assert answer.result(10)[1]["stdout"] == "done\n"
-            wait_for(seen.gave("right", count=3), 30)
+            assert answer.result(30)[1]["stdout"] == "done\n"
+            wait_for(seen.gave("right", count=3), 60)
     assert seen.verdicts() == {"right"}
