@@ -20,9 +20,9 @@ pytestmark = pytest.mark.docker
 def image() -> Iterator[str]:
     """Return the name of an image that may be replaced."""
     name = f"codapi-test/{secrets.token_hex(4)}"
-    build(name, "old")
+    old = build(name, "old")
     yield name
-    docker("image", "rm", "--force", name)
+    docker("image", "rm", "--force", name, old)
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,15 @@ def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemo
             wait_for(server.containers, 60)
 
 
+def test_a_keeper_that_is_killed_while_it_begins_leaves_no_box_to_look_with(server, daemon):
+    with restored(server):
+        with daemon.hanging(MOMENTS["created"]) as held:
+            kill(server, "keeper")
+            wait_for(lambda: held, 30)
+            second = kill(server, "keeper")
+        wait_for_others(server, "keeper", second)
+
+
 @pytest.mark.slow
 def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threads):
     with restored(server):
