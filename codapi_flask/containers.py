@@ -141,7 +141,7 @@ class Daemon:
         with self.calls("read a file in a box") as api:
             mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
             limits = api.create_host_config(mounts=[mount], network_mode="none")
-            labels = {INSTANCE: str(instance), DIRECTORY: str(instance)}
+            labels = {INSTANCE: str(instance), DIRECTORY: str(file.parent)}
             try:
                 box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
             except docker.errors.APIError as error:

@@ -74,8 +74,12 @@ class Lease:
         """Make a lease of an instance with a work directory, open to whichever user of a box."""
         lease = cls.make(instance, "x", instance.parent)
         directory = lease.path / "work"
-        directory.mkdir()
-        directory.chmod(0o777)
+        try:
+            directory.mkdir()
+            directory.chmod(0o777)
+        except OSError:
+            lease.drop()
+            raise
         return lease
 
     def drop(self) -> None:

@@ -237,9 +237,11 @@ class Keeper:
                     log.warning("swept %d containers of dead owners", count)
                     self._swept += count
                 lease = Lease.make_work(self._instance)
-                (lease.path / "work" / "probe").write_bytes(b"probe")
-                root_box.remove_tree(lease.path)
-                lease.close()
+                try:
+                    (lease.path / "work" / "probe").write_bytes(b"probe")
+                finally:
+                    lease.close()
+                    root_box.remove_tree(lease.path)
                 self._fault = ""
             except (ServerFault, OSError) as fault:
                 if str(fault) != self._fault:
@@ -253,8 +255,10 @@ def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> s
 
     Says nothing when that cannot be told: without a daemon, or without any image.
     """
-    token = instance / "token"
-    token.write_bytes(secrets.token_bytes(8))
+    # if we die, it is found abandoned with the box that reads it
+    lease = Lease.make_work(instance)
+    token, text = lease.path / "work" / "token", secrets.token_bytes(8)
+    token.write_bytes(text)
     try:
         image = next(filter(daemon.image, images), None)
         if image is None:
@@ -264,7 +268,10 @@ def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> s
     except ServerFault as fault:
         log.error("the Docker daemon cannot be used yet: %s", fault)
         return ""
-    if seen == token.read_bytes():
+    finally:
+        token.unlink()
+        lease.drop()
+    if seen == text:
         return ""
     return (
         f"the Docker daemon does not see our work directory {instance.parent}: when the server "

@@ -1,0 +1,52 @@
+"""A Docker daemon that is slow, hangs, or goes and comes back, while jobs are executed."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from codapi_flask.config import START_DEADLINE
+from codapi_flask.containers import CALL_TIMEOUT
+from tests.faults.conftest import load, restored
+from tests.server import wait_for
+
+pytestmark = pytest.mark.docker
+
+
+def is_ready(server) -> bool:
+    answer = server.request("GET", "/v1/health?ready=1")
+    assert answer.status == 200 or len(answer.json()["status"]) > 10
+    return answer.status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("illness", ["hanging", "stopped"])
+def test_without_its_daemon_a_server_uses_the_boxes_it_has(server, daemon, illness):
+    with restored(server):
+        with load(server) as seen:
+            wait_for(seen.gave("right"), 30)
+            with getattr(daemon, illness)():
+                failed = seen.gave("fault", "attached", "fresh", count=1)
+                served = seen.gave("right", "reused", count=20)
+                wait_for(lambda: failed() and served() and not is_ready(server), 60)
+                assert server.request("GET", "/v1/health").status == 200
+            wait_for(seen.gave("right"), 60)
+        wait_for(lambda: is_ready(server), 30)
+    assert seen.verdicts() == {"right", "fault"}
+    assert seen.longest < START_DEADLINE + 2 * CALL_TIMEOUT
+
+
+def test_a_slow_daemon_costs_time_only(server, daemon):
+    with restored(server), daemon.slow(0.1), load(server) as seen:
+        wait_for(seen.gave("right"), 60)
+    assert seen.verdicts() == {"right"}
+
+
+def test_boxes_that_somebody_removes_cost_what_runs_in_them(server):
+    with restored(server), load(server) as seen:
+        for _ in range(3):
+            wait_for(seen.gave("right"), 60)
+            subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
+    # a box that has not started yet is our fault
+    assert seen.verdicts() <= {"right", "died", "fault"}

@@ -1,0 +1,190 @@
+"""Processes of ours that are killed, stopped or short of descriptors at the worst moment."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tests.faults.conftest import POOL, ask, is_fault, load, restored
+from tests.programs import Sleep
+from tests.server import Server, wait_for
+
+pytestmark = pytest.mark.docker
+
+MOMENTS = {
+    "create": r"POST /v\S+/containers/create",
+    "created": r"HTTP/1.1 201 Created",
+    "start": r"POST /v\S+/containers/\w+/start",
+}
+"""The stages of a box's start, by the message to or from the daemon."""
+
+
+def kill(server: Server, role: str, number: int = signal.SIGKILL) -> list[int]:
+    """Send all processes of a role a signal; return who they were."""
+    for pid in (pids := server.pids[role]):
+        os.kill(pid, number)
+    return pids
+
+
+def wait_for_others(server: Server, role: str, gone: list[int]) -> None:
+    """Wait until as many others do what processes did that are gone."""
+    wait_for(
+        lambda: len(now := server.pids[role]) == len(gone) and not set(now) & set(gone), seconds=60
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("role", "costs"),
+    [("worker", {"fault", "busy"}), ("forkserver", {"fault", "busy"}), ("web", {"no answer"})],
+)
+def test_processes_that_are_killed_under_load_cost_what_runs_on_them(server, role, costs):
+    with restored(server), load(server) as seen:
+        for _ in range(3):
+            wait_for(seen.gave("right"), 60)
+            wait_for_others(server, role, kill(server, role))
+        wait_for(seen.gave("right"), 60)
+    assert seen.verdicts() <= {"right", *costs}
+
+
+def test_the_config_is_read_again_under_load_at_no_cost(server):
+    with restored(server), load(server) as seen:
+        wait_for(seen.gave("right"), 60)
+        web = server.pids["web"]
+        server.kill(signal.SIGHUP)
+        wait_for_others(server, "web", web)
+        wait_for(seen.gave("right"), 60)
+    assert seen.verdicts() == {"right"}
+
+
+def remove_boxes(server: Server) -> None:
+    # some may be going already
+    subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
+
+
+def test_workers_that_are_killed_while_they_start_boxes_leave_none(server, daemon, threads):
+    kinds = ("attached", "fresh")
+    with restored(server):
+        for moment in MOMENTS.values():
+            with daemon.hanging(moment) as held:
+                # so that none waits; the keeper starts two at once
+                remove_boxes(server)
+                wait_for(lambda: len(held) >= 2, 30)
+                answers = [threads.submit(server.exec, kind, "run", "true") for kind in kinds]
+                wait_for(lambda: len(held) >= 4, 30)
+                workers = kill(server, "worker")
+                assert all(is_fault(*answer.result(30)) for answer in answers)
+            wait_for_others(server, "worker", workers)
+            wait_for(lambda: ask(server, "fresh") == "right", 60)
+
+
+def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemon):
+    with restored(server):
+        for moment in MOMENTS.values():
+            with daemon.hanging(moment) as held:
+                remove_boxes(server)
+                wait_for(lambda: held, 30)
+                keeper = kill(server, "keeper")
+            wait_for_others(server, "keeper", keeper)
+            wait_for(server.containers, 60)
+
+
+def test_a_keeper_that_is_killed_while_it_begins_leaves_no_box_to_look_with(server, daemon):
+    with restored(server):
+        with daemon.hanging(MOMENTS["created"]) as held:
+            kill(server, "keeper")
+            wait_for(lambda: held, 30)
+            second = kill(server, "keeper")
+        wait_for_others(server, "keeper", second)
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threads):
+    with restored(server):
+        for kind in ("fresh", "reused", "fresh", "reused"):
+            # what takes long to remove from a box that is to serve again, and from the disk
+            files = {f"{number}": "" for number in range(300)}
+            program = Sleep(1)
+            code = f"cd /dev/shm; seq 5000 | xargs touch; {program.text}"
+            answer = threads.submit(server.exec, kind, "run", {"": code, **files})
+            wait_for(program.runs)
+            wait_for(lambda: not program.runs())  # noqa: B023
+            kill(server, "worker")
+            status, body = answer.result(30)
+            assert is_fault(status, body) or body["stdout"] == "done\n"
+            wait_for(lambda: ask(server, kind) == "right", 60)  # noqa: B023
+
+
+def test_a_keeper_that_is_killed_costs_no_job_even_of_its_boxes(server, threads):
+    with restored(server):
+        for _ in range(2):
+            programs = {kind: Sleep(1) for kind in ("fresh", "reused")}
+            answers = [
+                threads.submit(server.exec, kind, "run", program.text)
+                for kind, program in programs.items()
+            ]
+            wait_for(lambda: all(program.runs() for program in programs.values()))  # noqa: B023
+            keeper = kill(server, "keeper")
+            assert [answer.result(30)[1]["stdout"] for answer in answers] == ["done\n"] * 2
+            wait_for_others(server, "keeper", keeper)
+
+
+@pytest.mark.slow
+def test_a_keeper_that_hangs_costs_nothing_and_is_replaced(server):
+    with restored(server), load(server) as seen:
+        wait_for_others(server, "keeper", kill(server, "keeper", signal.SIGSTOP))
+        wait_for(seen.gave("right"), 60)
+    assert seen.verdicts() == {"right"}
+    assert "the keeper hangs" in server.log
+
+
+@contextmanager
+def out_of_descriptors(pids: list[int]) -> Iterator[None]:
+    """Let processes open no more files than they have."""
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in pids}
+    for pid, (_, hard) in limits.items():
+        used = os.listdir(f"/proc/{pid}/fd")
+        # what is bounded is the number of a new one, which is the first that is free
+        free = next(number for number in itertools.count() if str(number) not in used)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        for pid, limit in limits.items():
+            # it may have died meanwhile
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
+
+
+def test_workers_without_descriptors_fail_and_recover(server):
+    with restored(server):
+        workers = set(server.pids["worker"])
+        with out_of_descriptors(server.pids["worker"]):
+            assert {ask(server, kind) for kind in ("attached", "fresh", "reused")} == {"fault"}
+        assert "Too many open files" in server.log
+    assert set(server.pids["worker"]) == workers
+
+
+def test_a_keeper_without_descriptors_costs_time_only(server):
+    with restored(server), load(server) as seen:
+        wait_for(seen.gave("right"), 60)
+        with out_of_descriptors(server.pids["keeper"]):
+            wait_for(seen.gave("right", count=10), 60)
+    assert seen.verdicts() == {"right"}
+
+
+def test_a_web_process_without_descriptors_serves_who_is_connected(server, threads):
+    with restored(server):
+        with out_of_descriptors(server.pids["web"]):
+            waiting = [threads.submit(ask, server, "reused") for _ in range(4)]
+            os.kill(server.pids["worker"][0], signal.SIGKILL)
+            wait_for(lambda: "cannot accept a connection" in server.log)
+        assert {answer.result(60) for answer in waiting} <= {"right", "busy", "fault"}
+        wait_for(lambda: len(server.pids["worker"]) == POOL, 60)
