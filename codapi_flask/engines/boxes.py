@@ -55,8 +55,12 @@ class Boxes:
         """Make the directory, or take a started box with its one: `first`, if that is the first.
 
         Whatever else happens, `close` must follow, unless `give_back` returns true.
+
+        Raises:
+            OSError: the directory cannot be made.
         """
-        self._place, self._taken = place, None
+        self._place = place
+        self._taken: Box | None = None
         self._box: InitBox | None = None
         self._is_new = True
         if first and place.can_have_init(first):
@@ -65,7 +69,11 @@ class Boxes:
         if self._box:
             self._lease = self._box.lease
         else:
-            self._lease = Lease.make_work(place.instance)
+            try:
+                self._lease = Lease.make_work(place.instance)
+            except OSError:
+                self._tell_used()
+                raise
         self.directory = self._lease.path / "work"
         self.attached = Attached(
             place.daemon, place.root_box, place.instance, self.directory, place.lifeline
@@ -113,10 +121,11 @@ class Boxes:
         return True
 
     def close(self) -> None:
-        """Remove the box, and the directory."""
+        """Give the box back if that was not tried, else remove it with the directory."""
+        if self.give_back():
+            return
         self._leave()
-        if self._taken:
-            self._place.stock.used(self._taken)
+        self._tell_used()
         try:
             self._place.root_box.remove_tree(self._lease.path)
         finally:
@@ -140,6 +149,10 @@ class Boxes:
             # whatever it was, the box is dead before its worker is free
             self._place.daemon.find(box.container).remove()
             raise
+
+    def _tell_used(self) -> None:
+        if self._taken:
+            self._place.stock.used(self._taken)
 
     def _leave(self) -> None:
         if self._box:

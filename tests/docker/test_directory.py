@@ -92,6 +92,19 @@ def test_a_command_without_entry_writes_no_files(run):
     assert run("ls", "-A", files={"": "text", "a": "text"}).stdout == ""
 
 
+@pytest.mark.parametrize("kind", ["reused"])
+def test_a_file_that_cannot_be_written_costs_no_box(instance):
+    [before] = given_back(instance, {"": "text"})
+    assert [before] == given_back(instance, {"good": "text", "../bad": "text"})
+    assert instance.run("ls", "-A", files={"": "text"}, entry="main").stdout == "main\n"
+
+
+def given_back(instance, files):
+    """Return the boxes that wait after an execution with some files."""
+    instance.run("true", files=files, entry="main")
+    return [box.container for boxes in instance.stock.idle.values() for box in boxes]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
