@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import random
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 
 import pytest
 

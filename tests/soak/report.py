@@ -77,8 +77,7 @@ class Soak:
                     for state in self.states.values()
                 ),
             )
-        for name in ("waiting", "containers", "directories"):
-            yield name, *(getattr(state, name) for state in self.states.values())
+        yield "boxes that wait", *(state.boxes for state in self.states.values())
 
 
 def _table(corner: str, head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks.machine import descriptors, resident
@@ -25,15 +25,10 @@ class Process:
 
 @dataclass(frozen=True)
 class State:
-    """What there is at a time.
-
-    `waiting` are the boxes of the stock; each has a container and a directory, nothing else has.
-    """
+    """What there is at a time; each of the `boxes` waits for work, and has one directory."""
 
     processes: dict[int, Process]
-    waiting: int
-    containers: int
-    directories: int
+    boxes: int
 
     def of(self, role: str) -> list[Process]:
         return [process for process in self.processes.values() if process.role == role]
@@ -41,25 +36,27 @@ class State:
 
 def settled(server: Server) -> State:
     """Wait until all that executions have used is gone; return what there is then."""
-    return wait_for(lambda: _settled(server), SETTLE)
-
-
-def _settled(server: Server) -> State | None:
-    """Return what there is; `None` while something is in use, or on its way."""
-    text = server.request("GET", "/metrics").body.decode()
-    stock: Counter[str] = Counter()
-    for state, count in re.findall(r'^codapi_stock{.*state="(\w+)"} (\S+)$', text, re.MULTILINE):
-        stock[state] += int(float(count))
-    busy = re.search(r"^codapi_workers_busy (\S+)$", text, re.MULTILINE)
-    waiting, containers = stock.pop("idle", 0), len(server.containers())
-    directories = len([*server.work_dir.glob("i-*/x-*")])
-    if not busy or float(busy[1]) or stock.total() or executions():
-        return None
-    if not waiting == containers == directories or len([*server.work_dir.glob("i-*")]) != 1:
-        return None
+    with suppress(AssertionError):
+        wait_for(lambda: not _in_use(server), SETTLE)
+    assert _in_use(server) == {}
     processes = {
         pid: Process(role, resident([pid]), descriptors([pid]))
         for role, pids in server.pids.items()
         for pid in pids
     }
-    return State(processes, waiting, containers, directories)
+    return State(processes, len(server.containers()))
+
+
+def _in_use(server: Server) -> dict[str, object]:
+    """Return what is in use, or on its way, or left behind; the stock may wait."""
+    metrics = server.request("GET", "/metrics").body.decode()
+    found = re.findall(r"^codapi_(stock{.*}|workers_busy) (\S+)$", metrics, re.MULTILINE)
+    counts = {name: int(float(count)) for name, count in found}
+    idle = sum(counts.pop(name) for name in list(counts) if 'state="idle"' in name)
+    things = {
+        "instances": len([*server.work_dir.glob("i-*")]) - 1,
+        "directories": len([*server.work_dir.glob("i-*/x-*")]) - idle,
+        "containers": len(server.containers()) - idle,
+        "programs": len(executions()),
+    }
+    return {name: count for name, count in (counts | things).items() if count}

@@ -8,8 +8,11 @@ import pytest
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-GROWTH = 5
+MEMORY = 5
 """MiB that a process may grow by, however many executions there are."""
+
+DESCRIPTORS = 64
+"""The same for its descriptors: docker-py keeps up to 25 connections a client, the keeper has 3."""
 
 
 def test_every_answer_is_what_its_program_must_print(soak):
@@ -29,8 +32,8 @@ def test_processes_that_live_on_do_not_grow(soak):
     for before, after in itertools.pairwise(soak.states.values()):
         for pid in before.processes.keys() & after.processes:
             old, new = before.processes[pid], after.processes[pid]
-            assert new.memory - old.memory < GROWTH, new
-            assert new.descriptors <= old.descriptors, new
+            assert new.memory - old.memory < MEMORY, new
+            assert new.descriptors - old.descriptors < DESCRIPTORS, new
 
 
 def test_nothing_is_left_over(soak):
