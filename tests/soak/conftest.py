@@ -23,7 +23,7 @@ RUNS = int(os.environ.get("CODAPI_SOAK_RUNS", "600"))
 SEED = os.environ.get("CODAPI_SOAK_SEED") or secrets.token_hex(4)
 POOL, STOCK = 4, 6
 
-PARTS = {
+PARTS: dict[str, tuple[int, list[str]]] = {
     "warm-up": (20, []),
     "nothing killed": (40, []),
     "processes killed": (30, ["worker", "worker", "keeper", "forkserver", "resource_tracker"]),
@@ -48,14 +48,15 @@ def soak(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
         soak = pytestconfig.stash[SOAK] = Soak(SEED, Load(server, POOL), Watch())
         for name, (share, victims) in PARTS.items():
             drawn = cases(draw, RUNS * share // 100)
-            draw.shuffle(victims)
-            kills = itertools.islice(itertools.cycle(victims), len(drawn) // KILL_INTERVAL)
+            turns = itertools.cycle(draw.sample(victims, len(victims)))
+            kills = itertools.islice(turns, len(drawn) // KILL_INTERVAL)
             start = time.monotonic()
             with soak.watch.watching():
-                soak.load.run(drawn, list(kills) if victims else [], draw)
+                soak.load.run(drawn, list(kills))
             soak.seconds += time.monotonic() - start
             soak.states[name] = settled(server)
         server.stop()
+        soak.log = server.log
         with suppress(AssertionError):
             wait_for(lambda: not server.leftovers(), 3)
         soak.left = server.leftovers()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import re
 import signal
 import threading
@@ -35,7 +34,8 @@ class Result:
     """What has become of one execution.
 
     `outcome` is `right`, `no client`, `internal error`, `connection lost`, or else says what is
-    wrong. `since` and `until` are when it was sent first and when it was over.
+    wrong. `since` and `until` are when it was sent first and when it was over, `duration` is what
+    the answer says of that, in milliseconds.
     """
 
     case: Case
@@ -54,16 +54,16 @@ class Load:
     results: list[Result] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
     kills: list[tuple[float, str]] = field(default_factory=list)
+    _fails: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, cases: Iterable[Case], kills: Sequence[str], random: random.Random) -> None:
+    def run(self, cases: Iterable[Case], kills: Sequence[str] = ()) -> None:
         """Execute all cases; a process of each of the roles `kills` is killed on the way."""
-        todo, lock, gives_up = list(cases), threading.Lock(), threading.Event()
+        todo, lock = list(cases), threading.Lock()
         every = len(todo) // (len(kills) + 1)
         victims = {every * number: role for number, role in enumerate(kills, 1)}
-        pauses = [random.uniform(0.01, 0.1) for _ in range(100)]
 
         def client() -> None:
-            while not gives_up.is_set():
+            while not self._fails.is_set():
                 with lock:
                     if not todo:
                         return
@@ -71,9 +71,9 @@ class Load:
                 try:
                     if victim:
                         self._kill(victim)
-                    self.results.append(self._execute(case, pauses, gives_up))
+                    self.results.append(self._execute(case))
                 except BaseException:
-                    gives_up.set()
+                    self._fails.set()
                     raise
 
         with ThreadPoolExecutor(CLIENTS) as threads:
@@ -112,21 +112,19 @@ class Load:
         self.kills.append((time.monotonic(), role))
         os.kill(victims[len(self.kills) % len(victims)], signal.SIGKILL)
 
-    def _execute(self, case: Case, pauses: list[float], gives_up: threading.Event) -> Result:
+    def _execute(self, case: Case) -> Result:
         since = time.monotonic()
         if case.leaves is not None:
-            self._leave(case, case.leaves, gives_up)
+            self._leave(case)
             return Result(case, "no client", since, time.monotonic())
         try:
-            status, body = self._ask(case, pauses, gives_up)
+            status, body = self._ask(case)
         except (ConnectionError, http.client.HTTPException):
             return Result(case, "connection lost", since, time.monotonic())
         outcome = _outcome(case, status, body)
         return Result(case, outcome, since, time.monotonic(), body.get("duration", 0))
 
-    def _ask(
-        self, case: Case, pauses: list[float], gives_up: threading.Event
-    ) -> tuple[int, dict[str, Any]]:
+    def _ask(self, case: Case) -> tuple[int, dict[str, Any]]:
         """Return status and answer; who is refused asks again, on the same connection."""
         data = json.dumps(case.document)
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, 60)) as connection:
@@ -139,15 +137,15 @@ class Load:
                 if status != 429 or (again, body) != ("1", {"id": body["id"], **BUSY}):
                     return status, body
                 self.refusals.append(time.monotonic() - sent)
-                gives_up.wait(pauses[len(self.refusals) % len(pauses)])
+                self._fails.wait(case.pause)
 
-    def _leave(self, case: Case, seconds: float, gives_up: threading.Event) -> None:
+    def _leave(self, case: Case) -> None:
         body = json.dumps(case.document).encode()
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         request = f"POST /v1/exec HTTP/1.1\r\nHost: a\r\n{head}".encode() + body
         with Client(self.server) as client:
             client.send(request[: int(len(request) * case.sends)])
-            gives_up.wait(seconds)
+            self._fails.wait(case.leaves)
             client.vanish()
 
 

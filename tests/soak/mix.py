@@ -34,15 +34,17 @@ Expected = tuple[bool, str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """One execution: the request, the answer, and when its client leaves, if it does.
+    """One execution: the request, the answer, and what its client does.
 
-    `leaves` is when, in seconds after sending; `sends` is the share of the request that it sends.
+    It asks again `pause` seconds after it was refused. If it `leaves` that is so many seconds after
+    it has sent; `sends` is the share of the request that it sends.
     """
 
     kind: str
     sandbox: str
     files: dict[str, str]
     expected: Expected
+    pause: float
     command: str = "run"
     leaves: float | None = None
     sends: float = 1
@@ -144,5 +146,6 @@ def cases(random: random.Random, count: int) -> list[Case]:
         more = dict(kind.more)
         if more.get("leaves"):
             more["leaves"] *= random.random()
-        drawn.append(Case(name, box, {"": text, **files}, expected, **more))
+        pause = random.uniform(0.01, 0.1)
+        drawn.append(Case(name, box, {"": text, **files}, expected, pause, **more))
     return drawn

@@ -36,5 +36,9 @@ def test_processes_that_live_on_do_not_grow(soak):
             assert new.descriptors - old.descriptors < DESCRIPTORS, new
 
 
+def test_the_log_tells_of_no_mistake_of_ours(soak):
+    assert "Traceback" not in soak.log
+
+
 def test_nothing_is_left_over(soak):
     assert soak.left == []
