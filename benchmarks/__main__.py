@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import cost, machine, speed
+from benchmarks.overload import overload
 from benchmarks.plan import FULL, QUICK
 from benchmarks.rows import Row, table
 
@@ -20,6 +21,7 @@ CASES = {
         speed.throughput,
         speed.bursts,
         speed.sizes,
+        overload,
         cost.processors,
         cost.idle,
         cost.endurance,

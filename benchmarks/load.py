@@ -1,4 +1,4 @@
-"""A client in a closed loop: each connection sends the next request when it has its answer.
+"""Clients in a closed loop, each sends its next request when it has its answer, or in an open one.
 
 One thread and ready-made bytes: what it costs is measured too, and is little.
 """
@@ -16,6 +16,8 @@ from functools import cached_property
 
 TIMEOUT = 30.0
 """Seconds without any answer after which a measurement fails."""
+
+REFUSED = b"HTTP/1.1 429 "
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,12 @@ class Question:
 
 
 class Client:
-    """A connection that is kept, with one request at a time."""
+    """A connection that is kept, with one request at a time; a refusal is a mistake by default."""
 
-    def __init__(self, port: int, question: Question) -> None:
+    def __init__(self, port: int, question: Question, may_be_refused: bool = False) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._question = question
+        self._question, self._may_be_refused = question, may_be_refused
         self.fileno = self._socket.fileno
 
     def send(self) -> None:
@@ -59,9 +61,15 @@ class Client:
         if data and (not length or len(body) < int(length.partition(b"\r\n")[0])):
             return None
         took = time.monotonic() - self._sent
-        if self._question.expected not in body:
+        is_fine = self._may_be_refused and self.is_refused
+        if not is_fine and self._question.expected not in body:
             raise AssertionError(f"unexpected answer: {self._answer!r}")
         return took
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the answer was that all workers are busy."""
+        return self._answer.startswith(REFUSED)
 
     def close(self) -> None:
         self._socket.close()
@@ -108,3 +116,44 @@ def closed_loop(
                 poll.unregister(descriptor)
                 by_descriptor.pop(descriptor).close()
     return ends, times
+
+
+def open_loop(
+    port: int, question: Question, rate: float, seconds: float
+) -> tuple[list[float], list[float]]:
+    """Send `rate` requests a second, whatever becomes of them, on connections that are kept.
+
+    Returns the instants of the answers that are no refusals, and how long each refusal took, in
+    seconds.
+    """
+    ends, refusals = [], []
+    by_descriptor: dict[int, Client] = {}
+    idle: list[Client] = []
+    poll = select.poll()
+    start, sent, count = time.monotonic(), 0, round(rate * seconds)
+    while sent < count or len(idle) < len(by_descriptor):
+        due = min(round((time.monotonic() - start) * rate), count)
+        while sent < due:
+            if not idle:
+                client = Client(port, question, may_be_refused=True)
+                by_descriptor[client.fileno()] = client
+                poll.register(client, select.POLLIN)
+                idle.append(client)
+            idle.pop().send()
+            sent += 1
+        ready = poll.poll(1 if sent < count else TIMEOUT * 1000)
+        if not ready and sent == count:
+            raise AssertionError(f"no answer in {TIMEOUT} s")
+        for descriptor, _ in ready:
+            client = by_descriptor[descriptor]
+            took = client.receive()
+            if took is None:
+                continue
+            if client.is_refused:
+                refusals.append(took)
+            else:
+                ends.append(time.monotonic())
+            idle.append(client)
+    for client in idle:
+        client.close()
+    return ends, refusals

@@ -84,10 +84,14 @@ def record(case: str, unit: str, *ours: float, **target: float) -> Row:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Return the rows as a Markdown table that reads well in a terminal too."""
-    lines = [HEAD, *(row.cells() for row in rows)]
+    """Return the rows as a table."""
+    return markdown([HEAD, *(row.cells() for row in rows)])
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells, the head first, as a Markdown table that reads well in a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = tuple("-" * width for width in widths)
+    rule = ["-" * width for width in widths]
     padded = (
         " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         for line in (lines[0], rule, *lines[1:])

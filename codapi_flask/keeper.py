@@ -139,11 +139,9 @@ class Keeper:
                     else:
                         worker.send(b'{"box": null}')
                 case {"used": name}:
-                    taken[name] -= 1
-                    self._shelf.used(name)
+                    self._returned(taken, name)
                 case {"box": {"name": name} as fields}:
-                    taken[name] -= 1
-                    self._shelf.used(name)
+                    self._returned(taken, name)
                     config = self._config.boxes[name]
                     self._shelf.put(InitBox.received(fields, descriptors, config))
         except BlockingIOError:
@@ -154,6 +152,12 @@ class Keeper:
             worker.close()
             for name, count in self._workers.pop(worker).items():
                 self._shelf.used(name, count)
+
+    def _returned(self, taken: Counter[str], name: str) -> None:
+        """Count a box as no longer in use; what an earlier keeper gave was not counted here."""
+        if taken[name]:
+            taken[name] -= 1
+            self._shelf.used(name)
 
     def _order(self) -> None:
         """Have boxes started that the shelf lacks: one while a job runs, else some at once."""

@@ -1,0 +1,62 @@
+"""What becomes of a server that is asked for far more than it can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median, quantiles
+
+from benchmarks.contest import clients, rate
+from benchmarks.load import Question, open_loop
+from benchmarks.plan import Plan
+from benchmarks.programs import PYTHON, SH, serving, wait_until_quiet
+from benchmarks.rows import Row, ratio, record
+from tests.server import Server
+
+CLIENTS, FACTOR = 8, 20
+SLEEPING = replace(SH, name="sleeping", text="sleep 0.1; echo hello")
+BUSY = replace(PYTHON, name="busy", text="import time\nwhile time.process_time() < 0.05: pass")
+
+
+def overload(plan: Plan) -> Iterator[Row]:
+    """Twenty times as many requests as can be served.
+
+    The best is what as many clients get as there are workers, each sending when it has its
+    answer. Then requests come twenty times as fast as that, evenly and whatever becomes of the
+    others: an open loop. That is a crowd of people, most of whom get a 429. Clients that send
+    again at once, without a pause, would measure themselves: on the same machine they take the
+    processors that the programs need.
+    """
+    short = replace(
+        plan, rounds=min(plan.rounds, 3), warmup=plan.warmup / 2, window=plan.window / 2
+    )
+    boxes = {
+        "sh, sleeps 100 ms": (SLEEPING, {"uses": 1000}),
+        "python, busy for 50 ms": (BUSY, {"uses": 1000}),
+        "sh, fresh": (SH, {}),
+    }
+    names = {case: f"box{number}" for number, case in enumerate(boxes)}
+    configs = {names[case]: box for case, box in boxes.items()}
+    with serving(plan, configs, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
+        for case, (program, _) in boxes.items():
+            yield from _overload(short, server, case, program.question(names[case]))
+
+
+def _overload(plan: Plan, server: Server, case: str, question: Question) -> Iterator[Row]:
+    best, served, middle, slow = [], [], [], []
+    for _ in range(plan.rounds):
+        wait_until_quiet(plan)
+        best.append(rate(plan, CLIENTS, clients(server.port, question)))
+        wait_until_quiet(plan)
+        start = time.monotonic() + plan.warmup
+        ends, refusals = open_loop(
+            server.port, question, FACTOR * best[-1], plan.warmup + plan.window
+        )
+        served.append(sum(start < end <= start + plan.window for end in ends) / plan.window)
+        middle.append(median(refusals) * 1000)
+        slow.append(quantiles(refusals, n=100)[98] * 1000)
+    case = f"{case}, {FACTOR} x what can be served"
+    yield ratio(case, "/s", served, best, f"{CLIENTS} clients", at_least=0.9)
+    yield record(f"{case}, a 429, median", "ms", *middle)
+    yield record(f"{case}, a 429, p99", "ms", *slow, at_most=50)

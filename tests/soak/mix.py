@@ -1,0 +1,151 @@
+"""The mix of a soak: what each execution runs, and what it must be answered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+IMAGE = "codapi/python"
+BOXES: dict[str, dict[str, Any]] = {
+    "attached": {"image": IMAGE, "init": False},
+    "fresh": {"image": IMAGE},
+    # so few that boxes are replaced all the time
+    "reused": {"image": IMAGE, "uses": 20},
+}
+SHARES = {"attached": 10, "fresh": 10, "reused": 80}
+"""How often the boxes are used, in percent: the first two take the machine for a container each."""
+
+# the execution's id is the last argument of its processes, which so are told apart on the host
+_ARGV = ["sh", "main.sh", ":name"]
+COMMANDS = {
+    box: {
+        name: {"entry": "main.sh", "steps": [{"box": box, "command": _ARGV, "timeout": timeout}]}
+        for name, timeout in (("run", 30), ("hang", 1))
+    }
+    for box in BOXES
+}
+NOUTPUT = 4096
+
+Expected = tuple[bool, str, str]
+"""`ok`, `stdout` and `stderr` of an answer; `:name` in them stands for its id."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One execution: the request, the answer, and what its client does.
+
+    It asks again `pause` seconds after it was refused. If it `leaves` that is so many seconds after
+    it has sent; `sends` is the share of the request that it sends.
+    """
+
+    kind: str
+    sandbox: str
+    files: dict[str, str]
+    expected: Expected
+    pause: float
+    command: str = "run"
+    leaves: float | None = None
+    sends: float = 1
+
+    @property
+    def document(self) -> dict[str, object]:
+        return {"sandbox": self.sandbox, "command": self.command, "files": self.files}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Makes programs that print a token, and nothing that could be another's."""
+
+    share: int
+    program: Callable[[random.Random, str], tuple[str, Expected]]
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def _ok(_: random.Random, token: str) -> tuple[str, Expected]:
+    return f"echo {token} $1; echo {token} >&2", (True, f"{token} :name\n", f"{token}\n")
+
+
+def _failing(random: random.Random, token: str) -> tuple[str, Expected]:
+    status = random.randint(1, 255)
+    text = f"{token} :name\n{token}\n (exit status {status})"
+    return f"echo {token} $1; echo {token} >&2; exit {status}", (False, "", text)
+
+
+def _signalled(random: random.Random, token: str) -> tuple[str, Expected]:
+    number = random.choice([1, 6, 9, 11, 15])
+    text = f"{token} :name\n (exit status {128 + number})"
+    return f"echo {token} $1; kill -{number} $$", (False, "", text)
+
+
+def _hanging(random: random.Random, token: str) -> tuple[str, Expected]:
+    hang = random.choice(["sleep 60", "while :; do :; done", "sleep 60 & wait", "yes $1"])
+    return f"echo {token}; {hang}", (False, "", "code execution timeout")
+
+
+def _flooding(random: random.Random, token: str) -> tuple[str, Expected]:
+    size = random.randint(1 << 16, 1 << 21)
+    text = (f"{token}\n" * NOUTPUT)[:NOUTPUT]
+    program = f"yes {token} | head -c {size}"
+    return f"{program}; {program} >&2", (True, text, text)
+
+
+def _greedy(_: random.Random, token: str) -> tuple[str, Expected]:
+    text = f"out of memory (64 MiB)\n{token} :name\n (exit status 137)"
+    return f"echo {token} $1; exec tail -q /dev/zero $1", (False, "", text)
+
+
+def _busy(random: random.Random, token: str) -> tuple[str, Expected]:
+    number = random.randint(200_000, 600_000)
+    code = f"print(sum(range({number})))"
+    return f"echo {token}; python -c '{code}'", (
+        True,
+        f"{token}\n{number * (number - 1) // 2}\n",
+        "",
+    )
+
+
+def _slow(random: random.Random, token: str) -> tuple[str, Expected]:
+    return f"sleep 0.{random.randint(1, 4)}; echo {token} $1", (True, f"{token} :name\n", "")
+
+
+def _starting(_: random.Random, token: str) -> tuple[str, Expected]:
+    code = "import asyncio, decimal, email, unittest"
+    return f"python -c '{code}' && echo {token} $1", (True, f"{token} :name\n", "")
+
+
+KINDS = {
+    "ok": Kind(40, _ok),
+    "failing": Kind(10, _failing),
+    "ended by a signal": Kind(5, _signalled),
+    "timing out": Kind(4, _hanging, {"command": "hang"}),
+    "flooding": Kind(8, _flooding),
+    "out of memory": Kind(4, _greedy),
+    "busy": Kind(10, _busy),
+    "slow": Kind(7, _slow),
+    "slow to start": Kind(4, _starting),
+    "client gone before the answer": Kind(5, _slow, {"leaves": 0.2}),
+    "client gone while sending": Kind(3, _ok, {"leaves": 0, "sends": 0.9}),
+}
+
+
+def cases(random: random.Random, count: int) -> list[Case]:
+    """Draw so many executions; the token of each is in its program's text and its files'."""
+    drawn = []
+    for _ in range(count):
+        (name,) = random.choices(list(KINDS), [kind.share for kind in KINDS.values()])
+        (box,) = random.choices(list(SHARES), list(SHARES.values()))
+        kind, token = KINDS[name], f"{random.getrandbits(64):016x}"
+        text, expected = kind.program(random, token)
+        if random.random() < 0.2:
+            # the same, from another file of the request
+            text, files = ". ./part.sh", {"part.sh": text}
+        else:
+            files = {}
+        more = dict(kind.more)
+        if more.get("leaves"):
+            more["leaves"] *= random.random()
+        pause = random.uniform(0.01, 0.1)
+        drawn.append(Case(name, box, {"": text, **files}, expected, pause, **more))
+    return drawn

@@ -1,0 +1,62 @@
+"""What a server holds when nobody asks it for anything."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from benchmarks.machine import descriptors, resident
+from tests.server import Server, wait_for
+from tests.soak.watch import executions
+
+SETTLE = 60
+"""Seconds in which what was used must be gone: the sweeper looks every ten."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A living process of the server; `memory` is its resident set in MiB."""
+
+    role: str
+    memory: float
+    descriptors: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is at a time; each of the `boxes` waits for work, and has one directory."""
+
+    processes: dict[int, Process]
+    boxes: int
+
+    def of(self, role: str) -> list[Process]:
+        return [process for process in self.processes.values() if process.role == role]
+
+
+def settled(server: Server) -> State:
+    """Wait until all that executions have used is gone; return what there is then."""
+    with suppress(AssertionError):
+        wait_for(lambda: not _in_use(server), SETTLE)
+    assert _in_use(server) == {}
+    processes = {
+        pid: Process(role, resident([pid]), descriptors([pid]))
+        for role, pids in server.pids.items()
+        for pid in pids
+    }
+    return State(processes, len(server.containers()))
+
+
+def _in_use(server: Server) -> dict[str, object]:
+    """Return what is in use, or on its way, or left behind; the stock may wait."""
+    metrics = server.request("GET", "/metrics").body.decode()
+    found = re.findall(r"^codapi_(stock{.*}|workers_busy) (\S+)$", metrics, re.MULTILINE)
+    counts = {name: int(float(count)) for name, count in found}
+    idle = sum(counts.pop(name) for name in list(counts) if 'state="idle"' in name)
+    things = {
+        "instances": len([*server.work_dir.glob("i-*")]) - 1,
+        "directories": len([*server.work_dir.glob("i-*/x-*")]) - idle,
+        "containers": len(server.containers()) - idle,
+        "programs": len(executions()),
+    }
+    return {name: count for name, count in (counts | things).items() if count}
