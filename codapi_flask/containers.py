@@ -21,6 +21,7 @@ import docker.errors
 import docker.utils
 import requests
 import urllib3
+from docker.transport import UnixHTTPAdapter
 from docker.types import Mount
 
 from codapi_flask import hostconfig, init
@@ -40,6 +41,14 @@ CALL_TIMEOUT = 10.0
 
 PAUSE = 0.01
 """Seconds between two looks at something that the daemon does not announce."""
+
+
+class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]
+    """Uses a connection again for any call; docker-py keeps one for each of the last 25 URLs."""
+
+    def get_connection(self, url: str, proxies: object = None) -> Any:
+        """Return the pool of the only host there is."""
+        return super().get_connection("")
 
 
 class Daemon:
@@ -213,12 +222,11 @@ class Daemon:
         left = CALL_TIMEOUT if deadline is None else max(deadline - time.monotonic(), PAUSE)
         try:
             if self._client is None:
-                self._client = docker.APIClient(
-                    **self._address,
-                    timeout=CALL_TIMEOUT,
-                    # it would keep a connection for each of the last 25 URLs, which name boxes
-                    num_pools=1,
-                )
+                self._client = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
+                if self.is_local:
+                    address = str(self._address["base_url"])
+                    one = _OnePool(address[address.index("://") + 3 :], CALL_TIMEOUT)
+                    self._client.mount("http+docker://", one)
             # docker-py reads it at every call
             self._client.timeout = left if left < math.inf else None
             yield self._client

@@ -140,8 +140,7 @@ def restored(server: Server) -> Iterator[None]:
     assert _surplus(server) == NONE
     # multiprocessing may keep two for each dead child until it starts the next one
     wait_for(lambda: descriptors(server.pids["web"]) <= before + 2 * (POOL + 1))
-    # each of the keeper's clients keeps up to 25 connections to the daemon
-    assert max(descriptors([pid]) for pid in flat(server.pids)) < 130
+    assert max(descriptors([pid]) for pid in flat(server.pids)) < 60
 
 
 def _surplus(server: Server) -> dict[str, int]:

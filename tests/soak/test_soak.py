@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 MEMORY = 5
 """MiB that a process may grow by, however many executions there are."""
 
-DESCRIPTORS = 64
-"""The same for its descriptors: docker-py keeps up to 25 connections a client, the keeper has 3."""
+DESCRIPTORS = 8
+"""The same for its descriptors."""
 
 
 def test_every_answer_is_what_its_program_must_print(soak):
