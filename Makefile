@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz soak bench format
+.PHONY: run setup images dev check lint types layers test hostile fuzz faults soak bench format
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -38,6 +38,10 @@ hostile: dev
 # hostile requests, as many as take some minutes
 fuzz: dev
 	CODAPI_FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/fuzz
+
+# processes killed and stopped, daemons that hang, full disks
+faults: dev
+	.venv/bin/python -m pytest tests/faults tests/e2e/test_kills.py tests/e2e/test_daemon.py tests/e2e/test_ending.py
 
 # thousands of executions, some minutes; CODAPI_SOAK_SEED repeats one
 soak: dev
