@@ -43,14 +43,17 @@ def main() -> None:
     plan = QUICK if options.quick else FULL
     facts = machine.describe()
     rows: list[Row] = []
-    for name in options.cases or CASES:
-        print(f"{name}: {CASES[name].__doc__}", file=sys.stderr, flush=True)
-        rows += CASES[name](plan)
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
-    print(table(rows))
-    if options.json:
-        document = {"machine": facts, "rows": [row.document() for row in rows]}
-        options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False))
+    try:
+        for name in options.cases or CASES:
+            print(f"{name}: {CASES[name].__doc__}", file=sys.stderr, flush=True)
+            rows.extend(CASES[name](plan))
+    finally:
+        # of what was measured before a case failed, too
+        print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
+        print(table(rows))
+        if options.json:
+            document = {"machine": facts, "rows": [row.document() for row in rows]}
+            options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

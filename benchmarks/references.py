@@ -17,6 +17,8 @@ from benchmarks.programs import Program
 from codapi_flask.config import Box, Step
 
 STDOUT = 1
+TIMEOUT = 60
+"""Seconds after which `docker run` hangs: the daemon can lock itself up when it is kept busy."""
 
 
 class DockerRun:
@@ -45,7 +47,7 @@ class DockerRun:
     def call(self) -> float:
         """Run it; return the seconds that it took."""
         start = time.monotonic()
-        subprocess.run(self._argv, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(self._argv, check=True, stdout=subprocess.DEVNULL, timeout=TIMEOUT)
         return time.monotonic() - start
 
     def loops(self, clients: int, until: float) -> list[float]:
