@@ -8,9 +8,9 @@ from dataclasses import replace
 from statistics import median, quantiles
 
 from benchmarks.contest import clients, rate
-from benchmarks.load import Question, open_loop
+from benchmarks.load import open_loop
 from benchmarks.plan import Plan
-from benchmarks.programs import PYTHON, SH, serving, wait_until_quiet
+from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock
 from benchmarks.rows import Row, ratio, record
 from tests.server import Server
 
@@ -31,24 +31,26 @@ def overload(plan: Plan) -> Iterator[Row]:
     short = replace(
         plan, rounds=min(plan.rounds, 3), warmup=plan.warmup / 2, window=plan.window / 2
     )
+    warm = {"warm": CLIENTS}
     boxes = {
-        "sh, sleeps 100 ms": (SLEEPING, {"uses": 1000}),
-        "python, busy for 50 ms": (BUSY, {"uses": 1000}),
-        "sh, fresh": (SH, {}),
+        "sh, sleeps 100 ms": (SLEEPING, {**warm, "uses": 1000}),
+        "python, busy for 50 ms": (BUSY, {**warm, "uses": 1000}),
+        "sh, fresh": (SH, warm),
     }
     names = {case: f"box{number}" for number, case in enumerate(boxes)}
     configs = {names[case]: box for case, box in boxes.items()}
     with serving(plan, configs, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
         for case, (program, _) in boxes.items():
-            yield from _overload(short, server, case, program.question(names[case]))
+            yield from _overload(short, server, case, names[case], program)
 
 
-def _overload(plan: Plan, server: Server, case: str, question: Question) -> Iterator[Row]:
+def _overload(plan: Plan, server: Server, case: str, name: str, program: Program) -> Iterator[Row]:
+    question = program.question(name)
     best, served, middle, slow = [], [], [], []
     for _ in range(plan.rounds):
-        wait_until_quiet(plan)
+        wait_for_stock(plan, server, name, CLIENTS)
         best.append(rate(plan, CLIENTS, clients(server.port, question)))
-        wait_until_quiet(plan)
+        wait_for_stock(plan, server, name, CLIENTS)
         start = time.monotonic() + plan.warmup
         ends, refusals = open_loop(
             server.port, question, FACTOR * best[-1], plan.warmup + plan.window
