@@ -82,7 +82,7 @@ def _spread(times: Sequence[float]) -> str:
     """Return what is to be known of some times, in milliseconds."""
     if len(times) < 2:
         return "-"
-    slow = quantiles(times, n=100)[98]
+    slow = quantiles(times, n=100, method="inclusive")[98]
     return f"median {median(times):.1f} ms, p99 {slow:.1f} ms, slowest {max(times):.1f} ms"
 
 
