@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -122,3 +123,18 @@ def test_it_is_ready_when_executions_work_and_says_why_not(start_server, root, t
 def test_it_warns_when_anybody_can_reach_it(start_server, root, tokens, host, warned):
     server = start_server(root(), CODAPI_HOST=host, CODAPI_TOKENS=tokens)
     assert ("without a token" in server.log) is warned
+
+
+def test_boxes_of_all_steps_are_counted_as_no_longer_used(start_server, root):
+    boxes = {"once": {"image": "codapi/sh"}, "again": {"image": "codapi/sh", "uses": 10}}
+    steps = [{"box": box, "command": ["true"]} for box in ("once", "again")]
+    server = start_server(root(boxes, {"sh": {"run": {"steps": steps}}}))
+    assert [server.exec("sh", "run", "text")[1]["ok"] for _ in range(3)] == [True] * 3
+
+    def counts() -> dict[str, str]:
+        metrics = server.request("GET", "/metrics").body.decode()
+        return dict(re.findall(r'^codapi_stock{box="(\w+)",state="used"} (\S+)$', metrics, re.M))
+
+    # what the keeper tells is a second old
+    wait_for(lambda: 'state="idle"} 1.0' in server.request("GET", "/metrics").body.decode())
+    wait_for(lambda: counts() == {"once": "0.0", "again": "0.0"})
