@@ -9,7 +9,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,21 +100,15 @@ def closed_loop(
         poll.register(client, select.POLLIN)
         client.send()
     while by_descriptor:
-        ready = poll.poll(TIMEOUT * 1000)
-        if not ready:
-            raise AssertionError(f"no answer in {TIMEOUT} s")
-        for descriptor, _ in ready:
-            client = by_descriptor[descriptor]
-            took = client.receive()
-            if took is None:
-                continue
+        for client, took in _answered(poll, by_descriptor):
             ends.append(time.monotonic())
             times.append(took)
             if goes_on(len(ends)):
                 client.send()
             else:
-                poll.unregister(descriptor)
-                by_descriptor.pop(descriptor).close()
+                poll.unregister(client)
+                del by_descriptor[client.fileno()]
+                client.close()
     return ends, times
 
 
@@ -141,14 +135,7 @@ def open_loop(
                 idle.append(client)
             idle.pop().send()
             sent += 1
-        ready = poll.poll(1 if sent < count else TIMEOUT * 1000)
-        if not ready and sent == count:
-            raise AssertionError(f"no answer in {TIMEOUT} s")
-        for descriptor, _ in ready:
-            client = by_descriptor[descriptor]
-            took = client.receive()
-            if took is None:
-                continue
+        for client, took in _answered(poll, by_descriptor, 0.001 if sent < count else TIMEOUT):
             if client.is_refused:
                 refusals.append(took)
             else:
@@ -157,3 +144,16 @@ def open_loop(
     for client in idle:
         client.close()
     return ends, refusals
+
+
+def _answered(
+    poll: select.poll, clients: Mapping[int, Client], seconds: float = TIMEOUT
+) -> Iterator[tuple[Client, float]]:
+    """Wait for something to come; yield who has an answer now, and the seconds that it took."""
+    ready = poll.poll(seconds * 1000)
+    if not ready and seconds == TIMEOUT:
+        raise AssertionError(f"no answer in {TIMEOUT} s")
+    for descriptor, _ in ready:
+        took = clients[descriptor].receive()
+        if took is not None:
+            yield clients[descriptor], took

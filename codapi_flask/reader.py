@@ -144,11 +144,14 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Have a request answered, its answer sent in one piece."""
-        if self._is_ssl:
-            conn.sock.settimeout(SEND_TIMEOUT)
+        if not self._is_ssl:
+            with conn.sock.joined():
+                return super().handle_request(req, conn)
+        conn.sock.settimeout(SEND_TIMEOUT)
+        try:
             return super().handle_request(req, conn)
-        with conn.sock.joined():
-            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn's parser refuses in the form of all our errors."""

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,8 +35,9 @@ class Stock:
     run is over it says `{"box": {…}}` to give the box back, or `{"used": NAME}`.
     """
 
-    def __init__(self, instance: Path, boxes: Mapping[str, Box]) -> None:
-        self._instance, self._boxes = instance, boxes
+    def __init__(self, instance: Path, hold_max: float = HOLD_MAX) -> None:
+        """Ask the keeper of an instance; a box stays away from it for `hold_max` seconds."""
+        self._instance, self._hold_max = instance, hold_max
         self._keeper: socket.socket | None = None
         self._not_before = 0.0
         self._held: InitBox | None = None
@@ -69,7 +69,7 @@ class Stock:
         The keeper gets it at `release`, or when it was away for long: it knows what is outdated.
         """
         self._held = box
-        if time.monotonic() - self._held_since > HOLD_MAX:
+        if time.monotonic() - self._held_since > self._hold_max:
             self.release()
 
     def release(self) -> None:

@@ -57,7 +57,7 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
     """
     be_child()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    daemon, stock = Daemon(), Stock(instance, config.boxes)
+    daemon, stock = Daemon(), Stock(instance)
     root_box = RootBox(daemon, instance, config.images())
     place = Place(daemon, root_box, instance, stock, pipe.fileno())
     engines: dict[str, Engine] = {

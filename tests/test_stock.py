@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 
-from codapi_flask import stock
 from codapi_flask.config import Box
 from codapi_flask.init import Init
 from codapi_flask.initbox import InitBox
@@ -72,7 +71,17 @@ def keeper(tmp_path):
 @pytest.fixture
 def worker(tmp_path, keeper):
     """Return a worker's stock, connected."""
-    worker = Stock(tmp_path, {"sh": SH, "other": OTHER})
+    yield from connected(tmp_path, keeper)
+
+
+@pytest.fixture
+def hasty_worker(tmp_path, keeper):
+    """Return one that gives every box to the keeper at once."""
+    yield from connected(tmp_path, keeper, hold_max=0)
+
+
+def connected(instance, keeper, **how):
+    worker = Stock(instance, **how)
     worker.used(SH)
     assert keeper.heard() == [("used", "sh")]
     yield worker
@@ -120,15 +129,14 @@ def test_a_box_that_died_while_it_waited_is_not_taken(worker, keeper):
     worker.give(new)
 
 
-def test_the_keeper_sees_a_box_again_after_a_while(worker, keeper, monkeypatch):
-    monkeypatch.setattr(stock, "HOLD_MAX", 0)
+def test_the_keeper_sees_a_box_again_after_a_while(hasty_worker, keeper):
     keeper.prepare(SH)
-    worker.give(worker.take(SH))
+    hasty_worker.give(hasty_worker.take(SH))
     assert keeper.heard() == [("take", "sh"), ("box", "sh")]
 
 
 def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
-    worker = Stock(tmp_path / "nowhere", {"sh": SH})
+    worker = Stock(tmp_path / "nowhere")
     box = keeper.box(SH)
     directory = box.lease.path
     worker.give(box)
