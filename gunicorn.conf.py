@@ -22,6 +22,10 @@ class worker_class(ReadingWorker):
     max_body = _config.max_body
     access = Access(_config.tokens, _config.origins)
 
+    def refusal(self, head, body):
+        """Return what is said to a request for which there is no worker."""
+        return app.server().refusals.answer(head, body)
+
 
 wsgi_app = "codapi_flask.app:wsgi()"
 bind = [f"{os.environ.get('CODAPI_HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]

@@ -18,6 +18,9 @@ from codapi_flask.sandboxes import Sandboxes
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
 
+BUSY = "busy: try again later"
+"""What a client reads for whom there is no worker."""
+
 OPEN = {"ops.health", "ops.describe"}
 """The routes that need no token."""
 
@@ -33,6 +36,9 @@ class Runs(Protocol):
         Raises:
             Busy: not now.
         """
+
+    def is_full(self) -> bool:
+        """Whether a job that came now would be refused; may be wrong a moment later."""
 
     def problem(self) -> str:
         """Return why executions cannot work at the moment, empty when they can."""
@@ -52,7 +58,7 @@ def blueprint(
             execution = pool.run(job)
         except Busy:
             metrics.count_refused()
-            raise RequestError(429, "busy: try again later", job.id) from None
+            raise RequestError(429, BUSY, job.id) from None
         metrics.count(job, execution)
         _log(execution)
         return _answer(execution, 500 if execution.fault else 200, asked.details)

@@ -19,6 +19,7 @@ from codapi_flask.errors import ConfigError
 from codapi_flask.instance import Lease, work_dir
 from codapi_flask.metrics import Metrics
 from codapi_flask.pool import Pool
+from codapi_flask.refusals import Refusals
 from codapi_flask.sandboxes import Sandboxes
 
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -57,7 +58,10 @@ class Server:
         except BaseException:
             self._remove()
             raise
-        self.app = create_app(config, self._pool, Metrics(self._pool))
+        metrics = Metrics(self._pool)
+        self.app = create_app(config, self._pool, metrics)
+        access = Access(config.tokens, config.origins)
+        self.refusals = Refusals(Sandboxes(config), self._pool, metrics, access)
 
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""

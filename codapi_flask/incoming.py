@@ -49,6 +49,12 @@ class Incoming:
         origin = ORIGIN.search(self._head)
         return origin[1].decode() if origin else ""
 
+    @property
+    def parts(self) -> tuple[bytes, bytes] | None:
+        """Head and body of a request that is all there, alone, and not in chunks."""
+        is_plain = not self._is_chunked and self._end == len(self.data)
+        return (self._head, bytes(self.data)) if is_plain else None
+
     def is_complete(self) -> bool:
         """Whether it is all there, or is refused."""
         if not self._head:

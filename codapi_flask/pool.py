@@ -110,6 +110,11 @@ class Pool:
             self._lock.notify()
         return execution
 
+    def is_full(self) -> bool:
+        """Whether a job that came now would be refused; may be wrong a moment later."""
+        may_wait = self._config.queue_timeout and self._waiting < self._config.queue_size
+        return not self._idle and not may_wait
+
     def problem(self) -> str:
         """Return why executions cannot work at the moment, empty when they can."""
         if not self._workers or not self._keeper:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import selectors
 import socket
 import sys
 import termios
 import time
 from contextlib import suppress
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 
 from gunicorn.http.unreader import Unreader
@@ -27,6 +26,7 @@ from codapi_flask.access import Access
 from codapi_flask.client import SEND_TIMEOUT, Client
 from codapi_flask.incoming import Incoming
 from codapi_flask.models import Execution
+from codapi_flask.refusals import response
 
 CHUNK = 1 << 16
 INCOMING_MAX = 1 << 28
@@ -72,6 +72,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     access = Access()
     """Which pages may read our own answers."""
 
+    def refusal(self, head: bytes, body: bytes) -> tuple[bytes, bool] | None:
+        """Return the answer to a request that needs no thread, and whether to close after it."""
+        return None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # computed at each look
@@ -91,7 +95,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         if conn.initialized:
             # what was read beyond the last request
             incoming.data += conn.parser.unreader.take_buffered()
-        else:
+        elif not isinstance(conn.sock, Client):
             conn.sock = Client(conn.sock)
         self._incoming[conn] = incoming
         # what is all there, as nearly always, needs no wait
@@ -191,10 +195,38 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         if incoming.refusal:
             self._refuse(conn, incoming.refusal)
             return
-        if conn.initialized and _unread(conn.sock) > UNREAD_MAX:
-            self._drop(conn)
-            return
         self._forget(conn)
+        if _unread(conn.sock) > UNREAD_MAX:
+            self._close(conn)
+        elif not self._is_refused(conn, incoming):
+            self._hand_on(conn, incoming)
+
+    def _is_refused(self, conn: Any, incoming: Incoming) -> bool:
+        """Whether the request has its answer now: no worker is idle."""
+        may_stay = self.alive and len(self.keepalived_conns) < self.max_keepalived
+        # only the application writes an access log
+        parts = None if self.log.access_log_enabled else incoming.parts
+        refusal = self.refusal(*parts) if parts and may_stay else None
+        if not refusal:
+            return False
+        answer, closes = refusal
+        try:
+            # its buffer has room, for what is unread is little
+            conn.sock.send(answer)
+        except OSError:
+            self._close(conn)
+            return True
+        if closes:
+            self._part_from(conn, LINGER, LINGER_MAX)
+        else:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            goes_on = partial(self.on_client_socket_readable, conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, goes_on)
+        return True
+
+    def _hand_on(self, conn: Any, incoming: Incoming) -> None:
+        """Give a request to a thread."""
         conn.data_ready = True
         if not conn.initialized:
             conn.init()
@@ -241,16 +273,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 self._let_go(conn)
 
     def _answer(self, status: int, text: str, origin: str = "") -> bytes:
-        body = json.dumps(Execution("-", stderr=text).answer())
-        headers = {
-            **self.access.cors(origin),
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-        }
-        lines = [f"{name}: {value}" for name, value in headers.items()]
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
-        return "\r\n".join([head, *lines, "", body]).encode()
+        headers = {"Connection": "close", **self.access.cors(origin)}
+        return response(status, Execution("-", stderr=text), headers)
 
     def _forget(self, conn: Any) -> None:
         if self._incoming.pop(conn).is_awaited:

@@ -170,3 +170,19 @@ def test_it_is_known_who_waits_for_leave_to_send(line, wants):
     incoming.data += re.sub("Host: a", line, SIZED.format(5)).encode()
     assert not incoming.is_complete()
     assert incoming.wants_continue is wants
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        (SIZED.format(5).encode() + b"hello", (SIZED.format(5).encode(), b"hello")),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"")),
+        (SIZED.format(5).encode() + b"hello" + NEXT, None),
+        (CHUNKED + chunks(b"hello"), None),
+    ],
+)
+def test_a_request_that_is_alone_and_not_in_chunks_has_two_parts(data, parts):
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += data
+    assert incoming.is_complete()
+    assert incoming.parts == parts

@@ -100,9 +100,11 @@ def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_po
         with pytest.raises(Busy):
             pool.run(job("/"))
     assert pool.busy() == 2
+    assert pool.is_full()
     gate.opened.set()
     assert [answer.result().ok for answer in answers] == [True, True]
     assert pool.busy() == 0
+    assert not pool.is_full()
     gate.opened.clear()
     start(threads, gate, pool, 2)
     with pytest.raises(Busy):
@@ -113,8 +115,9 @@ def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_po
 def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
     pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
     [first] = start(threads, gate, pool, 1)
+    assert not pool.is_full()
     second = threads.submit(pool.run, job("/"))
-    wait_for(lambda: pool._waiting)
+    wait_for(pool.is_full)
     with pytest.raises(Busy):
         pool.run(job("/"))
     gate.opened.set()
@@ -125,6 +128,7 @@ def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
 def test_who_waits_is_refused_in_the_end(start_pool, gate, threads):
     pool = start_pool(pool_size=1, queue_size=1, queue_timeout=0.05)
     start(threads, gate, pool, 1)
+    assert not pool.is_full()
     with pytest.raises(Busy):
         pool.run(job("/"))
     gate.opened.set()

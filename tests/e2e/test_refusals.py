@@ -1,0 +1,136 @@
+"""What clients get while all workers are busy, on connections that are kept or ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+
+import pytest
+
+from tests.fuzz.client import Client
+from tests.programs import Sleep
+from tests.server import Answer, Server, wait_for
+
+pytestmark = pytest.mark.docker
+
+BODY = json.dumps({"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}).encode()
+
+
+def request(*fields: str, version: str = "1.1", body: bytes = BODY) -> bytes:
+    """Return a request; it says that it is JSON unless its fields say what it is."""
+    given = "".join(fields).lower()
+    kind = [] if "content-type" in given else ["Content-Type: application/json"]
+    lines = [f"POST /v1/exec HTTP/{version}", "Host: a", *kind, *fields]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+LONG_WAY = "application/vnd.api+json"
+"""JSON of a kind that only the application refuses."""
+
+
+@pytest.fixture
+def server(start_server, root) -> Iterator[Server]:
+    """Return a server whose only worker is busy."""
+    server = start_server(root(pool_size=1))
+    program = Sleep(2)
+    thread = threading.Thread(target=server.exec, args=("sh", "run", program.text))
+    thread.start()
+    wait_for(program.runs)
+    yield server
+    thread.join()
+
+
+@pytest.fixture
+def ask(server):
+    """Return a function that sends a request, always on the same connection."""
+    with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
+
+        def ask(kind: str = "application/json") -> Answer:
+            connection.request("POST", "/v1/exec", BODY, {"Content-Type": kind})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+
+        yield ask
+
+
+def test_both_ways_to_refuse_say_the_same(ask):
+    short, long, again = ask(), ask(LONG_WAY), ask()
+    assert short.status == long.status == again.status == 429
+    # what gunicorn says of itself
+    assert long.headers["Server"] == "gunicorn"
+    del long.headers["Server"], long.headers["Date"], short.headers["Date"]
+    assert sorted(short.headers.items()) == sorted(long.headers.items())
+    assert short.headers["Connection"] == "keep-alive"
+    assert {**short.json(), "id": ""} == {**long.json(), "id": ""}
+    assert len({answer.json()["id"] for answer in (short, long, again)}) == 3
+
+
+def test_a_connection_outlives_its_refusals(ask):
+    answers = [ask()]
+    while answers[-1].status == 429:
+        answers.append(ask())
+    assert len(answers) > 10
+    assert answers[-1].json()["stdout"] == "hello\n"
+
+
+@pytest.mark.parametrize("way", [request(), request(f"Content-Type: {LONG_WAY}")])
+def test_pipelined_requests_are_refused_in_order(server, way):
+    with Client(server) as client:
+        wrong = request(body=b"{")
+        client.send(way + wrong + way + way)
+        client.finish()
+        assert [answer.status for answer in client.answers()] == [429, 400, 429, 429]
+
+
+@pytest.mark.parametrize(
+    "last", [request("Connection: close"), request(version="1.0")], ids=["close", "1.0"]
+)
+def test_a_connection_ends_when_the_client_wants_it(server, last):
+    with Client(server) as client:
+        client.send(request(), last)
+        statuses = [answer.status for answer in client.answers()]
+    assert statuses == [429, 429]
+
+
+def flood(client: Client) -> None:
+    while True:
+        client.socket.sendall(request())
+
+
+def test_who_reads_no_refusal_is_parted_from(server):
+    with Client(server, receive_buffer=1) as client, pytest.raises(ConnectionError):
+        flood(client)
+    assert server.request("GET", "/v1/health").status == 200
+
+
+def test_who_vanishes_leaves_nothing(server):
+    [web] = server.pids["web"]
+
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{web}/fd"))
+
+    before = descriptors()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server)) for _ in range(50)]
+        for client in clients:
+            client.send(request())
+            client.vanish()
+    wait_for(lambda: descriptors() <= before)
+    assert server.request("GET", "/v1/health").status == 200
+
+
+def test_refusals_stand_in_the_access_log(start_server, root):
+    server = start_server(root(pool_size=1), "--access-logfile=-")
+    program = Sleep(1)
+    thread = threading.Thread(target=server.exec, args=("sh", "run", program.text))
+    thread.start()
+    wait_for(program.runs)
+    with Client(server) as client:
+        client.send(request("Connection: close"))
+        assert [answer.status for answer in client.answers()] == [429]
+    wait_for(lambda: '"POST /v1/exec HTTP/1.1" 429' in server.log)
+    thread.join()
