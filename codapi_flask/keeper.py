@@ -38,7 +38,7 @@ SWEEP_INTERVAL = 10.0
 TICK = 1.0
 """Seconds between two looks at what the shelf lacks or has too much of."""
 
-GRACE = 0.02
+GRACE = 0.1
 """Seconds that a job gets before the start of its box's replacement takes part of the machine."""
 
 STARTERS = 2

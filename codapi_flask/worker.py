@@ -32,6 +32,9 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 HOLD_TIME = 0.02
 """Seconds for which a box that may serve again waits here for the next job."""
 
+CALM_TIME = 0.05
+"""Seconds that others who came at the same time get before we clean up, unless a job comes."""
+
 log = logging.getLogger("codapi")
 
 
@@ -81,6 +84,9 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
                 execution = execute(job, command, engine)
                 is_clean = engine.is_clean()
                 pipe.send_bytes(pickle.dumps((execution, is_clean)))
+                if not is_clean:
+                    # that keeps the daemon busy, and so the processors
+                    jobs.poll(CALM_TIME * 1000)
             finally:
                 clean_up(job, engine)
             if not is_clean:
