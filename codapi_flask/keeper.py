@@ -28,7 +28,7 @@ from codapi_flask.errors import ServerFault
 from codapi_flask.initbox import InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.rootbox import RootBox
-from codapi_flask.shelf import Shelf
+from codapi_flask.shelf import Grace, Shelf
 from codapi_flask.stock import ADDRESS, MESSAGE_MAX
 from codapi_flask.worker import be_child
 
@@ -37,9 +37,6 @@ SWEEP_INTERVAL = 10.0
 
 TICK = 1.0
 """Seconds between two looks at what the shelf lacks or has too much of."""
-
-GRACE = 0.1
-"""Seconds that a job gets before the start of its box's replacement takes part of the machine."""
 
 STARTERS = 2
 """Boxes that are started at once when nothing else runs; one, when something does."""
@@ -73,7 +70,7 @@ class Keeper:
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
-        self._calm_at = 0.0
+        self._grace = Grace(os.cpu_count() or 1)
         self._swept, self._fault = 0, ""
         self._ending = threading.Event()
 
@@ -98,7 +95,7 @@ class Keeper:
         tick = time.monotonic()
         while True:
             now = time.monotonic()
-            wake = min(tick, self._calm_at) if self._calm_at > now else tick
+            wake = tick if self._grace.is_over else min(tick, self._grace.end)
             for key, _ in self._selector.select(max(wake - now, 0)):
                 if key.data is None:
                     self._end(threads)
@@ -133,13 +130,15 @@ class Keeper:
             match json.loads(message):
                 case {"take": name}:
                     taken[name] += 1
-                    self._calm_at = time.monotonic() + GRACE
                     if box := self._shelf.take(name):
                         box.send(worker)
                     else:
                         worker.send(b'{"box": null}')
+                    self._grace.give(self._shelf.out.total())
                 case {"used": name}:
                     self._returned(taken, name)
+                    # its worker may have the next job already, and start a box for it
+                    self._grace.give(self._shelf.out.total())
                 case {"box": {"name": name} as fields}:
                     self._returned(taken, name)
                     config = self._config.boxes[name]
@@ -162,7 +161,7 @@ class Keeper:
     def _order(self) -> None:
         """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
         is_busy = self._shelf.out.total() > 0
-        if is_busy and time.monotonic() < self._calm_at:
+        if is_busy and not self._grace.is_over:
             return
         most = 1 if is_busy else STARTERS
         while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):

@@ -17,6 +17,34 @@ MEMORY = 300.0
 BACKOFF, MAX_BACKOFF = 1.0, 60.0
 """Seconds before a start that failed is tried again, doubled each time."""
 
+GRACE, MAX_GRACE = 0.1, 0.5
+"""Seconds that those who run get before the start of a box takes part of the machine."""
+
+
+class Grace:
+    """Until when refills wait for those who run; `end` is an instant of the clock."""
+
+    def __init__(self, processors: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._processors, self._clock = processors, clock
+        self._start = self.end = -math.inf
+
+    def give(self, running: int) -> None:
+        """Take note that a run begins, or a box is gone that the next run may miss.
+
+        More runs than processors get more time, for then each takes longer; but not for ever.
+        """
+        now = self._clock()
+        if now >= self.end:
+            self._start = now
+        elif running <= self._processors:
+            return
+        self.end = min(now + GRACE, self._start + MAX_GRACE)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a refill may begin although something runs."""
+        return self._clock() >= self.end
+
 
 @dataclass(slots=True)
 class Demand:

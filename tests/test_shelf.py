@@ -2,7 +2,7 @@ import pytest
 
 from codapi_flask.config import Box
 from codapi_flask.containers import Image
-from codapi_flask.shelf import MAX_BACKOFF, MEMORY, Shelf
+from codapi_flask.shelf import GRACE, MAX_BACKOFF, MAX_GRACE, MEMORY, Grace, Shelf
 
 
 class FakeBox:
@@ -210,3 +210,43 @@ def test_boxes_of_a_replaced_image_retire(make_shelf):
     new = FakeBox(shelf.configs["sh"], image="2")
     shelf.put(new)
     assert not new.is_discarded
+
+
+PROCESSORS = 2
+
+
+@pytest.fixture
+def grace(clock):
+    return Grace(PROCESSORS, clock)
+
+
+def test_nothing_waits_for_nobody(grace):
+    assert grace.is_over
+
+
+def test_a_refill_waits_for_who_begins(grace, clock):
+    grace.give(1)
+    assert not grace.is_over
+    clock.now += GRACE
+    assert grace.is_over
+
+
+@pytest.mark.parametrize(
+    ("running", "is_over"), [(PROCESSORS, True), (PROCESSORS + 1, False)], ids=["few", "a crowd"]
+)
+def test_only_a_crowd_gets_more_time(grace, clock, running, is_over):
+    grace.give(1)
+    clock.now += GRACE / 2
+    grace.give(running)
+    clock.now += GRACE * 0.6
+    assert grace.is_over is is_over
+
+
+def test_a_crowd_that_does_not_end_lets_refills_through(grace, clock):
+    starts = 0
+    for _ in range(200):
+        starts += grace.is_over
+        grace.give(PROCESSORS + 1)
+        clock.now += GRACE / 10
+    lasted = 200 * GRACE / 10
+    assert starts >= lasted // MAX_GRACE
