@@ -18,10 +18,11 @@ TIME_OUT = "code execution timeout"
 MEMORY = "out of memory (64 MiB)\nexit status 137"
 ESCAPES = r"\033]0;title\007\033[2Jid=fake ok=true\n\r\377\342\200\256"
 
-# argv; stdout; stderr
-PROGRAMS: dict[str, tuple[list[str], str, str]] = {
+# argv; stdout; stderr, or which ones it may be
+PROGRAMS: dict[str, tuple[list[str], str, str | tuple[str, str]]] = {
     "fork": (["/programs/storm", "fork"], "", TIME_OUT),
-    "orphans": (["/programs/storm", "orphans"], "", TIME_OUT),
+    # the kernel may be slower to free the dead than they are to die, then memory ends first
+    "orphans": (["/programs/storm", "orphans"], "", (TIME_OUT, MEMORY)),
     "spin": (["sh", "-c", "while :; do :; done"], "", TIME_OUT),
     "stop": (["sh", "-c", "kill -STOP 0"], "", TIME_OUT),
     "flood": (["sh", "-c", "yes & yes >&2"], "", TIME_OUT),
@@ -68,8 +69,10 @@ def test_every_client_gets_the_answer_to_its_program(attacked: Server) -> None:
         answers = clients.map(lambda case: attacked.exec(*case, "x"), cases)
         for (box, program), (status, body) in zip(cases, answers, strict=True):
             _, stdout, stderr = PROGRAMS[program]
-            found = status, body["ok"], body["stdout"], body["stderr"]
-            assert (box, program, *found) == (box, program, 200, not stderr, stdout, stderr)
+            found = status, body["ok"], body["stdout"]
+            assert (box, program, *found) == (box, program, 200, not stderr, stdout)
+            allowed = (stderr,) if isinstance(stderr, str) else stderr
+            assert body["stderr"] in allowed, (box, program)
             assert attacked.request("GET", "/v1/health").status == 200
 
 
