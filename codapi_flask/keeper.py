@@ -70,7 +70,7 @@ class Keeper:
         self._orders: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
-        self._grace = Grace(os.cpu_count() or 1)
+        self._grace = Grace(len(os.sched_getaffinity(0)))
         self._swept, self._fault = 0, ""
         self._ending = threading.Event()
 
@@ -96,7 +96,10 @@ class Keeper:
         while True:
             now = time.monotonic()
             wake = tick if self._grace.is_over else min(tick, self._grace.end)
-            for key, _ in self._selector.select(max(wake - now, 0)):
+            events = self._selector.select(max(wake - now, 0))
+            # whoever comes now would put it off again
+            self._order()
+            for key, _ in events:
                 if key.data is None:
                     self._end(threads)
                     return

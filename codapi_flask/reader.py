@@ -29,9 +29,6 @@ from codapi_flask.models import Execution
 from codapi_flask.refusals import response
 
 CHUNK = 1 << 16
-INCOMING_MAX = 1 << 28
-"""Bytes of all requests that are being sent together; beyond, the oldest is refused."""
-
 PAUSE = 0.05
 """Seconds without accepting when there are no descriptors left."""
 
@@ -68,6 +65,9 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     max_body = 1 << 20
     """Bytes of a body beyond which the application refuses it anyway."""
+
+    incoming_max = 1 << 28
+    """Bytes of all requests that are being sent together; beyond, the oldest is refused."""
 
     access = Access()
     """Which pages may read our own answers."""
@@ -169,7 +169,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 client.sendall(self._answer(400, f"malformed request: {exc}"[:200]))
 
     def _read(self, conn: Any) -> None:
-        incoming = self._incoming[conn]
+        incoming = self._incoming.get(conn)
+        if incoming is None:
+            # refused to make room, by another event of the same look
+            return
         try:
             while not incoming.is_complete():
                 data = conn.sock.recv(CHUNK)
@@ -203,9 +206,11 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _is_refused(self, conn: Any, incoming: Incoming) -> bool:
         """Whether the request has its answer now: no worker is idle."""
-        may_stay = self.alive and len(self.keepalived_conns) < self.max_keepalived
-        # only the application writes an access log
-        parts = None if self.log.access_log_enabled else incoming.parts
+        is_kept = self.cfg.keepalive and len(self.keepalived_conns) < self.max_keepalived
+        may_stay = self.alive and is_kept
+        # only for what the application answers, gunicorn writes an access log or counts
+        is_told = self.log.access_log_enabled or self.cfg.statsd_host
+        parts = None if is_told else incoming.parts
         refusal = self.refusal(*parts) if parts and may_stay else None
         if not refusal:
             return False
@@ -236,7 +241,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _make_room(self, newest: Any) -> None:
         """Refuse whoever waits for the longest time when all requests together are too large."""
-        while sum(each.size for each in self._incoming.values()) > INCOMING_MAX:
+        while sum(each.size for each in self._incoming.values()) > self.incoming_max:
             oldest = next(iter(self._incoming))
             if oldest is newest:
                 return
@@ -263,14 +268,15 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
 
     def _see_off(self, conn: Any) -> None:
-        with suppress(BlockingIOError):
-            try:
-                size = len(conn.sock.recv(CHUNK))
-            except ConnectionError:
-                size = 0
-            conn.patience -= size
-            if not size or conn.patience < 0:
-                self._let_go(conn)
+        try:
+            size = len(conn.sock.recv(CHUNK))
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        conn.patience -= size
+        if not size or conn.patience < 0:
+            self._let_go(conn)
 
     def _answer(self, status: int, text: str, origin: str = "") -> bytes:
         headers = {"Connection": "close", **self.access.cors(origin)}

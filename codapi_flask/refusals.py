@@ -7,6 +7,7 @@ takes is taken from the programs that run.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,6 +26,8 @@ BODY_MAX = 1 << 16
 
 HEAD = re.compile(rb"POST /v1/exec HTTP/1\.([01])\r\n((?:[A-Za-z-]+:[ -~]*\r\n)+)\r\n")
 UNUSUAL = {"content-encoding", "expect", "transfer-encoding", "upgrade"}
+
+log = logging.getLogger("codapi")
 
 
 def response(status: int, execution: Execution, headers: Mapping[str, str]) -> bytes:
@@ -64,6 +67,7 @@ class Refusals:
         except (RequestError, ValueError, RecursionError):
             return None
         self._metrics.count_refused()
+        log.debug("id=%s refused with 429", job.id)
         headers = {
             "Connection": fields["connection"],
             "Retry-After": RETRY_AFTER,
