@@ -21,9 +21,12 @@ BOXES = {
 """A box of each kind there is."""
 
 
-def boxes(instance: Path) -> list[str]:
-    """Return the containers of an instance, in whatever state."""
-    command = ["docker", "ps", "--all", "--quiet", f"--filter=label=codapi.instance={instance}"]
+def boxes(instance: Path, state: str = "") -> list[str]:
+    """Return the containers of an instance, in that state or in any."""
+    filters = [f"--filter=label=codapi.instance={instance}"]
+    if state:
+        filters.append(f"--filter=status={state}")
+    command = ["docker", "ps", "--all", "--quiet", *filters]
     return subprocess.check_output(command, text=True).split()
 
 
