@@ -22,6 +22,10 @@ class worker_class(ReadingWorker):
     max_body = _config.max_body
     access = Access(_config.tokens, _config.origins)
 
+    def is_full(self):
+        """Tell whether there is no worker for a request."""
+        return app.server().pool.is_full()
+
     def refusal(self, head, body):
         """Return what is said to a request for which there is no worker."""
         return app.server().refusals.answer(head, body)

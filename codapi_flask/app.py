@@ -54,18 +54,18 @@ class Server:
             (path / "hosts").chmod(0o444)
             shutil.copy(init.binary(), path / "init")
             (path / "init").chmod(0o555)
-            self._pool = Pool(config, path)
+            self.pool = Pool(config, path)
         except BaseException:
             self._remove()
             raise
-        metrics = Metrics(self._pool)
-        self.app = create_app(config, self._pool, metrics)
+        metrics = Metrics(self.pool)
+        self.app = create_app(config, self.pool, metrics)
         access = Access(config.tokens, config.origins)
-        self.refusals = Refusals(Sandboxes(config), self._pool, metrics, access)
+        self.refusals = Refusals(Sandboxes(config), self.pool, metrics, access)
 
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
-        self._pool.close()
+        self.pool.close()
         self._remove()
 
     def _remove(self) -> None:

@@ -64,6 +64,7 @@ class InitBox:
         # of many uses, some are left out: boxes that started together shall not end together
         self.uses = box.uses - secrets.randbelow(box.uses // 100 * STAGGER + 1)
         self._init = init
+        self._is_clean = False
 
     @classmethod
     def start(cls, daemon: Daemon, box: Box, instance: Path, lease: Lease, kind: Kind) -> InitBox:
@@ -115,6 +116,7 @@ class InitBox:
             ServerFault: the program's user does not exist, or init failed.
             Abandoned: the lifeline (a descriptor) became readable.
         """
+        self._is_clean = False
         stdin_pipe = InputPipe()
         stdout, stderr = OutputPipe(program.noutput), OutputPipe(program.noutput)
         with ExitStack() as stack:
@@ -133,10 +135,14 @@ class InitBox:
             return replace(quota.outcome(), kind=self.kind)
         if not isinstance(answer.value, Done):
             raise NotRunning("sandbox died")
+        self._is_clean = answer.value.is_clean
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
     def reset(self) -> bool:
         """Make the box as new after a run; False when that fails: then throw it away."""
+        self.kind = "reused"
+        if self._is_clean:
+            return True
         try:
             self._init.reset()
             poll = select.poll()
@@ -144,7 +150,6 @@ class InitBox:
             answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
         except ConnectionError:
             return False
-        self.kind = "reused"
         return isinstance(answer, Clean) and answer.ok
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 gunicorn's gthread lends a thread to whoever connects, and waits with it for the request's head
 and body for as long as the client likes: a few half-sent requests silence the server. Here the
-event loop reads, without blocking; a thread gets requests that are complete, and reads from no
+event loop reads, without blocking; a thread gets requests that are complete, and waits for no
 client. Each request has a deadline for its head and body together.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import select
 import selectors
 import socket
 import sys
@@ -31,6 +32,12 @@ from codapi_flask.refusals import response
 CHUNK = 1 << 16
 PAUSE = 0.05
 """Seconds without accepting when there are no descriptors left."""
+
+STAY = 0.01
+"""Seconds for which a thread stays with a client that may send its next request."""
+
+SPARE_THREADS = 12
+"""Threads that stay with nobody: they are for those who come."""
 
 UNREAD_MAX = 1 << 15
 """Bytes of earlier answers that a client may leave unread when it sends its next request."""
@@ -76,6 +83,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         """Return the answer to a request that needs no thread, and whether to close after it."""
         return None
 
+    def is_full(self) -> bool:
+        """Whether the next request is refused anyway."""
+        return False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # computed at each look
@@ -83,6 +94,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         # in the order of their deadlines
         self._incoming: dict[Any, Incoming] = {}
         self._leaving: dict[Any, float] = {}
+        # connections that a thread has, or waits for; only the event loop changes it
+        self._given = 0
         self._quits = False
         self._notify_at = 0.0
 
@@ -101,8 +114,16 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         # what is all there, as nearly always, needs no wait
         self._read(conn)
 
+    def handle(self, conn: Any) -> Any:
+        """Answer a request, in a thread, and those that follow at once."""
+        goes_on = super().handle(conn)
+        while goes_on is True and self._has_next(conn):
+            goes_on = super().handle(conn)
+        return goes_on
+
     def finish_request(self, conn: Any, answered: Any) -> None:
         """Keep a connection, or end it: not by waiting for the client, as gunicorn would."""
+        self._given -= 1
         is_lost = answered.cancelled() or answered.exception()
         if self._is_ssl or (not is_lost and answered.result()):
             super().finish_request(conn, answered)
@@ -204,6 +225,30 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         elif not self._is_refused(conn, incoming):
             self._hand_on(conn, incoming)
 
+    def _has_next(self, conn: Any) -> bool:
+        """Whether the client's next request is all there, within moments, and this thread's.
+
+        For a client that sends one after another, this spares the event loop's part in it. All
+        that is not so simple is the event loop's.
+        """
+        is_needed = self._is_ssl or not self.alive or self._given > self.cfg.threads - SPARE_THREADS
+        unreader = conn.parser.unreader
+        if is_needed or unreader.buf.getvalue():
+            return False
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        if not poll.poll(STAY * 1000) or self.is_full() or _unread(conn.sock) > UNREAD_MAX:
+            return False
+        try:
+            data = conn.sock.recv(CHUNK)
+        except OSError:
+            return False
+        incoming = Incoming(0, self.max_body)
+        incoming.data += data
+        is_whole = incoming.is_complete() and not incoming.refusal
+        unreader.unread(incoming.request() if is_whole else data)
+        return is_whole
+
     def _is_refused(self, conn: Any, incoming: Incoming) -> bool:
         """Whether the request has its answer now: no worker is idle."""
         is_kept = self.cfg.keepalive and len(self.keepalived_conns) < self.max_keepalived
@@ -232,6 +277,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _hand_on(self, conn: Any, incoming: Incoming) -> None:
         """Give a request to a thread."""
+        self._given += 1
         conn.data_ready = True
         if not conn.initialized:
             conn.init()

@@ -11,12 +11,13 @@ from enum import IntEnum
 ANSWER = struct.Struct("<BBHiQQQQ")
 """`struct answer` of init.c: type, how, stage, value, wall, processor, memory, oom_kills."""
 
-VERSION = 1
+VERSION = 2
 """The version of the protocol."""
 
 UNKNOWN = (1 << 64) - 1
 
 EXIT, SIGNAL, NOT_STARTED = range(3)
+CLEAN = 4
 
 
 class Stage(IntEnum):
@@ -47,7 +48,7 @@ class Done:
     `errno` say why. `wall_ns` and `cpu_ns` (of all the box, by its cgroup) are nanoseconds,
     `memory_kib` is the largest resident set of one process, `oom_kills` counts processes that
     were killed for the box's memory limit. Where a cgroup does not tell, `cpu_ns` is `None`, and
-    `oom_kills` 0.
+    `oom_kills` 0. `is_clean`: it left nothing behind, the box is as new without a reset.
     """
 
     code: int | None
@@ -58,6 +59,7 @@ class Done:
     cpu_ns: int | None
     memory_kib: int
     oom_kills: int
+    is_clean: bool
 
     @property
     def status(self) -> int:
@@ -111,7 +113,8 @@ def parse(message: bytes) -> Hello | Done | Clean:
     match chr(kind):
         case "H" if value == VERSION:
             return Hello()
-        case "D" if how in (EXIT, SIGNAL, NOT_STARTED):
+        case "D" if how in (EXIT, SIGNAL, NOT_STARTED, EXIT | CLEAN, SIGNAL | CLEAN):
+            is_clean, how = bool(how & CLEAN), how & ~CLEAN
             return Done(
                 value if how == EXIT else None,
                 value if how == SIGNAL else None,
@@ -121,6 +124,7 @@ def parse(message: bytes) -> Hello | Done | Clean:
                 None if processor == UNKNOWN else processor,
                 memory,
                 0 if oom_kills == UNKNOWN else oom_kills,
+                is_clean,
             )
         case "C":
             return Clean(stage, value if how == NOT_STARTED else 0, wall)

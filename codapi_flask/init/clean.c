@@ -22,6 +22,8 @@ struct entry { /* linux_dirent64, see getdents64(2) */
 	char name[];
 };
 
+#define EMPTY 48 /* bytes that `.` and `..` take */
+
 struct place {
 	mode_t mode; /* first what a program may be able to change about the root of a mount */
 	uid_t uid;
@@ -146,14 +148,15 @@ static bool look(const char *path, struct place *place)
 	return true;
 }
 
-static bool is_filled(const char *path)
+/* Reads the beginning of a directory; the bytes that its names take, or less than 0 when init may not read it. */
+static long read_names(const char *path)
 {
-	char buffer[128];
+	char buffer[512]; /* the longest name fits behind the first two */
 	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool filled = directory >= 0 && syscall(SYS_getdents64, directory, buffer, sizeof(buffer)) > 2 * 24;
+	long n = directory < 0 ? -1 : syscall(SYS_getdents64, directory, buffer, sizeof(buffer));
 	if (directory >= 0)
 		close(directory);
-	return filled; /* `.` and `..` take 24 bytes each */
+	return n;
 }
 
 void clean_start(const char *theirs)
@@ -165,7 +168,7 @@ void clean_start(const char *theirs)
 	parse_mounts(mountinfo, text.length, theirs, &places);
 	for (size_t i = 0; i < places.count; i++) {
 		places.other |= !look(places.path[i], &at_start[i]);
-		at_start[i].filled = is_filled(places.path[i]);
+		at_start[i].filled = read_names(places.path[i]) > EMPTY;
 	}
 	/* To open them takes longer than to read them. */
 	sockstat = open_text("/proc/net/sockstat");
@@ -178,12 +181,17 @@ void clean_start(const char *theirs)
 	places.other |= !count_sockets(&sockets_at_start, &waiting);
 }
 
-static enum stage clean_place(const char *path, const struct place *start, int *error)
+static bool is_as_at_start(const char *path, const struct place *start)
 {
 	struct place now;
+	return look(path, &now) && now.mode == start->mode && now.uid == start->uid && now.gid == start->gid &&
+	       now.attributes == start->attributes;
+}
+
+static enum stage clean_place(const char *path, const struct place *start, int *error)
+{
 	*error = 0;
-	if (!look(path, &now) || now.mode != start->mode || now.uid != start->uid || now.gid != start->gid ||
-	    now.attributes != start->attributes)
+	if (!is_as_at_start(path, start))
 		return STAGE_PLACES;
 	if (access(path, W_OK) != 0)
 		return STAGE_NONE; /* /dev: the user cannot have made anything in it */
@@ -234,12 +242,18 @@ static int remove_semaphores(int id)
 	return semctl(id, 0, IPC_RMID);
 }
 
+/* Whether a file of /proc lists anything, below its headline. */
+static bool has_entries(int file)
+{
+	char buffer[256];
+	struct text text = read_again(file, buffer, sizeof(buffer)), line;
+	return parse_line(&text, &line) && parse_line(&text, &line);
+}
+
 /* IPv6 flow labels stay for minutes when their sockets are gone; one may be kept from all others. */
 static bool has_flow_labels(void)
 {
-	char buffer[256];
-	struct text text = read_again(flow_labels, buffer, sizeof(buffer)), line;
-	return parse_line(&text, &line) && parse_line(&text, &line); /* the first is a headline */
+	return has_entries(flow_labels);
 }
 
 /* The kernel frees some sockets (netlink, which name lookups use; those in flight) a few ms after their process. */
@@ -255,6 +269,21 @@ static bool sockets_are_gone(void)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	}
 	return false;
+}
+
+bool is_clean(uint32_t uid)
+{
+	uint64_t used, waiting;
+
+	if (places.other || uid == 0 || !count_sockets(&used, &waiting) || used != sockets_at_start || waiting != 0)
+		return false;
+	for (size_t i = 0; i < places.count; i++) {
+		const struct place *start = &at_start[i];
+		bool closed = start->uid != uid && (start->mode & 022) == 0 && start->attributes <= 0;
+		if (!is_as_at_start(places.path[i], start) || (start->filled ? !closed : read_names(places.path[i]) != EMPTY))
+			return false;
+	}
+	return !has_entries(ipc[0]) && !has_entries(ipc[1]) && !has_entries(ipc[2]) && !has_flow_labels();
 }
 
 enum stage clean_box(int *error)

@@ -8,6 +8,10 @@
  * point `theirs` (or NULL) is left to the worker. */
 void clean_start(const char *theirs);
 
+/* Whether one look shows that programs of this user, all dead, left nothing: then there is nothing to delete. False
+ * when it does not show that; they may still have left nothing. */
+bool is_clean(uint32_t uid);
+
 /* Deletes all that the calling process's user left in the box, then checks that nothing is there. Returns what
  * failed, with its errno, or STAGE_NONE. Nobody else may be at work in the box. */
 enum stage clean_box(int *error);

@@ -25,7 +25,7 @@
  *	HELLO	'H', once, at first. value: version of the protocol.
  *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
- *		started: stage, value. wall, processor: ns of the run; memory: KiB, greatest resident set of one
+ *		started: stage, value. To 0 and 1, 4 is added when the box is as new: it needs no RESET. wall, processor: ns of the run; memory: KiB, greatest resident set of one
  *		process; oom_kills: processes that the kernel killed for the box's memory limit in the run; all bits
  *		of processor and oom_kills are set where the cgroup does not tell. All processes of the run are dead.
  *	CLEAN	'C', for a RESET. stage: STAGE_NONE when the box is as new; else throw it away. wall: ns.
@@ -63,7 +63,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VERSION 1
+#define VERSION 2
 #define FILE_MAX 262144 /* bytes of passwd or group */
 #define UNKNOWN UINT64_MAX
 #define REAPS_MAX 256	/* zombies that are reaped between two looks at the connection */
@@ -76,7 +76,7 @@ struct answer {
 };
 _Static_assert(sizeof(struct answer) == 40, "layout of the protocol");
 
-enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED };
+enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED, HOW_CLEAN = 4 };
 
 /* Why a run or a reset fails, shared with its child until that executes the program. */
 struct word {
@@ -288,6 +288,8 @@ static void finish(void)
 		done.value = done.how == HOW_EXIT ? WEXITSTATUS(run.status) : WTERMSIG(run.status);
 	if (done.type == 'C' && done.how == HOW_SIGNAL)
 		done.stage = STAGE_CRASH;
+	if (done.type == 'D' && done.how != HOW_NOT_STARTED && is_clean(user.uid))
+		done.how |= HOW_CLEAN;
 	run.pid = 0;
 	say(STAGE_NONE, 0);
 	answer(done);

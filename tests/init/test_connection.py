@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import Clean, Done, Init, Listener, Stage
-from codapi_flask.init.answers import ANSWER
+from codapi_flask.init.answers import ANSWER, VERSION
 
-HELLO = ANSWER.pack(ord("H"), 0, 0, 1, 0, 0, 0, 0)
+HELLO = ANSWER.pack(ord("H"), 0, 0, VERSION, 0, 0, 0, 0)
 DONE = ANSWER.pack(ord("D"), 0, 0, 3, 1, 2, 3, 0)
 CLEAN = ANSWER.pack(ord("C"), 0, 0, 0, 1, 0, 0, 0)
 
@@ -62,7 +62,7 @@ def test_a_box_that_says_hello_is_accepted(listener: Listener) -> None:
         assert select.select([listener], [], [], 5)[0]
         init = listener.accept(soon())
         box.send(DONE)
-        assert init.receive() == Done(3, None, Stage.NONE, 0, 1, 2, 3, 0)
+        assert init.receive() == Done(3, None, Stage.NONE, 0, 1, 2, 3, 0, False)
         init.close()
         assert box.recv(1) == b""
 
@@ -99,7 +99,7 @@ def test_only_the_first_is_accepted_and_nothing_is_left(listener: Listener) -> N
         init.close()
 
 
-@pytest.mark.parametrize("greeting", [b"", b"x", DONE, HELLO.replace(b"\1", b"\2")])
+@pytest.mark.parametrize("greeting", [b"", b"x", DONE, HELLO.replace(b"\2", b"\1")])
 def test_a_wrong_hello_is_refused(listener: Listener, greeting: bytes) -> None:
     with connect(listener, greeting), pytest.raises(ConnectionError):
         listener.accept(soon())

@@ -158,18 +158,44 @@ def reusable(start_box: Callable[..., Box]) -> Box:
     )
 
 
+@pytest.fixture
+def transparent(start_box: Callable[..., Box]) -> Box:
+    """Return the same, but init may look into all places: it can tell that they are empty."""
+    return start_box(
+        tmpfs={"/tmp": "", "/more": "size=32m"}, mem_limit=256 << 20, memswap_limit=256 << 20
+    )
+
+
+@pytest.mark.parametrize("kind", ["reusable", "transparent"])
 @pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_stays(reusable: Box, program: str) -> None:
-    clean, state = reusable.python(LOOK).stdout, reusable.sh(STATE).stdout
+def test_nothing_stays(request: pytest.FixtureRequest, kind: str, program: str) -> None:
+    box = request.getfixturevalue(kind)
+    clean, state = box.python(LOOK).stdout, box.sh(STATE).stdout
     assert clean.count("\n") == 19
-    result = reusable.python(PRELUDE + textwrap.dedent(program))
+    result = box.python(PRELUDE + textwrap.dedent(program))
     assert (result.status, result.stderr) == (0, "")
-    reset = reusable.reset()
-    assert reset.ok, reset
-    assert reset.wall_ns < 1e9
-    assert reusable.python(LOOK).stdout == clean
-    assert reusable.sh(STATE).stdout == state
-    assert reusable.reset().ok
+    # as a worker does
+    if not result.done.is_clean:
+        reset = box.reset()
+        assert reset.ok, reset
+        assert reset.wall_ns < 1e9
+    assert box.python(LOOK).stdout == clean
+    assert box.sh(STATE).stdout == state
+    assert box.reset().ok
+
+
+@pytest.mark.parametrize("script", ["true", "exit 3", "kill -9 $$", "sleep 100 & cat /etc/passwd"])
+def test_what_leaves_nothing_needs_no_reset(transparent: Box, script: str) -> None:
+    assert transparent.sh(script).done.is_clean
+    assert transparent.run(["nowhere"]).done.is_clean is False
+    assert transparent.sh(script).done.is_clean
+
+
+@pytest.mark.parametrize("user", ["0", "1001"])
+@pytest.mark.parametrize("script", ["touch /tmp/x", "mkdir /more/x", "chmod 755 /more"])
+def test_init_sees_what_others_left(transparent: Box, user: str, script: str) -> None:
+    assert transparent.sh(script, "0" if "chmod" in script else user).stderr == ""
+    assert not transparent.run(["true"]).done.is_clean
 
 
 def test_descriptors_in_flight_may_cost_the_box_but_not_the_next_run(reusable: Box) -> None:
@@ -202,7 +228,7 @@ def test_a_storm_does_not_delay_a_reset(reusable: Box) -> None:
 
 
 @pytest.mark.parametrize(("family", "address"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::1")])
-def test_a_run_that_used_a_port_costs_the_box(reusable: Box, family: str, address: str) -> None:
+def test_a_run_that_used_a_port_costs_the_box(transparent: Box, family: str, address: str) -> None:
     """Else the next run could not bind it: the port waits for a minute (TIME_WAIT)."""
     script = f"""
         server = socket.create_server(("{address}", 5000), family=socket.{family})
@@ -211,9 +237,9 @@ def test_a_run_that_used_a_port_costs_the_box(reusable: Box, family: str, addres
         client.recv(1)
         client.close()
         """
-    result = reusable.python(PRELUDE + textwrap.dedent(script))
-    assert result.stderr == ""
-    assert reusable.reset().stage is Stage.SOCKETS
+    result = transparent.python(PRELUDE + textwrap.dedent(script))
+    assert (result.stderr, result.done.is_clean) == ("", False)
+    assert transparent.reset().stage is Stage.SOCKETS
 
 
 @pytest.mark.parametrize(
@@ -242,14 +268,14 @@ def test_a_box_that_can_keep_something_is_never_as_new(
     start_box: Callable[..., Box], options: dict[str, object], user: str
 ) -> None:
     box = start_box(**options)
-    assert box.run(["true"], user).status == 0
+    assert not box.run(["true"], user).done.is_clean
     assert box.reset().stage is Stage.WRITABLE
 
 
 def test_a_volume_of_the_image_is_noticed(start_box: Callable[..., Box]) -> None:
     """An image's VOLUME is writable in a read-only box."""
     box = start_box(config={"volumes": ["/data"]})
-    assert box.run(["true"]).status == 0
+    assert not box.run(["true"]).done.is_clean
     assert box.reset().stage is Stage.WRITABLE
 
 
