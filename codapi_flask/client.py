@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -31,6 +34,7 @@ class Client(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._timeout = timeout
         self._joins, self._first = False, b""
+        self._sent = 0
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing."""
@@ -45,6 +49,20 @@ class Client(socket.socket):
                 self._send(self._first)
         finally:
             self._joins, self._first = False, b""
+
+    def leaves_unread(self, most: int) -> bool:
+        """Tell whether the client has not received more than `most` bytes of what was sent."""
+        if self._sent > most:
+            # tcp(7), SIOCOUTQ
+            size = fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4))
+            self._sent = int.from_bytes(size, sys.byteorder)
+        return self._sent > most
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send as much as the system takes; return how much that was."""
+        sent = super().send(data, flags)
+        self._sent += sent
+        return sent
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of it.
@@ -68,6 +86,7 @@ class Client(socket.socket):
         self.settimeout(self._timeout)
         try:
             super().sendall(memoryview(data)[sent:])
+            self._sent += len(data) - sent
         except TimeoutError as error:
             raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
         finally:

@@ -9,12 +9,9 @@ client. Each request has a deadline for its head and body together.
 from __future__ import annotations
 
 import errno
-import fcntl
 import select
 import selectors
 import socket
-import sys
-import termios
 import time
 from contextlib import suppress
 from functools import partial
@@ -220,7 +217,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(conn, incoming.refusal)
             return
         self._forget(conn)
-        if _unread(conn.sock) > UNREAD_MAX:
+        if conn.sock.leaves_unread(UNREAD_MAX):
             self._close(conn)
         elif not self._is_refused(conn, incoming):
             self._hand_on(conn, incoming)
@@ -237,7 +234,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             return False
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
-        if not poll.poll(STAY * 1000) or self.is_full() or _unread(conn.sock) > UNREAD_MAX:
+        if not poll.poll(STAY * 1000) or self.is_full() or conn.sock.leaves_unread(UNREAD_MAX):
             return False
         try:
             data = conn.sock.recv(CHUNK)
@@ -344,9 +341,3 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
-
-
-def _unread(connection: socket.socket) -> int:
-    """Return how many bytes the client has not received of what was sent (tcp(7), SIOCOUTQ)."""
-    size = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
-    return int.from_bytes(size, sys.byteorder)

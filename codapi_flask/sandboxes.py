@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 
 from codapi_flask.config import Config
 from codapi_flask.errors import RequestError
@@ -38,7 +38,7 @@ class Sandboxes:
         picks = not missing and any(not step.version for step in runs)
         version = request.version if picks else ""
         sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
-        id = f"{sandbox}_{request.command}_{secrets.token_hex(4)}"
+        id = f"{sandbox}_{request.command}_{random.getrandbits(32):08x}"
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
             raise RequestError(400, "empty request", id)
         if missing:

@@ -16,6 +16,9 @@ from codapi_flask.output import Output
 
 CHUNK = 1 << 16
 HEAD = 8
+CALM_TIME = 0.05
+"""Seconds for which nothing is read but the last source: by then, most programs have ended."""
+
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at what a program has written to a disk."""
 
@@ -70,20 +73,28 @@ def carry(
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
     last = list(reading)[-1]
-    for descriptor in (lifeline, *reading):
+    outputs = reading.keys() - {last}
+    for descriptor in (lifeline, last):
         poll.register(descriptor, select.POLLIN)
     if sink and left:
-        events = select.POLLIN if sink.fileno() in reading else 0
+        events = select.POLLIN if sink.fileno() == last else 0
         poll.register(sink, events | select.POLLOUT)
     elif sink:
         sink.end_stdin()
+    # to be woken for each line costs more than the program's work on most lines
+    is_calm = bool(outputs)
     while last in reading:
         seconds = deadline - time.monotonic()
         if seconds <= 0 or (is_too_much and is_too_much()):
             return False
         if is_too_much:
             seconds = min(seconds, WATCH_INTERVAL)
-        for descriptor, event in poll.poll(seconds * 1000):
+        events = poll.poll(min(seconds, CALM_TIME if is_calm else seconds) * 1000)
+        if is_calm and not events:
+            is_calm = False
+            for descriptor in outputs:
+                poll.register(descriptor, select.POLLIN)
+        for descriptor, event in events:
             if descriptor == lifeline:
                 raise Abandoned
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
