@@ -17,7 +17,8 @@ from codapi_flask.output import Output
 CHUNK = 1 << 16
 HEAD = 8
 CALM_TIME = 0.05
-"""Seconds for which nothing is read but the last source: by then, most programs have ended."""
+"""Seconds for which only the last source is read: by then most programs have ended, and to be
+woken for each line costs more than the line."""
 
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at what a program has written to a disk."""
@@ -65,7 +66,7 @@ def carry(
 ) -> bool:
     """Carry a program's input and output until the last source ends; False at the deadline.
 
-    The others may end before. False, too, as soon as `is_too_much`, which is asked now and then.
+    The others may end before, and may hold something then. False, too, as soon as `is_too_much`, which is asked now and then.
 
     Raises:
         Abandoned: the lifeline (a descriptor) became readable.
@@ -73,7 +74,6 @@ def carry(
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
     last = list(reading)[-1]
-    outputs = reading.keys() - {last}
     for descriptor in (lifeline, last):
         poll.register(descriptor, select.POLLIN)
     if sink and left:
@@ -81,20 +81,19 @@ def carry(
         poll.register(sink, events | select.POLLOUT)
     elif sink:
         sink.end_stdin()
-    # to be woken for each line costs more than the program's work on most lines
-    is_calm = bool(outputs)
+    is_calm = len(reading) > 1
     while last in reading:
         seconds = deadline - time.monotonic()
         if seconds <= 0 or (is_too_much and is_too_much()):
             return False
         if is_too_much:
             seconds = min(seconds, WATCH_INTERVAL)
-        events = poll.poll(min(seconds, CALM_TIME if is_calm else seconds) * 1000)
-        if is_calm and not events:
+        ready = poll.poll(min(seconds, CALM_TIME if is_calm else seconds) * 1000)
+        if is_calm and not ready:
             is_calm = False
-            for descriptor in outputs:
+            for descriptor in reading.keys() - {last}:
                 poll.register(descriptor, select.POLLIN)
-        for descriptor, event in events:
+        for descriptor, event in ready:
             if descriptor == lifeline:
                 raise Abandoned
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
