@@ -66,7 +66,8 @@ def carry(
 ) -> bool:
     """Carry a program's input and output until the last source ends; False at the deadline.
 
-    The others may end before, and may hold something then. False, too, as soon as `is_too_much`, which is asked now and then.
+    The others may end before, and may hold something then. False, too, as soon as `is_too_much`,
+    which is asked now and then.
 
     Raises:
         Abandoned: the lifeline (a descriptor) became readable.
