@@ -228,9 +228,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         For a client that sends one after another, this spares the event loop's part in it. All
         that is not so simple is the event loop's.
         """
-        is_needed = self._is_ssl or not self.alive or self._given > self.cfg.threads - SPARE_THREADS
-        unreader = conn.parser.unreader
-        if is_needed or unreader.buf.getvalue():
+        may_stay = self.alive and self._given <= self.cfg.threads - SPARE_THREADS
+        if self._is_ssl or not may_stay or conn.parser.unreader.buf.getvalue():
             return False
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
@@ -243,7 +242,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         incoming = Incoming(0, self.max_body)
         incoming.data += data
         is_whole = incoming.is_complete() and not incoming.refusal
-        unreader.unread(incoming.request() if is_whole else data)
+        conn.parser.unreader.unread(incoming.request() if is_whole else data)
         return is_whole
 
     def _is_refused(self, conn: Any, incoming: Incoming) -> bool:
