@@ -275,7 +275,11 @@ bool is_clean(uint32_t uid)
 {
 	uint64_t used, waiting;
 
-	if (places.other || uid == 0 || !count_sockets(&used, &waiting) || used != sockets_at_start || waiting != 0)
+	if (places.other || uid == 0 || !count_sockets(&used, &waiting))
+		return false;
+	if (used < sockets_at_start)
+		sockets_at_start = used; /* one of the container's own start was not yet gone */
+	if (used != sockets_at_start || waiting != 0)
 		return false;
 	for (size_t i = 0; i < places.count; i++) {
 		const struct place *start = &at_start[i];
