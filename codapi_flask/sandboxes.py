@@ -38,6 +38,7 @@ class Sandboxes:
         picks = not missing and any(not step.version for step in runs)
         version = request.version if picks else ""
         sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
+        # a name, no secret: to ask the system would hand the interpreter to another thread
         id = f"{sandbox}_{request.command}_{random.getrandbits(32):08x}"
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
             raise RequestError(400, "empty request", id)

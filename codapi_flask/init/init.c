@@ -25,9 +25,10 @@
  *	HELLO	'H', once, at first. value: version of the protocol.
  *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
- *		started: stage, value. To 0 and 1, 4 is added when the box is as new: it needs no RESET. wall, processor: ns of the run; memory: KiB, greatest resident set of one
- *		process; oom_kills: processes that the kernel killed for the box's memory limit in the run; all bits
- *		of processor and oom_kills are set where the cgroup does not tell. All processes of the run are dead.
+ *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET. wall, processor: ns of
+ *		the run; memory: KiB, greatest resident set of one process; oom_kills: processes that the kernel killed
+ *		for the box's memory limit in the run; all bits of processor and oom_kills are set where the cgroup does
+ *		not tell. All processes of the run are dead.
  *	CLEAN	'C', for a RESET. stage: STAGE_NONE when the box is as new; else throw it away. wall: ns.
  *
  * The program. It gets the variables of the box (those that Docker gave init, which are the image's), under those of
