@@ -71,6 +71,7 @@ class Keeper:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._grace = Grace(len(os.sched_getaffinity(0)))
+        self._is_put_off = False
         self._swept, self._fault = 0, ""
         self._ending = threading.Event()
 
@@ -97,8 +98,9 @@ class Keeper:
             now = time.monotonic()
             wake = tick if self._grace.is_over else min(tick, self._grace.end)
             events = self._selector.select(max(wake - now, 0))
-            # whoever comes now would put it off again
-            self._order()
+            if self._is_put_off:
+                # whoever comes now would put it off again
+                self._order()
             for key, _ in events:
                 if key.data is None:
                     self._end(threads)
@@ -164,7 +166,8 @@ class Keeper:
     def _order(self) -> None:
         """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
         is_busy = self._shelf.out.total() > 0
-        if is_busy and not self._grace.is_over:
+        self._is_put_off = is_busy and not self._grace.is_over
+        if self._is_put_off:
             return
         most = 1 if is_busy else STARTERS
         while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):

@@ -8,6 +8,7 @@ kills those that are overdue; all processes are started by it.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections import deque
@@ -76,8 +77,11 @@ class Pool:
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
-        self._supervisor.start()
         try:
+            # Ctrl-C must not come between the thread's start and the news of it
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            self._supervisor.start()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._started.wait()
             if self._problem:
                 raise ConfigError([self._problem])
@@ -130,7 +134,8 @@ class Pool:
         """End all processes; jobs that still run are lost, what they started is removed."""
         self._closed = True
         self._wake.set()
-        self._supervisor.join()
+        if self._supervisor.is_alive():
+            self._supervisor.join()
         children = [*self._workers, *self._lost, *filter(None, [self._keeper])]
         for child in children:
             child.hang_up()

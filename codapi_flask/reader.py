@@ -14,7 +14,7 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from gunicorn.http.unreader import Unreader
@@ -24,6 +24,7 @@ from codapi_flask.access import Access
 from codapi_flask.client import SEND_TIMEOUT, Client
 from codapi_flask.incoming import Incoming
 from codapi_flask.models import Execution
+from codapi_flask.parting import Parting
 from codapi_flask.refusals import response
 
 CHUNK = 1 << 16
@@ -90,11 +91,15 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         self._is_ssl = self.cfg.is_ssl
         # in the order of their deadlines
         self._incoming: dict[Any, Incoming] = {}
-        self._leaving: dict[Any, float] = {}
         # connections that a thread has, or waits for; only the event loop changes it
         self._given = 0
         self._quits = False
         self._notify_at = 0.0
+
+    @cached_property
+    def _parting(self) -> Parting:
+        # gunicorn makes the poller late
+        return Parting(self.poller, self._close)
 
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; then a thread answers it."""
@@ -125,7 +130,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         if self._is_ssl or (not is_lost and answered.result()):
             super().finish_request(conn, answered)
         else:
-            self._part_from(conn, LINGER, LINGER_MAX)
+            self._parting.begin(conn, LINGER, LINGER_MAX)
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; out of descriptors, wait for others to end."""
@@ -153,9 +158,8 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """Close the connections of those who did not send, or did not leave, in time."""
         super().murder_pending()
+        self._parting.end_overdue()
         now = time.monotonic()
-        for conn in [conn for conn, deadline in self._leaving.items() if deadline <= now]:
-            self._let_go(conn)
         for conn, incoming in list(self._incoming.items()):
             if incoming.deadline > now:
                 break
@@ -263,7 +267,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
             return True
         if closes:
-            self._part_from(conn, LINGER, LINGER_MAX)
+            self._parting.begin(conn, LINGER, LINGER_MAX)
         else:
             conn.set_timeout()
             self.keepalived_conns.append(conn)
@@ -296,29 +300,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         text = REFUSALS[status].format(max_body=self.max_body)
         with suppress(OSError):
             conn.sock.send(self._answer(status, text, origin))
-        self._part_from(conn, REFUSED_LINGER, REFUSED_LINGER_MAX)
-
-    def _part_from(self, conn: Any, seconds: float, size: int) -> None:
-        """End a connection: closed while the client still sends, it would lose its answer."""
-        try:
-            conn.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._close(conn)
-            return
-        self._leaving[conn] = time.monotonic() + seconds
-        conn.patience = size
-        self.poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
-
-    def _see_off(self, conn: Any) -> None:
-        try:
-            size = len(conn.sock.recv(CHUNK))
-        except BlockingIOError:
-            return
-        except OSError:
-            size = 0
-        conn.patience -= size
-        if not size or conn.patience < 0:
-            self._let_go(conn)
+        self._parting.begin(conn, REFUSED_LINGER, REFUSED_LINGER_MAX)
 
     def _answer(self, status: int, text: str, origin: str = "") -> bytes:
         headers = {"Connection": "close", **self.access.cors(origin)}
@@ -330,11 +312,6 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Any) -> None:
         self._forget(conn)
-        self._close(conn)
-
-    def _let_go(self, conn: Any) -> None:
-        del self._leaving[conn]
-        self.poller.unregister(conn.sock)
         self._close(conn)
 
     def _close(self, conn: Any) -> None:

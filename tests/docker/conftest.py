@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -15,10 +16,12 @@ from tests.server import wait_for
 @pytest.fixture(scope="session")
 def image() -> Iterator[Callable[[str], str]]:
     """Return a function that makes an image from a Dockerfile, once, and returns its id."""
+    # the same text would give the image of another run, which may still use it, or be dead
+    label = f"--label=codapi.test={secrets.token_hex(4)}"
     with ExitStack() as stack:
 
         def build(text: str) -> str:
-            id = docker("build", "--quiet", "-", input=text)
+            id = docker("build", "--quiet", label, "-", input=text)
             stack.callback(docker, "image", "rm", id)
             return id
 
