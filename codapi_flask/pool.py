@@ -32,6 +32,9 @@ KEEPER_TIMEOUT = 15.0
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the workers."""
 
+ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+"""Signals at which this process may raise an exception anywhere."""
+
 log = logging.getLogger("codapi")
 
 
@@ -79,7 +82,7 @@ class Pool:
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         try:
             # Ctrl-C must not come between the thread's start and the news of it
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
             self._supervisor.start()
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             self._started.wait()
