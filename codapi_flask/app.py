@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from flask import Flask
@@ -47,30 +51,44 @@ class Server:
             ConfigError: the work directory cannot be used.
         """
         directory = work_dir(config.work_dir)
-        self._instance = Lease.make(directory, "i", directory)
-        path = self._instance.path
-        try:
-            (path / "hosts").write_text(HOSTS)
-            (path / "hosts").chmod(0o444)
-            shutil.copy(init.binary(), path / "init")
-            (path / "init").chmod(0o555)
-            self.pool = Pool(config, path)
-        except BaseException:
-            self._remove()
-            raise
-        metrics = Metrics(self.pool)
-        self.app = create_app(config, self.pool, metrics)
-        access = Access(config.tokens, config.origins)
-        self.refusals = Refusals(Sandboxes(config), self.pool, metrics, access)
+        with ExitStack() as stack:
+            with _undisturbed():
+                instance = Lease.make(directory, "i", directory)
+                stack.callback(_remove, instance)
+                (instance.path / "hosts").write_text(HOSTS)
+                (instance.path / "hosts").chmod(0o444)
+                shutil.copy(init.binary(), instance.path / "init")
+                (instance.path / "init").chmod(0o555)
+                self.pool = Pool(config, instance.path)
+                stack.callback(self.pool.close)
+            self.pool.wait_until_ready()
+            metrics = Metrics(self.pool)
+            self.app = create_app(config, self.pool, metrics)
+            access = Access(config.tokens, config.origins)
+            self.refusals = Refusals(Sandboxes(config), self.pool, metrics, access)
+            self._stack = stack.pop_all()
 
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
-        self.pool.close()
-        self._remove()
+        self._stack.close()
 
-    def _remove(self) -> None:
-        shutil.rmtree(self._instance.path, ignore_errors=True)
-        self._instance.close()
+
+def _remove(instance: Lease) -> None:
+    shutil.rmtree(instance.path, ignore_errors=True)
+    instance.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off what raises an exception anywhere: Ctrl-C, and how gunicorn ends us."""
+    # when a thread starts it later, it lets these signals through
+    resource_tracker.ensure_running()
+    ending = {signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Settings:

@@ -8,7 +8,6 @@ kills those that are overdue; all processes are started by it.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections import deque
@@ -31,9 +30,6 @@ KEEPER_TIMEOUT = 15.0
 
 CHECK_INTERVAL = 1.0
 """Seconds between two looks at the workers."""
-
-ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
-"""Signals at which this process may raise an exception anywhere."""
 
 log = logging.getLogger("codapi")
 
@@ -62,11 +58,7 @@ class Pool:
     """The workers and the keeper. Safe for use by many threads."""
 
     def __init__(self, config: Config, instance: Path) -> None:
-        """Start all processes and wait until they are ready.
-
-        Raises:
-            ConfigError: the boxes cannot see the work directory.
-        """
+        """Begin to start all processes; `close` must follow."""
         self.size, self.lost, self.swept = config.pool_size, 0, 0
         self.stock: Mapping[tuple[str, str], int] = {}
         self._config, self._instance = config, instance
@@ -80,18 +72,17 @@ class Pool:
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
-        try:
-            # Ctrl-C must not come between the thread's start and the news of it
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-            self._supervisor.start()
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._started.wait()
-            if self._problem:
-                raise ConfigError([self._problem])
-        except BaseException:
-            # Ctrl-C, for one
-            self.close()
-            raise
+        self._supervisor.start()
+
+    def wait_until_ready(self) -> None:
+        """Wait until all processes have started.
+
+        Raises:
+            ConfigError: the boxes cannot see the work directory.
+        """
+        self._started.wait()
+        if self._problem:
+            raise ConfigError([self._problem])
 
     def run(self, job: Job) -> Execution:
         """Execute a job on an idle worker, which is idle again on return.
@@ -137,8 +128,7 @@ class Pool:
         """End all processes; jobs that still run are lost, what they started is removed."""
         self._closed = True
         self._wake.set()
-        if self._supervisor.is_alive():
-            self._supervisor.join()
+        self._supervisor.join()
         children = [*self._workers, *self._lost, *filter(None, [self._keeper])]
         for child in children:
             child.hang_up()

@@ -56,6 +56,7 @@ def start_pool(gate, tmp_path):
         hosts = {"gate": f"127.0.0.1:{gate.server_port}"}
         instance = Lease.make(tmp_path, "i", tmp_path)
         pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance.path))
+        pools[-1].wait_until_ready()
         return pools[-1]
 
     yield start
@@ -173,6 +174,7 @@ def test_an_idle_worker_that_dies_costs_nothing(start_pool):
 
 def test_all_processes_end_with_the_pool(tmp_path):
     pool = Pool(Config(pool_size=2), Lease.make(tmp_path, "i", tmp_path).path)
+    pool.wait_until_ready()
     pids = [*workers(pool), pool._keeper.pid]
     assert all(map(is_alive, pids))
     pool.close()
