@@ -135,7 +135,8 @@ def open_loop(
                 idle.append(client)
             idle.pop().send()
             sent += 1
-        for client, took in _answered(poll, by_descriptor, 0.001 if sent < count else TIMEOUT):
+        next_due = start + (sent + 0.5) / rate - time.monotonic()
+        for client, took in _answered(poll, by_descriptor, next_due if sent < count else TIMEOUT):
             if client.is_refused:
                 refusals.append(took)
             else:
@@ -150,7 +151,7 @@ def _answered(
     poll: select.poll, clients: Mapping[int, Client], seconds: float = TIMEOUT
 ) -> Iterator[tuple[Client, float]]:
     """Wait for something to come; yield who has an answer now, and the seconds that it took."""
-    ready = poll.poll(seconds * 1000)
+    ready = poll.poll(max(seconds, 0) * 1000)
     if not ready and seconds == TIMEOUT:
         raise AssertionError(f"no answer in {TIMEOUT} s")
     for descriptor, _ in ready:

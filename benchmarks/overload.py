@@ -28,9 +28,6 @@ def overload(plan: Plan) -> Iterator[Row]:
     again at once, without a pause, would measure themselves: on the same machine they take the
     processors that the programs need.
     """
-    short = replace(
-        plan, rounds=min(plan.rounds, 3), warmup=plan.warmup / 2, window=plan.window / 2
-    )
     warm = {"warm": CLIENTS}
     boxes = {
         "sh, sleeps 100 ms": (SLEEPING, {**warm, "uses": 1000}),
@@ -41,7 +38,7 @@ def overload(plan: Plan) -> Iterator[Row]:
     configs = {names[case]: box for case, box in boxes.items()}
     with serving(plan, configs, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
         for case, (program, _) in boxes.items():
-            yield from _overload(short, server, case, names[case], program)
+            yield from _overload(plan, server, case, names[case], program)
 
 
 def _overload(plan: Plan, server: Server, case: str, name: str, program: Program) -> Iterator[Row]:
