@@ -56,7 +56,7 @@ REFUSED = calls("""
     nfsservctl; quotactl; quotactl_fd; reboot; setdomainname; sethostname; swapoff; swapon; sync;
     syncfs; vhangup;
 
-    get_mempolicy; ioprio_set; mbind; sched_setattr; set_mempolicy; setfsgid; setfsuid;
+    get_mempolicy; ioprio_set; mbind; set_mempolicy; setfsgid; setfsuid;
     personality, PER_LINUX32; personality, ADDR_NO_RANDOMIZE; personality, READ_IMPLIES_EXEC;
 
     socket, AF_ALG, SOCK_SEQPACKET; socket, AF_BLUETOOTH, SOCK_RAW, 1;
@@ -81,7 +81,7 @@ UNSUPPORTED = {
 ALLOWED = calls("""
     clone, SIGCHLD; close_range, 50, 60; copy_file_range; faccessat2, AT_FDCWD, "/"; getrandom;
     membarrier; memfd_create, "name"; mknodat, AT_FDCWD, "/dev/shm/fifo", S_IFIFO | 0600; openat2;
-    personality, 0xffffffff; pidfd_open; rseq; statx;
+    personality, 0xffffffff; pidfd_open; rseq; sched_setattr; statx;
     socket, AF_INET, SOCK_DGRAM, IPPROTO_UDP; socket, AF_INET6, SOCK_DGRAM;
     socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP;
     socket, AF_INET6, SOCK_STREAM; socket, AF_UNIX, SOCK_SEQPACKET;
@@ -97,8 +97,8 @@ if IS_X86:
 # what Docker's own profile lets through, in all its versions
 LOOSE = calls("""
     adjtimex; fanotify_mark; io_setup; ioprio_set; mknodat, AT_FDCWD, "/dev/shm/x", S_IFCHR;
-    personality, PER_LINUX32; ptrace; remap_file_pages; sched_setattr; seccomp; setfsuid; syncfs;
-    tee; vmsplice; socket, AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE;
+    personality, PER_LINUX32; ptrace; remap_file_pages; seccomp; setfsuid; syncfs; tee;
+    vmsplice; socket, AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE;
     socket, AF_INET, SOCK_STREAM, IPPROTO_MPTCP; socket, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER;
     socket, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG; socket, AF_TIPC, SOCK_DGRAM
 """)

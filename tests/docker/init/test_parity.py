@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -83,6 +85,14 @@ def test_limits_are_inherited(start_box: Callable[..., Box], users: str) -> None
     options = [f"--ulimit={limit['Name']}={limit['Soft']}:{limit['Hard']}" for limit in limits]
     box = start_box(users, ulimits=limits)
     assert box.sh(WHO, "sandbox").stdout == plain(users, "sandbox", WHO, "--cap-drop=ALL", *options)
+
+
+def test_programs_have_long_turns_on_a_processor(box: Box) -> None:
+    """proc(5): from Linux 6.12 on, where the kernel shows it."""
+    shown = box.sh("cat /proc/self/sched", "sandbox").stdout
+    turns = re.findall(r"^se\.slice *: *(\d+)$", shown, re.MULTILINE)
+    version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+    assert turns == (["10000000"] if version >= (6, 12) else turns)
 
 
 def test_variables_come_on_top_of_the_images(box: Box) -> None:
