@@ -55,6 +55,20 @@ def _is_file_name(name: str) -> bool:
     return True
 
 
+def _is_address(text: str) -> bool:
+    parts = ADDRESS.fullmatch(text)
+    return parts is not None and int((parts[2] or ":0")[1:]) < 1 << 16
+
+
+def _is_limit(text: str) -> bool:
+    limit = LIMIT.fullmatch(text)
+    if not limit:
+        return False
+    # -1 is no limit
+    soft, hard = (int(number or limit[2]) % MAX_LIMIT for number in (limit[2], limit[3]))
+    return soft <= hard
+
+
 def _secrets(values: Any) -> str | None:
     """Check a list of tokens, and show none of them."""
     is_list = isinstance(values, list) and all(isinstance(token, str) for token in values)
@@ -68,7 +82,9 @@ WORD = _is(str, "a text that is not empty", lambda text: bool(text) and "\0" not
 FLAG = _is(bool, "true or false", lambda _: True)
 COUNT = _is(int, "a whole number above 0", lambda number: 0 < number < 1 << 53)
 BYTES = _is(int, "a whole number of bytes", lambda number: 0 <= number < 1 << 53)
-AMOUNT = _is((int, float), "a number above 0", lambda number: 0 < number < 1 << 53)
+AMOUNT = _is(
+    (int, float), "a number above 0, up to a million", lambda number: 0 < number <= 1_000_000
+)
 ARGS = _each(TEXT)
 PATH = _is(str, "a path inside the root", _inside)
 OBJECT = _is(dict, "an object", lambda _: True)
@@ -76,9 +92,15 @@ ADDRESS = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 HOSTS = _is(
     dict,
     "an object of hosts, each like 'localhost:8000'",
-    lambda hosts: all(isinstance(a, str) and ADDRESS.fullmatch(a) for a in hosts.values()),
+    lambda hosts: all(isinstance(a, str) and _is_address(a) for a in hosts.values()),
 )
 LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
+LIMIT = re.compile(rf"({LIMITS}|stack)=(-1|\d{{1,18}})(?::(-1|\d{{1,18}}))?")
+MAX_LIMIT = 1 << 63
+ACTIONS = [
+    f"SCMP_ACT_{name}"
+    for name in ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
+]
 
 BOX: Mapping[str, Check] = {
     "name": WORD,
@@ -93,17 +115,21 @@ BOX: Mapping[str, Check] = {
     "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
     "cap_add": _each(WORD),
     "cap_drop": _each(WORD),
-    "ulimit": _each(
-        _matches(rf"({LIMITS}|stack)=(-1|\d+)(:(-1|\d+))?", "like 'nofile=96' or 'nofile=96:128'")
-    ),
+    "ulimit": _each(_is(str, "like 'nofile=96' or 'nofile=96:128'", _is_limit)),
     "nproc": COUNT,
     "files": _each(PATH),
     "seccomp": WORD,
     "work_size": COUNT,
-    "warm": _is(int, "a number of boxes up to 1000", lambda number: 0 <= number <= 1000),
+    "warm": _is(int, "a number of boxes, 0 to 1000", lambda number: 0 <= number <= 1000),
     "uses": COUNT,
     "init": FLAG,
 }
+# Docker's form: https://docs.docker.com/engine/security/seccomp/
+PROFILE = _is(
+    dict,
+    "an object with a defaultAction, like SCMP_ACT_ERRNO",
+    lambda profile: profile.get("defaultAction") in ACTIONS,
+)
 STEP: Mapping[str, Check] = {
     "box": WORD,
     "version": TEXT,
@@ -124,15 +150,15 @@ COMMAND: Mapping[str, Check] = {
 }
 TOP: Mapping[str, Check] = {
     "pool_size": COUNT,
-    "stock_size": _is(int, "a number of boxes up to 1000", lambda number: 0 <= number <= 1000),
+    "stock_size": _is(int, "a number of boxes, 0 to 1000", lambda number: 0 <= number <= 1000),
     "verbose": FLAG,
     "work_dir": _matches(r"/[^:]*", "an absolute path without a colon"),
     "max_body": COUNT,
     "read_timeout": AMOUNT,
     "queue_timeout": _is(
-        (int, float), "a number of seconds up to 3600", lambda number: 0 <= number <= 3600
+        (int, float), "a number of seconds, 0 to 3600", lambda number: 0 <= number <= 3600
     ),
-    "queue_size": _is(int, "a number of requests up to 10000", lambda number: 0 <= number <= 10000),
+    "queue_size": _is(int, "a number of requests, 0 to 10000", lambda number: 0 <= number <= 10000),
     "box": OBJECT,
     "step": OBJECT,
     "http": OBJECT,

@@ -86,7 +86,12 @@ class Step:
     @property
     def runs_as_root(self) -> bool:
         """Whether the config says that the program is root (the image may say so of others)."""
-        return self.user.split(":")[0] in ("root", "0")
+        name = self.user.partition(":")[0]
+        try:
+            # as Docker reads it: 00 and +0, too; without a name, the group's user is root
+            return int(name or "0") == 0
+        except ValueError:
+            return name == "root"
 
     def box_name(self, version: str) -> str:
         """Return the name of the box to use for a request of that version (`""`: none)."""

@@ -15,7 +15,19 @@ from typing import Any
 
 import json5
 
-from codapi_flask.checks import AUTH, BOX, COMMAND, CORS, DOCKER, HOSTS, OBJECT, STEP, TOP, Check
+from codapi_flask.checks import (
+    AUTH,
+    BOX,
+    COMMAND,
+    CORS,
+    DOCKER,
+    HOSTS,
+    OBJECT,
+    PROFILE,
+    STEP,
+    TOP,
+    Check,
+)
 from codapi_flask.config import Box, Command, Config, Step
 from codapi_flask.errors import ConfigError
 
@@ -118,16 +130,24 @@ class _Reader:
             yield name, box
 
     def _with_profile(self, file: Path, key: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Return a box's values with the path of its seccomp profile, which must be JSON."""
+        """Return a box's values with the path of its seccomp profile, which must be one.
+
+        Without a default action, Docker would take it for none at all.
+        """
         if values.get("seccomp", "default") in ("default", "docker"):
             return values
         path = self.root / values["seccomp"]
+        why = ""
         try:
-            json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
-            where = f"{key}.seccomp" if key else "seccomp"
-            why = getattr(error, "strerror", None) or f"is no JSON: {error}"
-            self._problem(file, where, f"{path}: {why}")
+            profile = json.loads(path.read_bytes())
+            if bad := PROFILE(profile):
+                why = f"is no seccomp profile: {bad}"
+        except OSError as error:
+            why = f"{error.strerror}; known are 'default', 'docker', and paths"
+        except (ValueError, RecursionError) as error:
+            why = f"is no JSON: {error}"
+        if why:
+            self._problem(file, f"{key}.seccomp" if key else "seccomp", f"{path}: {why}")
         return {**values, "seccomp": str(path)}
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:

@@ -30,6 +30,10 @@ def examine(config: Config, info: Mapping[str, Any], work_dir: Path) -> Iterator
             yield f"box {box.name}: network {box.network}: programs reach what that reaches"
         if box.cap_add:
             yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
+        if "ALL" not in map(str.upper, box.cap_drop):
+            yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
+        if box.seccomp != "default":
+            yield f"box {box.name}: seccomp {box.seccomp}: more of the kernel is within reach"
         if box.writable or not box.keeps_nothing:
             if box.storage:
                 how = f"Docker limits its file system to {box.storage}"
@@ -40,7 +44,7 @@ def examine(config: Config, info: Mapping[str, Any], work_dir: Path) -> Iterator
         yield f"{work_dir} shares a disk with the system: give it a file system of its own"
     for sandbox, commands in config.commands.items():
         for name, command in commands.items():
-            if any(step.runs_as_root for step in command.all_steps() if step.action == "run"):
+            if any(step.runs_as_root for step in command.all_steps() if step.action != "stop"):
                 yield f"sandbox {sandbox}, command {name}: runs as root"
 
 

@@ -44,6 +44,8 @@ def work_dir(configured: str) -> Path:
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
             raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
         path.chmod(0o700)
+    except FileExistsError as error:
+        raise ConfigError([f"work_dir: {path} is no directory"]) from error
     except OSError as error:
         raise ConfigError([f"work_dir: {path}: {error.strerror}"]) from error
     return path.resolve()

@@ -20,7 +20,10 @@ def test_a_steps_own_version_comes_before_the_requests(pinned, asked, name):
 
 @pytest.mark.parametrize(
     ("user", "is_root"),
-    [("root", True), ("0", True), ("0:1000", True), ("sandbox", False), ("1000:0", False)],
+    [
+        *((user, True) for user in ("root", "0", "0:1000", "00", "+0", ":0", "root:sandbox")),
+        *((user, False) for user in ("sandbox", "1000:0", "roots", "10")),
+    ],
 )
 def test_a_step_knows_whether_it_runs_as_root(user, is_root):
     assert Step(box="sh", user=user).runs_as_root == is_root

@@ -359,7 +359,7 @@ def one(kind, key, value):
         ("top", "pool_size", True, "must be a whole number above 0, not True"),
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
         ("top", "max_body", -1, "must be a whole number above 0, not -1"),
-        ("top", "stock_size", -1, "must be a number of boxes up to 1000, not -1"),
+        ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("top", "verbose", 1, "must be true or false, not 1"),
         ("top", "work_dir", "tmp", "must be an absolute path without a colon, not 'tmp'"),
         ("top", "work_dir", "/a:b", "must be an absolute path without a colon, not '/a:b'"),
@@ -369,9 +369,9 @@ def one(kind, key, value):
         ("box", "image", "", "must be a text that is not empty, not ''"),
         ("box", "image", "a\0b", "must be a text that is not empty, not 'a\\x00b'"),
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
-        ("box", "cpu", 0, "must be a number above 0, not 0"),
-        ("box", "cpu", "1", "must be a number above 0, not '1'"),
-        ("box", "cpu", True, "must be a number above 0, not True"),
+        ("box", "cpu", 0, "must be a number above 0, up to a million, not 0"),
+        ("box", "cpu", "1", "must be a number above 0, up to a million, not '1'"),
+        ("box", "cpu", True, "must be a number above 0, up to a million, not True"),
         ("box", "memory", 5, "must be a whole number of MiB, at least 6, not 5"),
         ("box", "memory", 64.5, "must be a whole number of MiB, at least 6, not 64.5"),
         ("box", "memory", "64m", "must be a whole number of MiB, at least 6, not '64m'"),
@@ -383,7 +383,7 @@ def one(kind, key, value):
         ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
         ("box", "cap_drop", "all", "must be a list, not 'all'"),
         ("box", "nproc", 0, "must be a whole number above 0, not 0"),
-        ("box", "warm", -1, "must be a number of boxes up to 1000, not -1"),
+        ("box", "warm", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("box", "uses", 0, "must be a whole number above 0, not 0"),
         ("box", "init", 0, "must be true or false, not 0"),
         ("command", "engine", "dockr", "must be one of 'docker', 'http', not 'dockr'"),
@@ -395,8 +395,9 @@ def one(kind, key, value):
         ("step", "version", 3.12, "must be a text, not 3.12"),
         ("step", "detach", "false", "must be true or false, not 'false'"),
         ("step", "command", "sh main.sh", "must be a list, not 'sh main.sh'"),
-        ("step", "timeout", 0, "must be a number above 0, not 0"),
-        ("step", "timeout", "5s", "must be a number above 0, not '5s'"),
+        ("step", "timeout", 0, "must be a number above 0, up to a million, not 0"),
+        ("step", "timeout", 3e6, "must be a number above 0, up to a million, not 3000000.0"),
+        ("step", "timeout", "5s", "must be a number above 0, up to a million, not '5s'"),
         ("step", "noutput", -1, "must be a whole number of bytes, not -1"),
         ("step", "noutput", 4096.5, "must be a whole number of bytes, not 4096.5"),
     ],
@@ -404,6 +405,23 @@ def one(kind, key, value):
 def test_a_wrong_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
     file, document, where = one(kind, key, value)
     assert problems({file: document}) == [f"{file}: {where}: {must}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{}", "is no seccomp profile: must be an object with a defaultAction"),
+        ("null", "is no seccomp profile: must be an object with a defaultAction"),
+        ('{"defaultAction": "SCMP_ACT_LOL"}', "is no seccomp profile"),
+        ('{"defaultActoin": "SCMP_ACT_ERRNO", "syscalls": []}', "is no seccomp profile"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_what_docker_would_take_for_no_seccomp_is_a_problem(problems, tmp_path, text, why):
+    (path := tmp_path / "profile.json").write_text(text)
+    file, document, where = one("box", "seccomp", str(path))
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {where}: {path}: {why}")
 
 
 @pytest.mark.parametrize("key", ["entry", "files"])
@@ -428,6 +446,9 @@ def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
     [
         ("box", "ulimit", ["nofile=96", "nofiles=96"], "ulimit[1]: must be like 'nofile=96'"),
         ("box", "ulimit", ["nofile=many"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=9:8"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=-1:8"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=" + "9" * 20], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", [96], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "tmpfs", ["tmp"], "tmpfs[0]: must be a path"),
         ("box", "cap_add", ["kill", ""], "cap_add[1]: must be a text that is not empty"),
@@ -465,6 +486,7 @@ def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
         ({"http": {"hosts": {"a": ""}}}, "http.hosts: must be an object of hosts"),
         ({"http": {"hosts": {"a": "http://b"}}}, "http.hosts: must be an object of hosts"),
         ({"http": {"hosts": {"a": "b/c"}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "b:65536"}}}, "http.hosts: must be an object of hosts"),
         ({"docker": {"tmp": "x"}}, "docker.tmp: must be"),
         ({"docker": {"pool": 1}}, "docker.pool: unknown key"),
     ],

@@ -47,11 +47,14 @@ def test_what_the_daemon_lacks_is_said(tmp_path, info, said):
     [
         ({"network": "bridge"}, {}, "box sh: network bridge"),
         ({"cap_add": ("NET_ADMIN",)}, {}, "box sh: has the capabilities NET_ADMIN"),
+        ({"cap_drop": ("NET_RAW",)}, {}, "box sh: root in it has capabilities"),
+        ({"seccomp": "docker"}, {}, "box sh: seccomp docker"),
         ({"writable": True}, {}, "watched, and limited to 64 MiB"),
         ({"writable": True, "storage": "1g"}, {}, "Docker limits its file system to 1g"),
         ({"volume": "%s:/sandbox"}, {}, "box sh: programs may write to a disk"),
         ({}, {"user": "root"}, "sandbox sh, command run: runs as root"),
         ({}, {"user": "0:0"}, "runs as root"),
+        ({}, {"user": "root", "action": "exec"}, "runs as root"),
     ],
 )
 def test_what_a_config_gives_away_is_said(tmp_path, box, step, said):

@@ -106,7 +106,7 @@ class Boxes:
                 return replace(outcome, start_ms=took)
         self._leave()
         outcome = self.attached.run(name, box, program)
-        return replace(outcome, fell_back=box.init)
+        return replace(outcome, fell_back=can_have_init(box))
 
     def give_back(self) -> bool:
         """Give the box back, with the directory; False when it cannot serve again."""

@@ -100,7 +100,8 @@ class _Walk:
 
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
-        given = stdin if step.stdin else None
+        # nobody would feed what goes on without us
+        given = stdin if step.stdin and not step.detach else None
         program = Program(argv, step.user, given, step.timeout, step.noutput)
         if step.action == "run":
             outcome = self._run(step, program)

@@ -175,6 +175,14 @@ def test_a_detached_box_has_the_work_directory(execute):
     assert execution.stdout == "detached\ntext"
 
 
+@WITH_DETACHED
+def test_a_detached_program_reads_the_end_of_its_input_at_once(execute):
+    detached = _sh("wc -c > file; sleep 1000", detach=True, stdin=True)
+    read = "until test -s file; do sleep 0.01; done; cat file"
+    boxes = {"sh": {"volume": "%s:/sandbox"}}
+    assert execute(detached, _sh(read), boxes=boxes, files={"": "text"}).stdout == "0\n"
+
+
 @pytest.mark.parametrize("program", ["exit 0", "exit 3", "exec nope"])
 @pytest.mark.parametrize("kind", ["attached"])
 def test_a_detached_program_that_has_ended_is_missed(execute, program):
