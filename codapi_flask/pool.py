@@ -129,7 +129,8 @@ class Pool:
         self._closed = True
         self._wake.set()
         self._supervisor.join()
-        children = [*self._workers, *self._lost, *filter(None, [self._keeper])]
+        # the lost, too, are workers until they are replaced
+        children = [*self._workers, *filter(None, [self._keeper])]
         for child in children:
             child.hang_up()
         deadline = time.monotonic() + END_TIMEOUT

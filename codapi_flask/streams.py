@@ -100,7 +100,11 @@ def carry(
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
                 left = left[sink.write(left) :]
                 if not left:
-                    poll.modify(descriptor, select.POLLIN if descriptor in reading else 0)
+                    if descriptor in reading:
+                        poll.modify(descriptor, select.POLLIN)
+                    else:
+                        # closed below, it would wake us for ever
+                        poll.unregister(descriptor)
                     sink.end_stdin()
                 event &= ~select.POLLOUT
             if event and descriptor in reading and not reading[descriptor].read():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,23 @@ def test_cat_returns_its_stdin(run):
 def test_the_files_come_in_the_order_of_the_request(run):
     files = {"z": "1", "": "2", "a": "data:;base64,Mw=="}
     assert run("cat", files=files, stdin=True, entry="m").stdout == "123"
+
+
+@pytest.mark.parametrize("program", ["cat > /dev/null", "exec 0<&-"])
+def test_a_program_prints_more_than_a_pipe_holds_after_its_stdin(run, program):
+    text = f"{program}; head -c 300000 /dev/zero | tr '\\0' x; echo done >&2"
+    execution = run("sh", "-c", text, files={"": "x" * 7}, stdin=True, noutput=MIB)
+    assert (execution.ok, execution.stdout, execution.steps[-1].stderr) == (
+        True,
+        "x" * 300_000,
+        "done\n",
+    )
+
+
+def test_nobody_is_busy_while_a_program_sleeps_after_its_stdin(run):
+    start = time.process_time()
+    assert run("sh", "-c", "cat > /dev/null; sleep 1", files={"": "text"}, stdin=True).ok
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize("program", ["true", "sleep 0.2", "exec <&-; sleep 0.2", "head -c 1"])
