@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import math
 import os
+import ssl
 import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -419,4 +420,7 @@ def _upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> 
     reader = response.raw._fp.fp
     connection = reader.raw._sock
     connection.setblocking(False)
-    return Stream(connection, reader.peek(), noutput, response)
+    leftover = b""
+    with suppress(ssl.SSLWantReadError):
+        leftover = reader.peek()
+    return Stream(connection, leftover, noutput, response)

@@ -6,7 +6,6 @@
             hosts               the /etc/hosts of boxes without a network
             init                process 1 of the boxes, and our tool in them
             stock               the keeper's socket
-            token               what a box must see of our disk
             x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
                 work/           its work directory, 0777
                 init/           while a box starts: what it sees as /.codapi
