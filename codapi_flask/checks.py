@@ -115,7 +115,7 @@ BOX: Mapping[str, Check] = {
     "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
     "cap_add": _each(WORD),
     "cap_drop": _each(WORD),
-    "ulimit": _each(_is(str, "like 'nofile=96' or 'nofile=96:128'", _is_limit)),
+    "ulimit": _each(_is(str, "like 'nofile=96' or 'nofile=96:128' (soft, hard)", _is_limit)),
     "nproc": COUNT,
     "files": _each(PATH),
     "seccomp": WORD,

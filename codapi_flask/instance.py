@@ -44,7 +44,7 @@ def work_dir(configured: str) -> Path:
             raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
         path.chmod(0o700)
     except FileExistsError as error:
-        raise ConfigError([f"work_dir: {path} is no directory"]) from error
+        raise ConfigError([f"work_dir: {path} is no directory: name another"]) from error
     except OSError as error:
         raise ConfigError([f"work_dir: {path}: {error.strerror}"]) from error
     return path.resolve()

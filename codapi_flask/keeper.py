@@ -252,10 +252,14 @@ class Keeper:
                     lease.close()
                     root_box.remove_tree(lease.path)
                 self._fault = ""
-            except (ServerFault, OSError) as fault:
-                if str(fault) != self._fault:
+            except (ServerFault, OSError) as error:
+                fault = str(error)
+                if isinstance(error, OSError):
+                    # without the file's name, which is another each time
+                    fault = f"{self._instance}: {error.strerror}"
+                if fault != self._fault:
                     log.error("executions cannot work: %s", fault)
-                self._fault = str(fault)
+                self._fault = fault
             pause = TICK if self._fault else SWEEP_INTERVAL
 
 

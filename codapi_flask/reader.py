@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import select
 import selectors
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -141,6 +142,19 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 raise
             self.log.error("cannot accept a connection: %s", error.strerror)
             time.sleep(PAUSE)
+
+    def init_signals(self) -> None:
+        """Set what signals do; SIGHUP is for gunicorn's master, though all of a group get it."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; at the end, they are refused from now on."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            # gunicorn would keep them waiting until the last job has ended
+            for listener in self.sockets:
+                listener.close()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """End at once, and once: Ctrl-C comes from the terminal and from gunicorn's master."""

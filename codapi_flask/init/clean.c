@@ -242,13 +242,18 @@ static int remove_semaphores(int id)
 	return semctl(id, 0, IPC_RMID);
 }
 
-/* Whether a file of /proc lists anything, below its headline. (IPv6 flow labels stay for minutes when their sockets
- * are gone; one may be kept from all others.) */
-static bool has_entries(int file)
+/* Whether a file of /proc has its headline, and lists nothing below. */
+static bool lists_nothing(int file)
 {
 	char buffer[256];
 	struct text text = read_again(file, buffer, sizeof(buffer)), line;
-	return parse_line(&text, &line) && parse_line(&text, &line);
+	return parse_line(&text, &line) && !parse_line(&text, &line);
+}
+
+/* They stay for minutes when their sockets are gone; one may be kept from all others. Without IPv6 there are none. */
+static bool has_flow_labels(void)
+{
+	return flow_labels >= 0 && !lists_nothing(flow_labels);
 }
 
 /* The kernel frees some sockets (netlink, which name lookups use; those in flight) a few ms after their process. */
@@ -282,7 +287,7 @@ bool is_clean(uint32_t uid)
 		if (!is_as_at_start(places.path[i], start) || (start->filled ? !closed : read_names(places.path[i]) != EMPTY))
 			return false;
 	}
-	return !has_entries(ipc[0]) && !has_entries(ipc[1]) && !has_entries(ipc[2]) && !has_entries(flow_labels);
+	return lists_nothing(ipc[0]) && lists_nothing(ipc[1]) && lists_nothing(ipc[2]) && !has_flow_labels();
 }
 
 enum stage clean_box(int *error)
@@ -298,7 +303,7 @@ enum stage clean_box(int *error)
 	if ((*error = clean_ipc(ipc[0], remove_memory)) != 0 || (*error = clean_ipc(ipc[1], remove_queue)) != 0 ||
 	    (*error = clean_ipc(ipc[2], remove_semaphores)) != 0)
 		return STAGE_IPC;
-	return sockets_are_gone() && !has_entries(flow_labels) ? STAGE_NONE : STAGE_SOCKETS;
+	return sockets_are_gone() && !has_flow_labels() ? STAGE_NONE : STAGE_SOCKETS;
 }
 
 int clean_path(const char *path)

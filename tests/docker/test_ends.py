@@ -52,6 +52,12 @@ def test_the_boxes_are_of_the_kind_that_is_tested(run, kind):
     assert run("true").steps[-1].kind == KIND_TOLD[kind]
 
 
+@pytest.mark.parametrize("kind", ["warm"])
+def test_a_box_that_may_not_have_init_has_not_fallen_back(run):
+    step = run("true", box={"cap_add": ["ALL"]}).steps[-1]
+    assert (step.kind, step.fell_back) == ("fresh", False)
+
+
 @pytest.mark.parametrize("program", OK)
 def test_a_program_that_ends_well_is_answered_with_what_it_printed(run, program):
     execution = run("sh", "-c", f"exec 2>&-; {program}")

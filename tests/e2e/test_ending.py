@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -25,6 +26,33 @@ def test_sigterm_lets_running_jobs_end(server_with, start, kind, send):
     status, body = answer.result()
     assert (status, body["ok"], body["stdout"]) == (200, True, "done\n")
     assert server.stop() == 0
+
+
+def test_nobody_waits_for_a_server_that_ends(server_with, start):
+    server = server_with("reused")
+    _, answer = start(server, 3)
+    server.kill(signal.SIGTERM)
+
+    def refuses() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), 1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_for(refuses, 2)
+    assert not answer.done()
+    assert answer.result()[1]["stdout"] == "done\n"
+
+
+def test_sighup_to_the_process_group_loses_no_job(server_with, start):
+    server = server_with("reused")
+    web = server.pids["web"]
+    _, answer = start(server, 2)
+    os.killpg(server.pid, signal.SIGHUP)
+    wait_for(lambda: server.pids["web"] not in ([], web), 30)
+    assert answer.result()[1]["stdout"] == "done\n"
+    assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
 
 
 @pytest.mark.parametrize("kind", BOXES)
