@@ -98,19 +98,26 @@ def carry(
             if descriptor == lifeline:
                 raise Abandoned
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
-                left = left[sink.write(left) :]
-                if not left:
-                    if descriptor in reading:
-                        poll.modify(descriptor, select.POLLIN)
-                    else:
-                        # closed below, it would wake us for ever
-                        poll.unregister(descriptor)
-                    sink.end_stdin()
+                left = _feed(sink, left, poll, descriptor in reading)
                 event &= ~select.POLLOUT
             if event and descriptor in reading and not reading[descriptor].read():
                 del reading[descriptor]
                 poll.unregister(descriptor)
     return True
+
+
+def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> memoryview:
+    """Write a part of a program's stdin; return what is left of it, at the end close it."""
+    left = left[sink.write(left) :]
+    if left:
+        return left
+    if is_source:
+        poll.modify(sink, select.POLLIN)
+    else:
+        # once it is closed, it would wake us for ever
+        poll.unregister(sink)
+    sink.end_stdin()
+    return left
 
 
 class OutputPipe:
