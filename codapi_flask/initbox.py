@@ -41,6 +41,9 @@ STAGGER = 10
 RESET_TIMEOUT = 1.0
 """Seconds that a reset may take; then the box is thrown away."""
 
+MESSAGE_MAX = 1 << 16
+"""Bytes of a message between processes, for one about a box."""
+
 
 def can_have_init(box: Box) -> bool:
     """Whether a box can be one with init, as far as its config tells."""
@@ -161,11 +164,13 @@ class InitBox:
         self.close()
         self.lease.drop()
 
-    def send(self, to: socket.socket) -> None:
+    def send(self, to: socket.socket, *more: int) -> int:
         """Hand the box and its lease over to another process; this one no longer has them.
 
+        With `more` descriptors before those of the box. Returns the size of the message.
+
         Raises:
-            OSError: the other process is gone; the box dies.
+            OSError: the other process is gone, or nothing fits in; the box dies.
         """
         fields = {
             "name": self.box.name,
@@ -176,11 +181,24 @@ class InitBox:
             "uses": self.uses,
         }
         try:
-            descriptors = [self._init.fileno(), self.lease.lock]
-            socket.send_fds(to, [json.dumps({"box": fields}).encode()], descriptors)
+            descriptors = [*more, self._init.fileno(), self.lease.lock]
+            return socket.send_fds(to, [json.dumps({"box": fields}).encode()], descriptors)
         finally:
             self._init.close()
             self.lease.close()
+
+    @classmethod
+    def receive(cls, source: socket.socket, box: Box) -> InitBox | None:
+        """Take a box over that waits in a socket that does not block, if there is one.
+
+        Raises:
+            ValueError: it came without its descriptors, this process has too many; it dies.
+        """
+        try:
+            message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, 2)
+        except BlockingIOError:
+            return None
+        return cls.received(json.loads(message)["box"], descriptors, box) if message else None
 
     @classmethod
     def received(cls, fields: dict[str, Any], descriptors: list[int], box: Box) -> InitBox:

@@ -25,11 +25,11 @@ from codapi_flask import doctor, sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
-from codapi_flask.initbox import InitBox, NoInit, can_have_init
+from codapi_flask.initbox import MESSAGE_MAX, InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.rootbox import RootBox
 from codapi_flask.shelf import Grace, Shelf
-from codapi_flask.stock import ADDRESS, MESSAGE_MAX
+from codapi_flask.stock import ADDRESS
 from codapi_flask.worker import be_child
 
 SWEEP_INTERVAL = 10.0
@@ -134,12 +134,14 @@ class Keeper:
                 raise ConnectionResetError
             match json.loads(message):
                 case {"take": name}:
-                    taken[name] += 1
+                    self._took(taken, name)
+                    row = self._shelf.rows[name].end.fileno()
                     if box := self._shelf.take(name):
-                        box.send(worker)
+                        box.send(worker, row)
                     else:
-                        worker.send(b'{"box": null}')
-                    self._grace.give(self._shelf.out.total())
+                        socket.send_fds(worker, [b'{"box": null}'], [row])
+                case {"took": name}:
+                    self._took(taken, name)
                 case {"used": name}:
                     self._returned(taken, name)
                     # its worker may have the next job already, and start a box for it
@@ -156,6 +158,11 @@ class Keeper:
             worker.close()
             for name, count in self._workers.pop(worker).items():
                 self._shelf.used(name, count)
+
+    def _took(self, taken: Counter[str], name: str) -> None:
+        taken[name] += 1
+        self._shelf.took(name)
+        self._grace.give(self._shelf.out.total())
 
     def _returned(self, taken: Counter[str], name: str) -> None:
         """Count a box as no longer in use; what an earlier keeper gave was not counted here."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from codapi_flask.config import Box
 from codapi_flask.initbox import InitBox
+from codapi_flask.row import Row
 
 MEMORY = 300.0
 """Seconds for which it counts how many boxes of a name were in use at once."""
@@ -79,10 +80,14 @@ class Shelf:
     """
 
     def __init__(
-        self, boxes: Mapping[str, Box], size: int, clock: Callable[[], float] = time.monotonic
+        self,
+        boxes: Mapping[str, Box],
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+        row: Callable[[Box], Row] = Row,
     ) -> None:
         self._boxes, self._size, self._clock = boxes, size, clock
-        self._idle: dict[str, deque[InitBox]] = {name: deque() for name in boxes}
+        self.rows = {name: row(box) for name, box in boxes.items()}
         self._demand = {name: Demand() for name in boxes}
         self._images: Mapping[str, str] = {}
         self._not_before: dict[str, float] = {}
@@ -90,12 +95,14 @@ class Shelf:
         self.out: Counter[str] = Counter()
         self.starting: Counter[str] = Counter()
 
-    def take(self, name: str) -> InitBox | None:
-        """Return a living box, the last that was used; it is in use even if there is none."""
+    def took(self, name: str) -> None:
+        """Take note that a box is in use, or that one is missed and started elsewhere."""
         self.out[name] += 1
         self._demand[name].saw(self.out[name], self._clock())
-        while idle := self._idle[name]:
-            box = idle.pop()
+
+    def take(self, name: str) -> InitBox | None:
+        """Return a living box, the one that waits for the longest time."""
+        while box := self.rows[name].take():
             if box.is_alive:
                 return box
             box.discard()
@@ -109,12 +116,10 @@ class Shelf:
         """Take a box that waits; it is thrown away when it is one too many."""
         name = box.box.name
         self._backoff.pop(name, None)
-        if self._is_outdated(box):
+        if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
             box.discard()
             return
-        self._idle[name].append(box)
-        if self._total() > self._size and not self._evict(name):
-            self._idle[name].pop().discard()
+        self._have_wait(box)
 
     def failed(self, name: str) -> None:
         """Take note that a box could not be started; it is tried again later."""
@@ -139,12 +144,10 @@ class Shelf:
 
     def tidy(self) -> None:
         """Throw away what died, and what is no longer wanted."""
-        for name, idle in self._idle.items():
-            for box in [box for box in idle if not box.is_alive]:
-                idle.remove(box)
-                box.discard()
-            while idle and self._lack(name) < 0:
-                idle.popleft().discard()
+        for name in self.rows:
+            self._sift(name, lambda box: box.is_alive)
+            for _ in range(self._lack(name), 0):
+                self._drop(name)
 
     def retire(self, images: Mapping[str, str]) -> None:
         """Throw away, now and when they come back, boxes of images that were replaced.
@@ -152,10 +155,8 @@ class Shelf:
         `images` are the current ids by name.
         """
         self._images = images
-        for idle in self._idle.values():
-            for box in [box for box in idle if self._is_outdated(box)]:
-                idle.remove(box)
-                box.discard()
+        for name in self.rows:
+            self._sift(name, lambda box: not self._is_outdated(box))
         self._not_before.clear()
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -164,24 +165,46 @@ class Shelf:
             (name, state): count
             for name in self._boxes
             for state, count in (
-                ("idle", len(self._idle[name])),
+                ("idle", len(self.rows[name])),
                 ("starting", self.starting[name]),
                 ("used", self.out[name]),
             )
         }
 
+    def _have_wait(self, box: InitBox) -> None:
+        name = box.box.name
+        try:
+            self.rows[name].put(box)
+        except OSError:
+            # there are more than the system allows
+            self.failed(name)
+
+    def _sift(self, name: str, is_good: Callable[[InitBox], bool]) -> None:
+        row = self.rows[name]
+        for _ in range(len(row)):
+            # a worker may have taken it meanwhile
+            if box := row.take():
+                if is_good(box):
+                    self._have_wait(box)
+                else:
+                    box.discard()
+
+    def _drop(self, name: str) -> None:
+        if box := self.rows[name].take():
+            box.discard()
+
     def _is_outdated(self, box: InitBox) -> bool:
         return self._images.get(box.box.image, box.image.id) != box.image.id
 
     def _lack(self, name: str) -> int:
-        box, have = self._boxes[name], len(self._idle[name]) + self.starting[name]
+        box, have = self._boxes[name], len(self.rows[name]) + self.starting[name]
         if box.uses > 1:
             # they come back
             have += self.out[name]
         return max(box.warm, self._demand[name].peak(self._clock())) - have
 
     def _total(self) -> int:
-        return sum(map(len, self._idle.values())) + self.starting.total()
+        return sum(map(len, self.rows.values())) + self.starting.total()
 
     def _evict(self, name: str) -> bool:
         """Throw away a box of the name that was not used for the longest time, before `name`."""
@@ -189,10 +212,10 @@ class Shelf:
         others = (
             (demand.last, other)
             for other, demand in self._demand.items()
-            if demand.last < own and len(self._idle[other]) > self._boxes[other].warm
+            if demand.last < own and len(self.rows[other]) > self._boxes[other].warm
         )
         _, victim = min(others, default=(0, None))
         if victim is None:
             return False
-        self._idle[victim].popleft().discard()
+        self._drop(victim)
         return True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from codapi_flask.config import Box
-from codapi_flask.initbox import InitBox
+from codapi_flask.initbox import MESSAGE_MAX, InitBox
 
 ADDRESS = "stock"
 """The name of the keeper's socket in the instance's directory."""
@@ -24,21 +25,22 @@ PAUSE = 2.0
 HOLD_MAX = 1.0
 """Seconds that a box stays away from the keeper, run after run."""
 
-MESSAGE_MAX = 1 << 16
-
 
 class Stock:
     """The started boxes that wait; without a keeper there are none. Not for two threads.
 
     Messages are JSON, one a packet, over a Unix socket of the instance: the worker says
-    `{"take": NAME}` and is answered `{"box": {…}}` (`InitBox.send`) or `{"box": null}`. When the
-    run is over it says `{"box": {…}}` to give the box back, or `{"used": NAME}`.
+    `{"take": NAME}` and is answered `{"box": {…}}` (`InitBox.send`) or `{"box": null}`, with the
+    row of such boxes as the first descriptor. From then on it takes them from there, and says
+    `{"took": NAME}`. When the run is over it says `{"box": {…}}` to give the box back, or
+    `{"used": NAME}`.
     """
 
     def __init__(self, instance: Path, hold_max: float = HOLD_MAX) -> None:
         """Ask the keeper of an instance; a box stays away from it for `hold_max` seconds."""
         self._instance, self._hold_max = instance, hold_max
         self._keeper: socket.socket | None = None
+        self._rows: dict[str, socket.socket] = {}
         self._not_before = 0.0
         self._held: InitBox | None = None
         self._held_since = 0.0
@@ -52,16 +54,22 @@ class Stock:
             self._give(held)
         self._held_since = time.monotonic()
         try:
-            keeper = self._connected()
-            keeper.send(json.dumps({"take": box.name}).encode())
-            message, descriptors, _, _ = socket.recv_fds(keeper, MESSAGE_MAX, 2)
-            fields = json.loads(message)["box"]
-            return InitBox.received(fields, descriptors, box) if fields else None
+            return self._take_from_row(box) or self._ask(box)
         except (OSError, ValueError):
             # a late answer must not be taken for the next one; a box may have come without its
             # descriptors, when we have too many
             self._disconnect()
             return None
+
+    def wait(self, pipe: int) -> None:
+        """Wait until a pipe is readable; when the keeper dies meanwhile, let its boxes go."""
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        if self._keeper:
+            poll.register(self._keeper, select.POLLIN)
+        if all(ready != pipe for ready, _ in poll.poll()):
+            # it is replaced at once
+            self._disconnect(pause=0)
 
     def give(self, box: InitBox) -> None:
         """Put a box back that may serve again, with its lease; the next `take` may want it.
@@ -91,8 +99,32 @@ class Stock:
 
     def used(self, box: Box) -> None:
         """Tell that the run for which a box was taken, or missed, has ended."""
+        self._tell("used", box)
+
+    def _take_from_row(self, box: Box) -> InitBox | None:
+        row = self._rows.get(box.name)
+        while row and (found := InitBox.receive(row, box)):
+            if found.is_alive:
+                self._tell("took", box)
+                return found
+            found.discard()
+        return None
+
+    def _ask(self, box: Box) -> InitBox | None:
+        keeper = self._connected()
+        keeper.send(json.dumps({"take": box.name}).encode())
+        message, descriptors, _, _ = socket.recv_fds(keeper, MESSAGE_MAX, 3)
+        row, *descriptors = descriptors
+        if earlier := self._rows.pop(box.name, None):
+            earlier.close()
+        self._rows[box.name] = socket.socket(fileno=row)
+        self._rows[box.name].setblocking(False)
+        fields = json.loads(message)["box"]
+        return InitBox.received(fields, descriptors, box) if fields else None
+
+    def _tell(self, what: str, box: Box) -> None:
         with suppress(OSError):
-            self._connected().send(json.dumps({"used": box.name}).encode())
+            self._connected().send(json.dumps({what: box.name}).encode())
 
     def _connected(self) -> socket.socket:
         if self._keeper is None:
@@ -112,8 +144,11 @@ class Stock:
             self._keeper = keeper
         return self._keeper
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, pause: float = PAUSE) -> None:
+        for row in self._rows.values():
+            row.close()
+        self._rows.clear()
         if self._keeper:
             self._keeper.close()
-            self._not_before = time.monotonic() + PAUSE
+            self._not_before = time.monotonic() + pause
         self._keeper = None

@@ -77,6 +77,7 @@ def main(pipe: Connection, config: Config, instance: Path, is_successor: bool) -
         while True:
             if not jobs.poll(HOLD_TIME * 1000):
                 stock.release()
+                stock.wait(pipe.fileno())
             job = pipe.recv()
             command = config.commands[job.sandbox][job.command]
             engine = engines[command.engine]

@@ -1,8 +1,10 @@
+from collections import deque
+
 import pytest
 
 from codapi_flask.config import Box
 from codapi_flask.containers import Image
-from codapi_flask.shelf import GRACE, MAX_BACKOFF, MAX_GRACE, MEMORY, Grace, Shelf
+from codapi_flask.shelf import BACKOFF, GRACE, MAX_BACKOFF, MAX_GRACE, MEMORY, Grace, Shelf
 
 
 class FakeBox:
@@ -14,6 +16,23 @@ class FakeBox:
 
     def discard(self):
         self.is_discarded = True
+
+
+class FakeRow(deque):
+    """Boxes that wait, in this process; a row that is `full` takes no more."""
+
+    full = False
+
+    def __init__(self, _):
+        super().__init__()
+
+    def put(self, box):
+        if self.full:
+            raise BlockingIOError
+        self.append(box)
+
+    def take(self):
+        return self.popleft() if self else None
 
 
 class Clock:
@@ -33,7 +52,7 @@ def clock():
 def make_shelf(clock):
     def make(size=16, **boxes):
         configs = {name: Box(name=name, image=name, **keys) for name, keys in boxes.items()}
-        shelf = Shelf(configs, size, clock)
+        shelf = Shelf(configs, size, clock, FakeRow)
         shelf.configs = configs
         return shelf
 
@@ -53,6 +72,7 @@ def idle(shelf, name):
 
 def use(shelf, name, count=1):
     for _ in range(count):
+        shelf.took(name)
         shelf.take(name)
     shelf.used(name, count)
 
@@ -95,24 +115,25 @@ def test_what_is_being_started_is_not_started_twice(make_shelf):
 
 def test_reused_boxes_that_are_out_come_back(make_shelf):
     shelf = make_shelf(sh={"uses": 10}, once={})
-    shelf.take("sh")
+    shelf.took("sh")
     assert shelf.next_to_start() is None
-    shelf.take("once")
+    shelf.took("once")
     assert shelf.next_to_start() == "once"
 
 
-def test_the_box_that_was_used_last_is_handed_out_first(make_shelf):
+def test_the_box_that_waits_for_the_longest_time_is_handed_out_first(make_shelf):
     shelf = make_shelf(sh={})
-    _, last = fill(shelf, "sh", 2)
+    first, last = fill(shelf, "sh", 2)
+    assert shelf.take("sh") is first
     assert shelf.take("sh") is last
 
 
 def test_a_dead_box_is_never_handed_out(make_shelf):
     shelf = make_shelf(sh={})
     first, last = fill(shelf, "sh", 2)
-    last.is_alive = False
-    assert shelf.take("sh") is first
-    assert last.is_discarded
+    first.is_alive = False
+    assert shelf.take("sh") is last
+    assert first.is_discarded
     assert shelf.take("sh") is None
 
 
@@ -178,6 +199,24 @@ def test_a_size_of_nothing_keeps_nothing(make_shelf):
     assert box.is_discarded
 
 
+def test_a_row_that_is_full_grows_later(make_shelf, clock):
+    shelf = make_shelf(sh={"warm": 1})
+    shelf.rows["sh"].full = True
+    fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+    clock.now += BACKOFF
+    assert shelf.next_to_start() == "sh"
+
+
+def test_workers_may_take_boxes_while_the_dead_are_sought(make_shelf):
+    shelf = make_shelf(sh={"warm": 2})
+    fill(shelf, "sh", 2)
+    row = shelf.rows["sh"]
+    row.put = lambda box: row.clear()
+    shelf.tidy()
+    assert idle(shelf, "sh") == 0
+
+
 def test_a_start_that_failed_is_tried_again_later_and_later(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 1})
     pauses = []
@@ -199,7 +238,7 @@ def test_others_are_started_while_one_fails(make_shelf):
 
 def test_boxes_of_a_replaced_image_retire(make_shelf):
     shelf = make_shelf(sh={"warm": 2}, other={"warm": 1})
-    old, away = fill(shelf, "sh", 2)
+    away, old = fill(shelf, "sh", 2)
     (kept,) = fill(shelf, "other")
     assert shelf.take("sh") is away
     shelf.retire({"sh": "2", "other": "1"})

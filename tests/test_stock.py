@@ -1,16 +1,16 @@
 import json
 import os
 import socket
+import threading
 from contextlib import closing
 
 import pytest
 
 from codapi_flask.config import Box
-from codapi_flask.init import Init
-from codapi_flask.initbox import InitBox
-from codapi_flask.instance import Lease
-from codapi_flask.models import Image
-from codapi_flask.stock import ADDRESS, MESSAGE_MAX, Stock
+from codapi_flask.initbox import MESSAGE_MAX
+from codapi_flask.row import Row
+from codapi_flask.stock import ADDRESS, Stock
+from tests.boxes import make_box
 
 SH, OTHER = Box(name="sh", image="sh", uses=10), Box(name="other", image="other", uses=10)
 
@@ -24,17 +24,17 @@ class FakeKeeper:
         self._listener.bind(str(instance / ADDRESS))
         self._listener.listen(1)
         self._worker, self.inits = None, []
+        self.rows = {box.name: Row(box) for box in (SH, OTHER)}
 
     def box(self, config):
         """Return a box; its init is the last of `inits`."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.inits.append(theirs)
-        lease = Lease.make_work(self._instance)
-        return InitBox(config, "container", Image("1"), lease, Init(ours), "warm")
+        box, init = make_box(self._instance, config)
+        self.inits.append(init)
+        return box
 
     def prepare(self, config):
         """Answer the next `take` with a box, before it is asked."""
-        self.box(config).send(self.worker)
+        self.box(config).send(self.worker, self.rows[config.name].end.fileno())
 
     @property
     def worker(self):
@@ -49,6 +49,8 @@ class FakeKeeper:
         try:
             while True:
                 message, descriptors, _, _ = socket.recv_fds(self.worker, MESSAGE_MAX, 2)
+                if not message:
+                    return said
                 for descriptor in descriptors:
                     os.close(descriptor)
                 [(what, box)] = json.loads(message).items()
@@ -57,8 +59,8 @@ class FakeKeeper:
             return said
 
     def close(self):
-        for end in (self._listener, self._worker, *self.inits):
-            if end:
+        for end in (self._listener, self._worker, *self.rows.values(), *self.inits):
+            if end is not None:
                 end.close()
 
 
@@ -143,3 +145,73 @@ def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
     worker.release()
     assert keeper.inits[-1].recv(1) == b""
     assert not directory.exists()
+
+
+def test_a_box_that_waits_in_a_row_is_taken_without_an_answer(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    box = worker.take(SH)
+    assert keeper.heard() == [("take", "sh"), ("took", "sh")]
+    assert box.is_alive
+    box.discard()
+
+
+def test_a_box_that_died_in_the_row_is_not_taken(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    dead = keeper.box(SH)
+    directory = dead.lease.path
+    keeper.rows["sh"].put(dead)
+    keeper.inits[-1].close()
+    keeper.rows["sh"].put(keeper.box(SH))
+    box = worker.take(SH)
+    assert box.is_alive
+    assert not directory.exists()
+    box.discard()
+
+
+def test_an_empty_row_is_what_the_keeper_is_asked_for(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    assert keeper.heard() == [("take", "sh")] * 2
+
+
+def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    init = keeper.inits.pop()
+    keeper.close()
+    worker.wait(job[0])
+    with init:
+        assert init.recv(1) == b""
+
+
+def test_a_job_ends_the_wait(worker, keeper, job):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    os.write(job[1], b"job")
+    worker.wait(job[0])
+    box = worker.take(SH)
+    assert box.is_alive
+    box.discard()
+
+
+def test_without_a_keeper_only_the_job_is_awaited(tmp_path, job):
+    worker = Stock(tmp_path)
+    threading.Timer(0.1, os.write, [job[1], b"job"]).start()
+    worker.wait(job[0])
+    assert os.read(job[0], 9) == b"job"
+
+
+@pytest.fixture
+def job():
+    """Return both ends of the pipe through which jobs come."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES, boxes, is_our_fault, serves
-from tests.server import wait_for
+from tests.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -64,6 +64,24 @@ def test_a_killed_process_that_runs_no_job_costs_nothing(server_with, start, rol
     # whatever a new worker needs is there again
     os.kill(server.pids["worker"][0], signal.SIGKILL)
     wait_for(lambda: len(server.pids["worker"]) == 2)
+    assert serves(server)
+
+
+def ran_warm(server: Server) -> bool:
+    _, answer = server.exec("sh", "run", "true", details=True)
+    return answer["details"]["box"] == "warm"
+
+
+def test_boxes_that_wait_die_with_their_keeper_though_workers_can_take_them(server_with):
+    server = server_with("fresh")
+    (instance,) = server.work_dir.glob("i-*")
+    for _ in range(2):
+        # the second is from the row that the first has made known
+        wait_for(lambda: ran_warm(server))
+    used = set(boxes(instance))
+    waiting = wait_for(lambda: set(boxes(instance, "running")) - used)
+    os.kill(server.pids["keeper"][0], signal.SIGKILL)
+    wait_for(lambda: waiting.isdisjoint(boxes(instance)), 2)
     assert serves(server)
 
 
