@@ -102,19 +102,41 @@ ACTIONS = [
     for name in ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
 ]
 
+IMAGE = (
+    # a registry, the repository, a tag, a digest
+    r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?/)?"
+    r"[a-z0-9]+(?:(?:\.|__?|-+|/)[a-z0-9]+)*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z0-9+._-]+:[0-9A-Fa-f]{32,})?"
+)
+"""Source: distribution, reference/reference.go."""
+MODES = "ro|rw|z|Z|nocopy|r?private|r?shared|r?slave|consistent|cached|delegated"
+"""Of volumes. Source: moby, volume/mounts/linux_parser.go."""
+CAPABILITIES = (
+    "all|audit_control|audit_read|audit_write|block_suspend|bpf|checkpoint_restore|chown"
+    "|dac_override|dac_read_search|fowner|fsetid|ipc_lock|ipc_owner|kill|lease"
+    "|linux_immutable|mac_admin|mac_override|mknod|net_admin|net_bind_service|net_broadcast"
+    "|net_raw|perfmon|setfcap|setgid|setpcap|setuid|sys_admin|sys_boot|sys_chroot|sys_module"
+    "|sys_nice|sys_pacct|sys_ptrace|sys_rawio|sys_resource|sys_time|sys_tty_config|syslog"
+    "|wake_alarm"
+)
+"""Source: capabilities(7)."""
+CAPABILITY = _matches(
+    rf"(?i:(cap_)?({CAPABILITIES}))", "a capability, like 'net_bind_service', or 'all'"
+)
+
 BOX: Mapping[str, Check] = {
     "name": WORD,
-    "image": WORD,
+    "image": _matches(IMAGE, "an image's name, like 'codapi/python:latest', in lower case"),
     "runtime": WORD,
     "cpu": AMOUNT,
     "memory": _is(int, "a whole number of MiB, at least 6", lambda number: 6 <= number < 1 << 43),
     "storage": TEXT,
     "network": WORD,
     "writable": FLAG,
-    "volume": _matches(r"%s:/[^:%]*(:[A-Za-z,]+)?", "like '%s:/sandbox:ro'"),
+    "volume": _matches(rf"%s:/[^:%]*(:({MODES})(,({MODES}))*)?", "like '%s:/sandbox:ro'"),
     "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
-    "cap_add": _each(WORD),
-    "cap_drop": _each(WORD),
+    "cap_add": _each(CAPABILITY),
+    "cap_drop": _each(CAPABILITY),
     "ulimit": _each(_is(str, "like 'nofile=96' or 'nofile=96:128' (soft, hard)", _is_limit)),
     "nproc": COUNT,
     "files": _each(PATH),

@@ -6,6 +6,7 @@ wrong is collected with its file and key, and reported together.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -192,7 +193,19 @@ class _Reader:
             self._step(file, f"{key}.steps[{i}]", step)
             for i, step in enumerate(values.get("steps", ()))
         )
-        return Command(**values)
+        command = Command(**values)
+        self._check_own_boxes(file, key, command)
+        return command
+
+    def _check_own_boxes(self, file: Path, key: str, command: Command) -> None:
+        """Check that what runs in the box of this very execution comes after it was detached."""
+        is_there = False
+        for step in command.all_steps():
+            if step.action == "run":
+                is_there |= step.detach
+            elif step.box == ":name" and not is_there:
+                why = "no step before it detaches a box: there is nothing of this name"
+                self._problem(file, key, f"the step '{step.action}' in ':name': {why}")
 
     def _step(self, file: Path, key: str, given: Any) -> Step:
         step = Step(**{"box": "", **self.step_defaults, **self._checked(file, key, given, STEP)})
@@ -241,6 +254,8 @@ class _Reader:
 
     def _object(self, file: Path) -> dict[str, Any]:
         try:
+            if file.exists() and not file.is_file():
+                raise OSError(errno.EINVAL, "it is no file")
             document = json5.loads(file.read_text(encoding="utf-8"), allow_duplicate_keys=False)
             # json5 leaves the halves of an escaped character apart
             document = json.loads(json.dumps(document))

@@ -1,10 +1,10 @@
-"""Looks for what weakens the isolation of boxes, and says so at the start."""
+"""Looks for what weakens the isolation of boxes or is missing, and says so at the start."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,16 @@ LIMITS = {
 """What the daemon says that it can limit, and whose limits are ignored when it cannot."""
 
 
-def examine(config: Config, info: Mapping[str, Any], work_dir: Path) -> Iterator[str]:
-    """Yield a warning for each thing found; `info` is the daemon's (`docker info`)."""
+def examine(
+    config: Config, info: Mapping[str, Any], missing: Sequence[str], work_dir: Path
+) -> Iterator[str]:
+    """Yield a warning for each thing found.
+
+    `info` is the daemon's (`docker info`), `missing` are the images that it does not have.
+    """
     yield from _examine_daemon(info)
+    if missing:
+        yield f"images are missing, pull or build them: {', '.join(missing)}"
     for box in config.boxes.values():
         if box.network != "none":
             yield f"box {box.name}: network {box.network}: programs reach what that reaches"

@@ -16,6 +16,7 @@ CHUNK_HEAD_MAX = 300
 CHUNKS_MAX = 2000
 """Chunks that a body may have: each takes its time, in which the event loop does nothing else."""
 
+NO_START = re.compile(rb"[^\r\n!-~]")
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
@@ -78,6 +79,8 @@ class Incoming:
         end = self.data.find(b"\r\n\r\n")
         if (len(self.data) if end < 0 else end) > HEAD_MAX:
             self.refusal = 431
+        elif end < 0 and _is_no_head(self.data):
+            self.refusal = 400
         if end < 0 or self.refusal:
             return
         self._head = bytes(self.data[: end + 4])
@@ -111,5 +114,14 @@ class Incoming:
                 return
             self._chunks += self.data[start : start + size]
             del self.data[: start + size + 2]
-        if self._end is None and len(self.data) > (HEAD_MAX if chunk else CHUNK_HEAD_MAX):
-            self.refusal = 431 if chunk else 400
+        if self._end is not None:
+            return
+        if chunk and len(self.data) > HEAD_MAX:
+            self.refusal = 431
+        elif not chunk and (b"\n" in self.data or len(self.data) > CHUNK_HEAD_MAX):
+            self.refusal = 400
+
+
+def _is_no_head(data: bytearray) -> bool:
+    """Whether these bytes cannot begin a request: TLS, for one, or lines that end otherwise."""
+    return bool(NO_START.match(data)) or data.count(b"\n") > data.count(b"\r\n")

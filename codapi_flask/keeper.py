@@ -243,7 +243,9 @@ class Keeper:
 
     def _sweep(self, daemon: Daemon) -> None:
         with suppress(ServerFault):
-            for warning in doctor.examine(self._config, daemon.info(), self._instance.parent):
+            missing = [name for name in self._config.images() if not daemon.image(name)]
+            found = daemon.info(), missing, self._instance.parent
+            for warning in doctor.examine(self._config, *found):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
         pause = 0.0
@@ -282,7 +284,6 @@ def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> s
     try:
         image = next(filter(daemon.image, images), None)
         if image is None:
-            log.warning("none of the boxes' images exists: build them (make images)")
             return ""
         seen = daemon.read(image, token, instance)
     except ServerFault as fault:

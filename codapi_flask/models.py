@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -205,6 +206,12 @@ class Execution:
             box=outcome.box,
             steps=tuple(steps),
         )
+
+    @classmethod
+    def failed(cls, id: str, fault: str, start: float) -> Execution:
+        """Return the answer to a job that our own fault ended; `start` is a monotonic instant."""
+        duration = round((time.monotonic() - start) * 1000)
+        return cls(id, duration=duration, stderr="internal error", fault=fault)
 
     def answer(self, details: bool = False) -> dict[str, object]:
         """Return the five fields that the client reads, and `details` if it asked for them."""

@@ -92,7 +92,8 @@ class Pool:
         """
         child = self._take(job.sandbox)
         command = self._config.commands[job.sandbox][job.command]
-        child.deadline = time.monotonic() + command.deadline()
+        start = time.monotonic()
+        child.deadline = start + command.deadline()
         try:
             execution = child.execute(job)
         except (EOFError, OSError) as error:
@@ -102,7 +103,7 @@ class Pool:
                 # it died before it had read the job, which another may have
                 return self.run(job)
             fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
-            return Execution(job.id, stderr="internal error", fault=fault)
+            return Execution.failed(job.id, fault, start)
         with self._lock:
             self._idle.append(child)
             self._lock.notify()

@@ -48,7 +48,7 @@ REFUSED_LINGER, REFUSED_LINGER_MAX = 10.0, 8 << 20
 """The same for a client that is refused while it sends: it may look for an answer only then."""
 
 REFUSALS = {
-    400: "malformed request: bad chunks",
+    400: "malformed request: this is not HTTP/1.1, or has bad chunks",
     408: "the request did not come in time",
     413: "the request is larger than {max_body} bytes",
     431: "malformed request: the head is too large",

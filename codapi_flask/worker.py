@@ -116,7 +116,7 @@ def execute(job: Job, command: Command, engine: Engine) -> Execution:
     except Abandoned:
         raise
     except (ServerFault, OSError) as error:
-        return Execution(job.id, stderr="internal error", fault=str(error))
+        return Execution.failed(job.id, str(error), start)
     except Exception:
-        return Execution(job.id, stderr="internal error", fault=traceback.format_exc())
+        return Execution.failed(job.id, traceback.format_exc(), start)
     return Execution.of(job.id, outcomes, round((time.monotonic() - start) * 1000))

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import pytest
@@ -9,10 +10,14 @@ from codapi_flask.errors import ConfigError
 from tests.server import REPOSITORY
 
 STEP = {"box": "sh", "command": ["sh", "main.sh"]}
+EXEC = {"box": ":name", "action": "exec", "command": ["true"]}
 RUN = {"run": {"engine": "docker", "entry": "main.sh", "steps": [STEP]}}
 BOXES_SH = "configs/boxes/sh.json"
 TOP, BOXES, SH = "configs/config.json", "configs/boxes.json", "configs/commands/sh.json"
 GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
+
+IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
+CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
 
 SH_BOX = Box(name="sh", image="codapi/sh")
 SH_STEP = Step(box="sh", command=("sh", "main.sh"))
@@ -241,6 +246,11 @@ def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("image", "python"),
+        ("image", "a.b_c--d/e__f:V1.2_3"),
+        ("image", "Registry.example:5000/codapi/sh@sha256:" + "0a" * 32),
+        ("image", "sha256:" + "0a" * 32),
+        ("image", "[::1]:5000/sh:latest"),
         ("runtime", "runsc"),
         ("cpu", 0.25),
         ("cpu", 2),
@@ -254,6 +264,7 @@ def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
         ("tmpfs", ["/tmp", "/run:rw,size=16m"]),
         ("cap_add", ["NET_ADMIN"]),
         ("cap_drop", []),
+        ("cap_drop", ["all", "CAP_KILL", "Cap_Wake_Alarm"]),
         ("ulimit", ["nofile=96", "stack=-1:-1", "core=0:1"]),
         ("nproc", 1),
         ("files", ["lib/*.py", "data/**"]),
@@ -295,7 +306,9 @@ def test_a_step_takes(load, key, value):
         {"entry": "", "steps": [STEP]},
         {"entry": "src/main.sh", "before": STEP, "steps": [STEP, STEP], "after": STEP},
         {"steps": [{"box": "postgres", "action": "exec", "command": ["psql"]}]},
-        {"steps": [{"box": ":name", "action": "stop"}]},
+        {"steps": [{**STEP, "detach": True}, {"box": ":name", "action": "stop"}]},
+        {"before": {**STEP, "detach": True}, "steps": [EXEC]},
+        {"steps": [STEP], "before": {**STEP, "detach": True}, "after": EXEC},
         {"steps": [{"box": "python"}]},
         {"steps": [{"box": "python", "version": "3.12"}]},
         {"steps": [{"box": "sh", "version": "latest"}]},
@@ -366,8 +379,10 @@ def one(kind, key, value):
         ("top", "box", [], "must be an object, not []"),
         ("top", "step", "x", "must be an object, not 'x'"),
         ("top", "http", 1, "must be an object, not 1"),
-        ("box", "image", "", "must be a text that is not empty, not ''"),
-        ("box", "image", "a\0b", "must be a text that is not empty, not 'a\\x00b'"),
+        ("box", "image", "", IMAGE + "''"),
+        ("box", "image", "Python", IMAGE + "'Python'"),
+        ("box", "image", "a\0b", IMAGE + "'a\\x00b'"),
+        ("box", "network", "", "must be a text that is not empty, not ''"),
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
         ("box", "cpu", 0, "must be a number above 0, up to a million, not 0"),
         ("box", "cpu", "1", "must be a number above 0, up to a million, not '1'"),
@@ -379,6 +394,7 @@ def one(kind, key, value):
         ("box", "writable", "no", "must be true or false, not 'no'"),
         ("box", "volume", "/etc:/sandbox", "must be like '%s:/sandbox:ro', not '/etc:/sandbox'"),
         ("box", "volume", "%s:sandbox", "must be like '%s:/sandbox:ro', not '%s:sandbox'"),
+        ("box", "volume", "%s:/a:rx", "must be like '%s:/sandbox:ro', not '%s:/a:rx'"),
         ("box", "volume", "%s", "must be like '%s:/sandbox:ro', not '%s'"),
         ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
         ("box", "cap_drop", "all", "must be a list, not 'all'"),
@@ -451,7 +467,8 @@ def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
         ("box", "ulimit", ["nofile=" + "9" * 20], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", [96], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "tmpfs", ["tmp"], "tmpfs[0]: must be a path"),
-        ("box", "cap_add", ["kill", ""], "cap_add[1]: must be a text that is not empty"),
+        ("box", "cap_add", ["kill", ""], f"cap_add[1]: {CAPABILITY}''"),
+        ("box", "cap_drop", ["net_adm"], f"cap_drop[0]: {CAPABILITY}'net_adm'"),
         ("box", "files", ["a", 1], "files[1]: must be a path inside the root"),
         ("step", "command", ["sh", 1], "command[1]: must be a text, not 1"),
         ("step", "command", ["a\0b"], "command[0]: must be a text"),
@@ -580,9 +597,27 @@ def test_a_broken_file_is_one_problem(problems, file, content, says):
     assert problem.startswith(f"{file}: {says or ''}")
 
 
-def test_a_file_that_cannot_be_read_is_a_problem(problems, tmp_path):
-    (tmp_path / "configs/commands/a.json").mkdir(parents=True)
-    assert problems({}) == ["configs/commands/a.json: cannot be read: Is a directory"]
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_file_that_is_none_is_a_problem_and_not_waited_for(problems, tmp_path, make):
+    (tmp_path / "configs/commands").mkdir(parents=True)
+    make(tmp_path / "configs/commands/a.json")
+    assert problems({}) == ["configs/commands/a.json: cannot be read: it is no file"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "action"),
+    [
+        ({"steps": [EXEC]}, "exec"),
+        ({"steps": [{"box": ":name", "action": "stop"}]}, "stop"),
+        ({"steps": [STEP, EXEC]}, "exec"),
+        ({"before": EXEC, "steps": [{**STEP, "detach": True}]}, "exec"),
+        ({"steps": [STEP], "after": EXEC}, "exec"),
+    ],
+)
+def test_what_runs_in_the_box_of_the_execution_needs_one(problems, steps, action):
+    why = "no step before it detaches a box: there is nothing of this name"
+    expected = f"configs/commands/sh.json: run: the step '{action}' in ':name': {why}"
+    assert problems({SH: {"run": steps}}) == [expected]
 
 
 def test_a_root_without_configs_says_what_it_is_and_what_to_do(tmp_path):

@@ -13,11 +13,11 @@ HEALTHY = {
 }
 
 
-def warnings(tmp_path, info=None, box=None, step=None):
+def warnings(tmp_path, info=None, box=None, step=None, missing=()):
     box = Box(**{"name": "sh", "image": "sh", **(box or {})})
     command = Command(steps=(Step(**{"box": "sh", **(step or {})}),))
     config = Config(boxes={"sh": box}, commands={"sh": {"run": command}})
-    return list(examine(config, {**HEALTHY, **(info or {})}, tmp_path))
+    return list(examine(config, {**HEALTHY, **(info or {})}, missing, tmp_path))
 
 
 def test_a_healthy_host_and_config_give_no_warning(tmp_path):
@@ -40,6 +40,11 @@ def test_a_healthy_host_and_config_give_no_warning(tmp_path):
 def test_what_the_daemon_lacks_is_said(tmp_path, info, said):
     (warning,) = warnings(tmp_path, info=info)
     assert said in warning
+
+
+def test_missing_images_are_named(tmp_path):
+    (warning,) = warnings(tmp_path, missing=["codapi/ruby", "codapi/go"])
+    assert warning.endswith("pull or build them: codapi/ruby, codapi/go")
 
 
 @pytest.mark.parametrize(

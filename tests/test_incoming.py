@@ -103,6 +103,27 @@ def test_a_head_without_end_is_not_heard_to_its_end():
     assert incoming.refusal == 431
 
 
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01", 1),
+        (b"\0", 1),
+        (b" GET / HTTP/1.1\r\n", 1),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 15),
+        (b"GET / HTTP/1.1\r\nHost: a\n", 24),
+        (b"\r\n\n", 3),
+    ],
+    ids=["TLS", "NUL", "space", "line feed", "second line feed", "line feed before"],
+)
+def test_what_begins_no_request_is_not_waited_for(data, count):
+    assert heard(data) == (count, 400)
+
+
+@pytest.mark.parametrize("data", [b"\r", b"\r\n", b"\r\nGET /", b"GET / HTTP/1.1\r", b"g\xff"])
+def test_what_may_begin_a_request_is_waited_for(data):
+    assert heard(data) is None
+
+
 def test_too_large_a_head_is_refused_even_when_it_is_all_there():
     incoming = Incoming(0, MAX_BODY)
     incoming.data += b"x" * (HEAD_MAX + 1) + b"\r\n\r\n"
@@ -122,6 +143,8 @@ def test_trailers_are_left_out():
     [
         (b"x" * 301, 400),
         (b"5;" + b"x" * 300, 400),
+        (b"x\r\n", 400),
+        (b"5\n", 400),
         (b"5\r\nhelloworld", 400),
         (b"5\r\nhello\n\n", 400),
         (b"1\r\nx\r\n" * (CHUNKS_MAX + 1), 400),

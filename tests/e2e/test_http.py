@@ -565,6 +565,21 @@ def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server,
             assert client.is_closed()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b"\x16\x03\x01\x02\x00\x01\x00", b"POST /v1/exec HTTP/1.1\nHost: a\n\n"],
+    ids=["TLS", "line feeds"],
+)
+def test_what_is_no_request_is_refused_at_once(server, data):
+    with closing(Client(server)) as client:
+        client.socket.sendall(data)
+        start = time.monotonic()
+        status, _, body = client.receive()
+        assert time.monotonic() - start < 5
+        assert (status, json.loads(body)["stderr"][:17]) == (400, "malformed request")
+        assert client.is_closed()
+
+
 def test_a_client_that_leaves_costs_nothing(server):
     for _ in range(10):
         with closing(Client(server)) as client:
