@@ -30,6 +30,8 @@ def examine(
     `info` is the daemon's (`docker info`), `missing` are the images that it does not have.
     """
     yield from _examine_daemon(info)
+    if not any(config.commands.values()):
+        yield "there is no command in the config: every request is for an unknown sandbox"
     if missing:
         yield f"images are missing, pull or build them: {', '.join(missing)}"
     for box in config.boxes.values():

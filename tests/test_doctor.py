@@ -47,6 +47,12 @@ def test_missing_images_are_named(tmp_path):
     assert warning.endswith("pull or build them: codapi/ruby, codapi/go")
 
 
+@pytest.mark.parametrize("commands", [{}, {"sh": {}}])
+def test_a_config_without_commands_is_told(tmp_path, commands):
+    (warning,) = examine(Config(commands=commands), HEALTHY, [], tmp_path)
+    assert "no command in the config" in warning
+
+
 @pytest.mark.parametrize(
     ("box", "step", "said"),
     [
