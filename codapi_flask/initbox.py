@@ -181,8 +181,11 @@ class InitBox:
             "uses": self.uses,
         }
         try:
+            message = json.dumps({"box": fields}).encode()
+            if len(message) > MESSAGE_MAX:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
             descriptors = [*more, self._init.fileno(), self.lease.lock]
-            return socket.send_fds(to, [json.dumps({"box": fields}).encode()], descriptors)
+            return socket.send_fds(to, [message], descriptors)
         finally:
             self._init.close()
             self.lease.close()

@@ -47,8 +47,11 @@ class Row:
         self._size += self._sizes[-1]
 
     def take(self) -> InitBox | None:
-        """Return the first, if there is one."""
-        return InitBox.receive(self.end, self._box)
+        """Return the first, if there is one that we have descriptors for."""
+        try:
+            return InitBox.receive(self.end, self._box)
+        except ValueError:
+            return None
 
     def close(self) -> None:
         """Close our ends."""

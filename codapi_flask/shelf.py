@@ -115,7 +115,6 @@ class Shelf:
     def put(self, box: InitBox) -> None:
         """Take a box that waits; it is thrown away when it is one too many."""
         name = box.box.name
-        self._backoff.pop(name, None)
         if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
             box.discard()
             return
@@ -146,7 +145,7 @@ class Shelf:
         """Throw away what died, and what is no longer wanted."""
         for name in self.rows:
             self._sift(name, lambda box: box.is_alive)
-            for _ in range(self._lack(name), 0):
+            while self._lack(name) < 0 and len(self.rows[name]):
                 self._drop(name)
 
     def retire(self, images: Mapping[str, str]) -> None:
@@ -178,6 +177,8 @@ class Shelf:
         except OSError:
             # there are more than the system allows
             self.failed(name)
+        else:
+            self._backoff.pop(name, None)
 
     def _sift(self, name: str, is_good: Callable[[InitBox], bool]) -> None:
         row = self.rows[name]

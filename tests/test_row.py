@@ -91,8 +91,8 @@ def test_a_box_for_which_there_is_no_room_dies(row, make):
 
 def test_who_has_no_descriptors_left_gets_no_box(row, make):
     row.put(make())
-    with no_descriptors(), pytest.raises(ValueError, match="without its descriptors"):
-        row.take()
+    with no_descriptors():
+        assert row.take() is None
     assert make.inits[0].recv(1) == b""
     assert len(row) == 0
 

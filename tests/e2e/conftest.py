@@ -41,7 +41,7 @@ def serves(server: Server) -> bool:
 def is_our_fault(answer: tuple[int, dict]) -> bool:
     """Tell whether an answer says what it should when the fault is not the program's."""
     status, body = answer
-    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
+    rest = {"ok": False, "duration": body["duration"], "stdout": "", "stderr": "internal error"}
     return status == 500 and body == {"id": body["id"], **rest} and body["id"].startswith("sh_run_")
 
 

@@ -64,7 +64,7 @@ def server(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def is_fault(status: int, body: dict[str, object]) -> bool:
     """Tell whether an answer says as it should that a job was lost by our fault."""
-    rest = {"ok": False, "duration": 0, "stdout": "", "stderr": "internal error"}
+    rest = {"ok": False, "duration": body["duration"], "stdout": "", "stderr": "internal error"}
     return status == 500 and body == {"id": body["id"], **rest}
 
 
