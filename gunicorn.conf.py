@@ -1,6 +1,7 @@
 """How gunicorn serves codapi_flask: `gunicorn` in this directory needs no argument."""
 
 import os
+import resource
 import sys
 
 from codapi_flask import app
@@ -31,10 +32,16 @@ class worker_class(ReadingWorker):
         return app.server().refusals.answer(head, body)
 
 
+# a connection is a descriptor, a box that waits two; systemd gives 1024 unless a program asks
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_files = 16384 if _hard == resource.RLIM_INFINITY else min(16384, _hard)
+if _soft != resource.RLIM_INFINITY and _soft < _files:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
+
 wsgi_app = "codapi_flask.app:wsgi()"
 bind = [f"{os.environ.get('CODAPI_HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
 # connections, most of which wait for their client
-worker_connections = 4000
+worker_connections = min(4000, _files // 2)
 # a running job holds a thread; refusals and health need some beyond
 threads = _config.pool_size + bool(_config.queue_timeout) * _config.queue_size + 24
 # above the 75 s for which nginx keeps its connections
