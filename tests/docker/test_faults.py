@@ -28,7 +28,6 @@ pytestmark = pytest.mark.docker
         ({"image": "codapi/no-such-image"}, "codapi/no-such-image"),
         ({"runtime": "no-such-runtime"}, "no-such-runtime"),
         ({"network": "no-such-network"}, "no-such-network"),
-        ({"cap_add": ["no-such-capability"]}, "NO-SUCH-CAPABILITY"),
         ({"cpu": 10_000}, "CPUs"),
     ],
 )
