@@ -201,8 +201,3 @@ def test_a_program_in_a_detached_box_that_takes_too_long_is_killed(execute):
     )
     assert execution.stderr == "code execution timeout"
     assert not sleep.runs()
-
-
-@WITH_DETACHED
-def test_a_box_of_ours_that_was_never_started_does_not_run(execute):
-    assert execute(_exec(":name", "true")).stderr == "box :name is not running"
