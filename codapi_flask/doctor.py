@@ -31,7 +31,7 @@ def examine(
     """
     yield from _examine_daemon(info)
     if not any(config.commands.values()):
-        yield "there is no command in the config: every request is for an unknown sandbox"
+        yield "the config has no command: add one, until then every sandbox is unknown"
     if missing:
         yield f"images are missing, pull or build them: {', '.join(missing)}"
     for box in config.boxes.values():

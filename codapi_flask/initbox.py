@@ -185,10 +185,13 @@ class InitBox:
             if len(message) > MESSAGE_MAX:
                 raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
             descriptors = [*more, self._init.fileno(), self.lease.lock]
-            return socket.send_fds(to, [message], descriptors)
-        finally:
-            self._init.close()
-            self.lease.close()
+            size = socket.send_fds(to, [message], descriptors)
+        except OSError:
+            self.discard()
+            raise
+        self._init.close()
+        self.lease.close()
+        return size
 
     @classmethod
     def receive(cls, source: socket.socket, box: Box) -> InitBox | None:

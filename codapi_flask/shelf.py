@@ -118,7 +118,8 @@ class Shelf:
         if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
             box.discard()
             return
-        self._have_wait(box)
+        if self._have_wait(box):
+            self._backoff.pop(name, None)
 
     def failed(self, name: str) -> None:
         """Take note that a box could not be started; it is tried again later."""
@@ -170,15 +171,15 @@ class Shelf:
             )
         }
 
-    def _have_wait(self, box: InitBox) -> None:
+    def _have_wait(self, box: InitBox) -> bool:
         name = box.box.name
         try:
             self.rows[name].put(box)
         except OSError:
             # there are more than the system allows
             self.failed(name)
-        else:
-            self._backoff.pop(name, None)
+            return False
+        return True
 
     def _sift(self, name: str, is_good: Callable[[InitBox], bool]) -> None:
         row = self.rows[name]

@@ -53,6 +53,9 @@ class Stock:
         if held:
             self._give(held)
         self._held_since = time.monotonic()
+        if self._poll(timeout=0):
+            # it is dead, or knows us no more; whatever it held is nobody's
+            self._disconnect(pause=0)
         try:
             return self._take_from_row(box) or self._ask(box)
         except (OSError, ValueError):
@@ -63,11 +66,7 @@ class Stock:
 
     def wait(self, pipe: int) -> None:
         """Wait until a pipe is readable; when the keeper dies meanwhile, let its boxes go."""
-        poll = select.poll()
-        poll.register(pipe, select.POLLIN)
-        if self._keeper:
-            poll.register(self._keeper, select.POLLIN)
-        if all(ready != pipe for ready, _ in poll.poll()):
+        if pipe not in self._poll(pipe, timeout=None):
             # it is replaced at once
             self._disconnect(pause=0)
 
@@ -100,6 +99,16 @@ class Stock:
     def used(self, box: Box) -> None:
         """Tell that the run for which a box was taken, or missed, has ended."""
         self._tell("used", box)
+
+    def _poll(self, *pipes: int, timeout: int | None) -> list[int]:
+        """Return which of the pipes are readable, and the keeper's connection if it is over."""
+        poll = select.poll()
+        for pipe in pipes:
+            poll.register(pipe, select.POLLIN)
+        if self._keeper:
+            # a hang-up is told unasked
+            poll.register(self._keeper, 0)
+        return [descriptor for descriptor, _ in poll.poll(timeout)]
 
     def _take_from_row(self, box: Box) -> InitBox | None:
         row = self._rows.get(box.name)

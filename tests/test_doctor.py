@@ -50,7 +50,7 @@ def test_missing_images_are_named(tmp_path):
 @pytest.mark.parametrize("commands", [{}, {"sh": {}}])
 def test_a_config_without_commands_is_told(tmp_path, commands):
     (warning,) = examine(Config(commands=commands), HEALTHY, [], tmp_path)
-    assert "no command in the config" in warning
+    assert "has no command" in warning
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from codapi_flask.config import Box
-from codapi_flask.initbox import InitBox
+from codapi_flask.initbox import MESSAGE_MAX, InitBox
 from codapi_flask.row import Row
 from tests.boxes import make_box
 
@@ -83,10 +83,19 @@ def test_boxes_die_with_the_last_end_of_their_row(row, make):
 def test_a_box_for_which_there_is_no_room_dies(row, make):
     with pytest.raises(BlockingIOError):  # noqa: PT012
         while True:
-            row.put(make("x" * 60_000))
+            row.put(make("x" * (MESSAGE_MAX - 500)))
     count = len(row)
     assert count == len(make.inits) - 1 > 1
     assert make.inits[-1].recv(1) == b""
+
+
+def test_a_box_of_which_there_is_too_much_to_say_dies_and_leaves_nothing(row, make):
+    box = make("x" * MESSAGE_MAX)
+    with pytest.raises(OSError, match="too long"):
+        row.put(box)
+    assert len(row) == 0
+    assert make.inits[0].recv(1) == b""
+    assert not box.lease.path.exists()
 
 
 def test_who_has_no_descriptors_left_gets_no_box(row, make):

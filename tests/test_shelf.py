@@ -208,6 +208,33 @@ def test_a_row_that_is_full_grows_later(make_shelf, clock):
     assert shelf.next_to_start() == "sh"
 
 
+def test_what_waits_makes_no_failure_forgotten(make_shelf, clock):
+    shelf = make_shelf(sh={"warm": 3})
+    fill(shelf, "sh", 2)
+    shelf.failed("sh")
+    shelf.tidy()
+    clock.now += BACKOFF
+    shelf.failed("sh")
+    shelf.tidy()
+    clock.now += BACKOFF
+    assert shelf.next_to_start() is None
+    clock.now += BACKOFF
+    assert shelf.next_to_start() == "sh"
+
+
+def test_what_is_too_much_is_not_thrown_away_twice(make_shelf, clock):
+    shelf = make_shelf(sh={"warm": 3})
+    use(shelf, "sh", 5)
+    fill(shelf, "sh", 5)
+    clock.now += 2 * MEMORY
+    take = shelf.rows["sh"].take
+    # with each that is dropped, a worker takes another
+    drop = shelf._drop
+    shelf._drop = lambda name: (drop(name), take())
+    shelf.tidy()
+    assert idle(shelf, "sh") == 3
+
+
 def test_workers_may_take_boxes_while_the_dead_are_sought(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     fill(shelf, "sh", 2)

@@ -184,10 +184,32 @@ def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
     worker.take(SH).discard()
     keeper.rows["sh"].put(keeper.box(SH))
     init = keeper.inits.pop()
+    init.settimeout(5)
     keeper.close()
     worker.wait(job[0])
     with init:
         assert init.recv(1) == b""
+
+
+def test_a_dead_keepers_boxes_are_not_taken(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    init = keeper.inits.pop()
+    init.settimeout(5)
+    keeper.close()
+    with init:
+        assert worker.take(SH) is None
+        assert init.recv(1) == b""
+
+
+def test_a_row_that_is_made_known_again_takes_the_place_of_the_first(worker, keeper):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        keeper.prepare(SH)
+        worker.take(SH).discard()
+    inits = len(keeper.inits)
+    assert len(os.listdir("/proc/self/fd")) == before + inits + 1
 
 
 def test_a_job_ends_the_wait(worker, keeper, job):
