@@ -24,5 +24,5 @@ RUN chmod -R a+rX .
 USER 2000:2000
 EXPOSE 1313
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:1313/v1/health')"]
+    CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 1313); c.request('GET', '/v1/health'); exit(c.getresponse().status != 200)"]
 CMD ["gunicorn", "--bind", "0.0.0.0:1313"]

@@ -39,12 +39,15 @@ if _soft != resource.RLIM_INFINITY and _soft < _files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_files, _hard))
 
 wsgi_app = "codapi_flask.app:wsgi()"
-bind = [f"{os.environ.get('CODAPI_HOST', '127.0.0.1')}:{os.environ.get('PORT', '1313')}"]
+_host, _port = os.environ.get("CODAPI_HOST") or "127.0.0.1", os.environ.get("PORT") or "1313"
+if not (_port.isascii() and _port.isdigit() and int(_port) < 1 << 16):
+    sys.exit(f"PORT={_port}: must be a number, 0 to 65535")
+bind = [f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"]
 # connections, most of which wait for their client
 worker_connections = min(4000, _files // 2)
 # a running job holds a thread; refusals and health need some beyond
 threads = _config.pool_size + bool(_config.queue_timeout) * _config.queue_size + 24
-# above the 75 s for which nginx keeps its connections
+# above the 60 s for which nginx keeps its connections to us
 keepalive = 90
 # running jobs may end
 graceful_timeout = int(_longest) + 5

@@ -34,6 +34,8 @@ log = logging.getLogger("codapi")
 def create_app(config: Config, pool: api.Runs, metrics: Metrics) -> Flask:
     """Make the WSGI application of a config; jobs go to the pool."""
     app = Flask(__name__, static_folder=None)
+    # a redirect would be HTML
+    app.url_map.merge_slashes = False
     access = Access(config.tokens, config.origins)
     routes = api.blueprint(Sandboxes(config), pool, metrics, access, config.max_body)
     app.register_blueprint(routes)

@@ -41,7 +41,10 @@ def load(root: Path) -> Config:
     Raises:
         ConfigError: with every problem of every file.
     """
-    return _Reader(root).read()
+    try:
+        return _Reader(root).read()
+    except OSError as error:
+        raise ConfigError([f"{error.filename}: {error.strerror}"]) from error
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -276,7 +276,9 @@ def test_another_method_is_refused(server, method):
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/exec/", "/v2/exec", "/../etc/passwd", "/%ff"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/exec/", "/v1//exec", "/v2/exec", "/../etc/passwd", "/%ff"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_path_is_not_found(server, path, method):
     assert refusal(server.request(method, path)) == (404, "not found")

@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,22 +37,38 @@ http {{
 @pytest.fixture(scope="module")
 def nginx(server, tmp_path_factory) -> Iterator[int]:
     """Run nginx in front of the server, and return its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
+    with serving(server.port, port, tmp_path_factory.mktemp("nginx")):
+        yield port
+
+
+@contextmanager
+def serving(behind: int, port: int, directory: Path) -> Iterator[None]:
+    """Run nginx with the site, for the server behind, and another one before it."""
     site = (REPOSITORY / "deploy/nginx.conf").read_text()
     for before, after in {
-        "127.0.0.1:1313": f"127.0.0.1:{server.port}",
+        "127.0.0.1:1313": f"127.0.0.1:{behind}",
         "listen 80": f"listen {port}",
+        "listen [::]:80": f"listen [::]:{port}",
+        "codapi.example.org": "localhost",
     }.items():
         assert before in site
         site = site.replace(before, after)
-    directory = tmp_path_factory.mktemp("nginx")
-    (directory / "nginx.conf").write_text(MAIN.format(site=site))
+    # as Debian's /etc/nginx/sites-enabled/default
+    other = f"server {{ listen {port} default_server; return 418; }}"
+    (directory / "nginx.conf").write_text(MAIN.format(site=other + site))
     process = subprocess.Popen(["nginx", "-p", directory, "-c", "nginx.conf"])
-    wait_for(lambda: listens(port))
-    yield port
-    process.terminate()
-    process.wait(10)
+    try:
+        wait_for(lambda: listens(port))
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
 
 
 def listens(port: int) -> bool:
@@ -62,7 +78,8 @@ def listens(port: int) -> bool:
 
 def request(port: int, method: str, path: str, body: str | None = None, **headers: str) -> Answer:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+        headers = {"Host": "localhost", "Content-Type": "application/json", **headers}
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read())
 
@@ -117,6 +134,25 @@ def test_a_flood_is_refused_in_a_form_that_a_page_can_read(nginx):
     assert {answer.headers["Access-Control-Allow-Origin"] for answer in refused} == {"*"}
     assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
     assert {answer.json()["stderr"] for answer in refused} == {"busy: try again later"}
+
+
+def test_preflights_are_no_part_of_a_flood(nginx):
+    assert {request(nginx, "OPTIONS", "/v1/exec").status for _ in range(60)} == {200}
+
+
+def test_a_server_that_is_down_is_told_in_a_form_that_a_page_can_read(tmp_path):
+    nowhere, port = free_port(), free_port()
+    with serving(nowhere, port, tmp_path):
+        for method, path in (("POST", "/v1/exec"), ("GET", "/v1/health")):
+            answer = request(port, method, path, "{}")
+            assert answer.status == 503
+            assert answer.json()["stderr"] == "the server is down: try again later"
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html"])
+def test_nothing_else_is_there(nginx, path):
+    assert request(nginx, "GET", path).status == 404
 
 
 def test_metrics_stay_on_the_host(nginx, server):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,17 @@ def test_it_listens_on_another_address_only_when_told(start_server, root):
     socket.create_connection(("127.0.0.2", server.port)).close()
 
 
+def test_it_listens_on_addresses_of_ipv6(start_server, root):
+    server = start_server(root(pool_size=1), CODAPI_HOST="::")
+    socket.create_connection(("::1", server.port)).close()
+
+
+@pytest.mark.parametrize("port", ["99999", "80x", "-1"])
+def test_a_port_that_cannot_be_stops_the_start(root, port):
+    said = refused_start(root(pool_size=1), PORT=port)
+    assert said == f"PORT={port}: must be a number, 0 to 65535\n"
+
+
 def test_the_work_directory_is_made_where_the_environment_says(start_server, root):
     server = start_server(root(pool_size=1, work_dir="/nowhere"))
     assert [path.name[:2] for path in server.work_dir.glob("*-*")] == ["i-"]
@@ -110,6 +122,12 @@ def test_all_problems_of_the_config_stop_the_start(root):
 
 def test_a_directory_without_configs_stops_the_start(tmp_path):
     assert f"{tmp_path}: neither codapi.json nor configs/config.json" in refused_start(tmp_path)
+
+
+def test_a_directory_that_cannot_be_looked_into_stops_the_start():
+    said = refused_start(Path("/", "a" * 300))
+    assert f"/{'a' * 300}/codapi.json: File name too long" in said
+    assert "Traceback" not in said
 
 
 def test_a_work_directory_that_cannot_be_used_stops_the_start(root, tmp_path):
