@@ -35,7 +35,8 @@ SECTIONS = [
 
 def send(server, command):
     """Send what a curl command would, to our server."""
-    words = shlex.split(command)
+    # shlex knows no line that goes on
+    words = shlex.split(command.replace("\\\n", " "))
     options = dict(zip(words[1:-1:2], words[2:-1:2], strict=True))
     assert words[0] == "curl"
     assert options.keys() <= {"-H", "-d"}
@@ -64,7 +65,8 @@ def renamed(text):
 
 
 def docker(command, folder):
-    words = shlex.split(command)
+    # shlex knows no line that goes on
+    words = shlex.split(command.replace("\\\n", " "))
     assert words[0] == "docker"
     return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
 
