@@ -15,7 +15,8 @@ from tests.server import Server, write_root
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
 
 TIME_OUT = "code execution timeout"
-MEMORY = "out of memory (64 MiB)\nexit status 137"
+KILLED = "exit status 137"
+MEMORY = f"out of memory (64 MiB)\n{KILLED}"
 ESCAPES = r"\033]0;title\007\033[2Jid=fake ok=true\n\r\377\342\200\256"
 
 # argv; stdout; stderr, or which ones it may be
@@ -72,6 +73,9 @@ def test_every_client_gets_the_answer_to_its_program(attacked: Server) -> None:
             found = status, body["ok"], body["stdout"]
             assert (box, program, *found) == (box, program, 200, not stderr, stdout)
             allowed = (stderr,) if isinstance(stderr, str) else stderr
+            if box == "attached" and MEMORY in allowed:
+                # Docker, the only one to ask, misses a lack of memory now and then when it is busy
+                allowed = (*allowed, KILLED)
             assert body["stderr"] in allowed, (box, program)
             assert attacked.request("GET", "/v1/health").status == 200
 
