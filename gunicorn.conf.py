@@ -49,8 +49,8 @@ worker_connections = min(4000, _files // 2)
 threads = _config.pool_size + bool(_config.queue_timeout) * _config.queue_size + 24
 # above the 60 s for which nginx keeps its connections to us
 keepalive = 90
-# running jobs may end
-graceful_timeout = int(_longest) + 5
+# running jobs may end, and those that wait for a worker
+graceful_timeout = int(_longest + _config.queue_timeout) + 5
 # a control socket would be one more thing to guard
 control_socket_disable = True
 

@@ -231,7 +231,11 @@ class _Reader:
 
     def _is_reused(self, step: Step) -> bool:
         name = step.box_name("")
-        boxes = (box for box in self.boxes.values() if box.name.split(":")[0] == name.split(":")[0])
+        boxes = (
+            box
+            for box in self.boxes.values()
+            if box.name == name or (not step.version and box.name.startswith(f"{name}:"))
+        )
         return any(box.uses > 1 for box in boxes)
 
     def _checked(

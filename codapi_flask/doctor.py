@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from codapi_flask.config import Config
 
 SAFE_RUNC = (1, 1, 12)
 """The first runc that CVE-2024-21626 (leaked descriptors) does not open."""
+
+DESCRIPTORS = 2
+"""Those that a box takes while it waits; the kernel counts all of a user together."""
 
 LIMITS = {
     "MemoryLimit": "memory",
@@ -34,6 +38,12 @@ def examine(
         yield "the config has no command: add one, until then every sandbox is unknown"
     if missing:
         yield f"images are missing, pull or build them: {', '.join(missing)}"
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= descriptors < config.stock_size * DESCRIPTORS:
+        yield (
+            f"stock_size {config.stock_size}: each box that waits takes {DESCRIPTORS} descriptors, "
+            f"of which there are {descriptors}: allow more (ulimit -Hn), or have fewer wait"
+        )
     for box in config.boxes.values():
         if box.network != "none":
             yield f"box {box.name}: network {box.network}: programs reach what that reaches"

@@ -11,7 +11,7 @@ from glob import iglob
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from codapi_flask.errors import FileError
+from codapi_flask.errors import FileError, ServerFault
 
 # RFC 2397: a text that merely begins with `data:` (YAML does) is no URL
 DATA_URL = re.compile(
@@ -68,6 +68,7 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
 
     Raises:
         FileError: a name is unfit, or is another file's directory, or there are too many.
+        ServerFault: the disk is full, or read-only.
     """
     entries: set[str] = set()
     for name in files:
@@ -86,6 +87,9 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
             _write_new(directory / name, content)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise FileError(name, "invalid name") from None
+        except OSError as error:
+            # without the name, which is for no log
+            raise ServerFault(f"cannot write to {directory}: {error.strerror}") from error
 
 
 def copy(root: Path, patterns: Iterable[str], directory: Path) -> None:

@@ -17,10 +17,11 @@ CHUNKS_MAX = 2000
 """Chunks that a body may have: each takes its time, in which the event loop does nothing else."""
 
 NO_START = re.compile(rb"[^\r\n!-~]")
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*0*(\d+)[ \t]*\r\n", re.IGNORECASE)
+# each matches in linear time: a client may send what it likes, and the event loop waits
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
-CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,16})[^\r\n]{0,256}\r\n")
+CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,256})(?:[ \t]{0,256};[^\r\n]{0,256})?\r\n")
 ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -85,12 +86,13 @@ class Incoming:
             return
         self._head = bytes(self.data[: end + 4])
         del self.data[: end + 4]
-        self.wants_continue = bool(CONTINUE.search(self._head))
+        is_old = b" HTTP/1.0\r\n" in self._head
+        self.wants_continue = bool(CONTINUE.search(self._head)) and not is_old
         self._is_chunked = bool(CHUNKED.search(self._head))
         if not self._is_chunked:
             length = LENGTH.search(self._head)
             # more digits would make it no smaller
-            self._end = int(length[1][:18]) if length else 0
+            self._end = int(length[1].lstrip(b"0")[:18] or b"0") if length else 0
             if self._end > self._max_body:
                 self.refusal = 413
 

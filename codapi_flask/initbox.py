@@ -14,7 +14,7 @@ import secrets
 import select
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,10 @@ class InitBox:
             Abandoned: the lifeline (a descriptor) became readable.
         """
         self._is_clean = False
-        stdin_pipe = InputPipe()
-        stdout, stderr = OutputPipe(program.noutput), OutputPipe(program.noutput)
         with ExitStack() as stack:
-            for pipe in (stdin_pipe, stdout, stderr):
-                stack.callback(pipe.close)
+            stdin_pipe = stack.enter_context(closing(InputPipe()))
+            stdout = stack.enter_context(closing(OutputPipe(program.noutput)))
+            stderr = stack.enter_context(closing(OutputPipe(program.noutput)))
             self._start(program, (stdin_pipe.theirs, stdout.theirs, stderr.theirs))
             answer = _Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None

@@ -25,7 +25,7 @@ from codapi_flask import doctor, sweeper
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
-from codapi_flask.initbox import MESSAGE_MAX, InitBox, NoInit, can_have_init
+from codapi_flask.initbox import MESSAGE_MAX, InitBox, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.rootbox import RootBox
 from codapi_flask.shelf import Grace, Shelf
@@ -216,7 +216,8 @@ class Keeper:
             except BaseException:
                 lease.drop()
                 raise
-        except (ServerFault, NoInit, OSError) as error:
+        except Exception as error:
+            # whatever it is: nobody replaces a thread that dies of it
             log.warning("cannot keep box %s warm: %s", name, error)
 
             def give_up() -> None:
@@ -248,12 +249,16 @@ class Keeper:
             for warning in doctor.examine(self._config, *found):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
-        pause = 0.0
+        pause, stuck = 0.0, list[str]()
         while not self._ending.wait(pause):
             try:
-                if count := sweeper.sweep(self._instance.parent, daemon, root_box):
+                count, faults = sweeper.sweep(self._instance.parent, daemon, root_box)
+                if count:
                     log.warning("swept %d containers of dead owners", count)
                     self._swept += count
+                if faults and faults != stuck:
+                    log.warning("cannot sweep, will try again: %s", "; ".join(faults))
+                stuck = faults
                 lease = Lease.make_work(self._instance)
                 try:
                     (lease.path / "work" / "probe").write_bytes(b"probe")

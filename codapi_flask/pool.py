@@ -96,9 +96,11 @@ class Pool:
         child.deadline = start + command.deadline()
         try:
             execution = child.execute(job)
-        except (EOFError, OSError) as error:
+        except BaseException as error:
             overdue = time.monotonic() >= child.deadline
             self._lose(child)
+            if not isinstance(error, EOFError | OSError):
+                raise
             if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
                 # it died before it had read the job, which another may have
                 return self.run(job)
@@ -149,6 +151,9 @@ class Pool:
                     self._lock.wait(left)
                     child = self._idle_child(sandbox)
                 self._waiting -= 1
+            if self._idle:
+                # whoever waits may have come after the others were woken
+                self._lock.notify()
         if child is None:
             raise Busy
         return child
@@ -182,8 +187,9 @@ class Pool:
                 if new_keeper:
                     self._problem = new_keeper.ready() or ""
                     new_keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
-            except OSError as error:
-                log.error("cannot start a process, will try again: %s", error)
+            except (EOFError, OSError) as error:
+                # EOFError: the fork server is gone; the next start begins another
+                log.error("cannot start a process, will try again: %r", error)
             self._started.set()
             self._wake.wait(CHECK_INTERVAL)
             self._wake.clear()

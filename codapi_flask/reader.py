@@ -94,7 +94,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         self._incoming: dict[Any, Incoming] = {}
         # connections that a thread has, or waits for; only the event loop changes it
         self._given = 0
-        self._quits = False
+        self._quits = self._cannot_accept = False
         self._notify_at = 0.0
 
     @cached_property
@@ -137,10 +137,13 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         """Accept a connection; out of descriptors, wait for others to end."""
         try:
             super().accept(listener)
+            self._cannot_accept = False
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            self.log.error("cannot accept a connection: %s", error.strerror)
+            if not self._cannot_accept:
+                self.log.error("cannot accept connections: %s", error.strerror)
+            self._cannot_accept = True
             time.sleep(PAUSE)
 
     def init_signals(self) -> None:
@@ -185,8 +188,13 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Have a request answered, its answer sent in one piece."""
         if not self._is_ssl:
+            # the reader has said so
+            req._expected_100_continue = False
             with conn.sock.joined():
-                return super().handle_request(req, conn)
+                stays = super().handle_request(req, conn)
+            # what the application did not want: gunicorn closes rather than read so much
+            req.body.read()
+            return stays
         conn.sock.settimeout(SEND_TIMEOUT)
         try:
             return super().handle_request(req, conn)
@@ -215,9 +223,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
                 if not data:
                     self._drop(conn)
                     return
+                before = incoming.size // CHUNK
                 incoming.data += data
                 # gunicorn.conf.py allows no more connections than may have that much each
-                if incoming.size > CHUNK:
+                if incoming.size // CHUNK > before:
                     self._make_room(conn)
         except BlockingIOError:
             if not incoming.is_awaited:

@@ -572,6 +572,13 @@ def test_what_cannot_work_is_a_problem(problems, files, problem):
     assert problems(files) == [problem]
 
 
+def test_root_may_run_in_a_box_of_one_use_beside_a_version_that_is_reused(load):
+    boxes = {"sh": {"image": "i", "uses": 2}, "sh:2": {"image": "i"}}
+    step = {**STEP, "version": "2", "user": "root"}
+    config = load({**GOOD, BOXES: boxes, SH: {"run": {"steps": [step]}}})
+    assert config.commands["sh"]["run"].steps[0].runs_as_root
+
+
 @pytest.mark.parametrize("box", [{"writable": True}, {"volume": "%s:/sandbox"}])
 def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
     [problem] = problems({BOXES: {"sh": {"image": "i", "uses": 2, **box}}})

@@ -53,6 +53,14 @@ def test_a_config_without_commands_is_told(tmp_path, commands):
     assert "has no command" in warning
 
 
+@pytest.mark.parametrize(("stock_size", "is_told"), [(16, False), (1000, True)])
+def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, stock_size, is_told):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    config = Config(stock_size=stock_size, commands={"sh": {"run": Command()}})
+    said = list(examine(config, HEALTHY, [], tmp_path))
+    assert any("takes 2 descriptors, of which there are 1024" in text for text in said) == is_told
+
+
 @pytest.mark.parametrize(
     ("box", "step", "said"),
     [

@@ -1,4 +1,5 @@
 import base64
+import errno
 import os
 from pathlib import Path
 from urllib.parse import quote
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codapi_flask import files
-from codapi_flask.errors import FileError
+from codapi_flask.errors import FileError, ServerFault
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,16 @@ def test_only_so_many_files_and_directories_are_made(tmp_path, form):
     with pytest.raises(FileError, match=f"more than {files.MAX_ENTRIES} files and directories"):
         files.write(tmp_path, names)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_is_told_without_the_clients_names(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "secret")
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(ServerFault) as fault:
+        files.write(tmp_path, {"secret": b"x"})
+    assert str(fault.value) == f"cannot write to {tmp_path}: No space left on device"
 
 
 def test_no_link_is_followed(tmp_path):

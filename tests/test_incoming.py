@@ -88,6 +88,23 @@ def test_zeros_do_not_make_a_length_large():
     assert heard(request) == (len(request), 0)
 
 
+@pytest.mark.parametrize(
+    "line", [b"Content-Length: %sx", b"Expect: %s1", b"Origin: %s\xe9", b"Transfer-Encoding: %s"]
+)
+def test_a_long_field_takes_no_long_time(line):
+    # squared, it would be minutes
+    head = b"POST /v1/exec HTTP/1.1\r\n" + line % (b"0" * 60_000) + b"\r\n\r\n"
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += head
+    assert incoming.is_complete()
+    assert (incoming.request(), incoming.origin) == (head, "")
+
+
+def test_zeros_do_not_make_a_chunk_large_or_small():
+    request = CHUNKED + b"0" * 100 + b"5\r\nhello\r\n" + b"0" * 100 + b"\r\n\r\n"
+    assert heard(request + NEXT) == (len(request), 0)
+
+
 def test_a_body_that_grows_too_large_is_not_heard_to_its_end():
     half = chunks(bytes(60)).removesuffix(b"0\r\n\r\n")
     head = CHUNKED + half + b"3c\r\n"
@@ -144,6 +161,9 @@ def test_trailers_are_left_out():
         (b"x" * 301, 400),
         (b"5;" + b"x" * 300, 400),
         (b"x\r\n", 400),
+        (b"0x5\r\nhello\r\n", 400),
+        (b"5zz\r\nhello\r\n", 400),
+        (b"5 \r\nhello\r\n", 400),
         (b"5\n", 400),
         (b"5\r\nhelloworld", 400),
         (b"5\r\nhello\n\n", 400),
@@ -193,6 +213,13 @@ def test_it_is_known_who_waits_for_leave_to_send(line, wants):
     incoming.data += re.sub("Host: a", line, SIZED.format(5)).encode()
     assert not incoming.is_complete()
     assert incoming.wants_continue is wants
+
+
+def test_an_old_client_does_not_wait_for_leave():
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += b"POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    assert not incoming.is_complete()
+    assert not incoming.wants_continue
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from codapi_flask.child import Child
 from codapi_flask.config import Command, Config
 from codapi_flask.errors import Busy
 from codapi_flask.instance import Lease
@@ -159,7 +160,8 @@ def is_alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # the second when it goes between the opening and the reading
         return False
 
 
@@ -170,6 +172,34 @@ def test_an_idle_worker_that_dies_costs_nothing(start_pool):
     wait_for(lambda: not is_alive(victim))
     assert [pool.run(job("/", str(i))).ok for i in range(5)] == [True] * 5
     wait_for(lambda: len(workers(pool)) == 2 and all(map(is_alive, workers(pool))))
+
+
+@pytest.mark.parametrize("fault", [EOFError, BlockingIOError])
+def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch, fault):
+    pool, begin, faults = start_pool(pool_size=1), Child.__init__, [fault]
+
+    def fail_once(*args):
+        if faults:
+            # the fork server ends before it answers, or the system has no room for a process
+            raise faults.pop()
+        begin(*args)
+
+    monkeypatch.setattr(Child, "__init__", fail_once)
+    os.kill(*workers(pool), signal.SIGKILL)
+    wait_for(lambda: pool.lost == 1 and not pool.is_full())
+    assert pool.run(job("/")).ok
+    assert not faults
+
+
+def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypatch):
+    pool = start_pool(pool_size=1)
+    victim = workers(pool)
+    with monkeypatch.context() as patch:
+        patch.setattr(Child, "execute", lambda *_: [][0])
+        with pytest.raises(IndexError):
+            pool.run(job("/"))
+    wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
+    assert pool.run(job("/")).ok
 
 
 def test_all_processes_end_with_the_pool(tmp_path):

@@ -47,7 +47,7 @@ def connect(worker):
 
 def test_who_is_refused_to_make_room_may_have_sent_at_the_same_time(worker, connect):
     oldest, newest = connect(), connect()
-    newest.sendall(HEAD + bytes(90_000))
+    newest.sendall(HEAD + bytes(140_000))
     oldest.sendall(HEAD)
     # both are ready, the newest is looked at first
     worker.wait_for_and_dispatch_events(0)

@@ -3,15 +3,25 @@ from pathlib import Path
 
 import pytest
 
+from codapi_flask import sweeper
+from codapi_flask.errors import ServerFault
 from codapi_flask.instance import Lease
-from codapi_flask.sweeper import sweep
+
+
+def sweep(*args):
+    """Return how many containers are removed when nothing is in the way."""
+    count, faults = sweeper.sweep(*args)
+    assert not faults
+    return count
 
 
 class FakeContainer:
     def __init__(self, daemon):
-        self._daemon = daemon
+        self._daemon, self.is_stuck = daemon, False
 
     def remove(self):
+        if self.is_stuck:
+            raise ServerFault("stuck")
         self._daemon.found = [each for each in self._daemon.found if each[0] is not self]
 
 
@@ -126,6 +136,32 @@ def test_a_server_whose_work_directory_we_cannot_see_is_not_touched(work_dir, da
     daemon.run(unseen, unseen / "x-1" / "work")
     assert sweep(work_dir, daemon, FakeRootBox()) == 0
     assert len(daemon.found) == 1
+
+
+def test_what_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
+    others = [Owner(work_dir) for _ in range(2)]
+    for each in others:
+        daemon.run(each.instance.path, each.work)
+    for each in (owner, *others):
+        each.die()
+    stuck, *_ = daemon.found[0]
+    stuck.is_stuck = True
+    assert sweeper.sweep(work_dir, daemon, FakeRootBox()) == (2, ["stuck"])
+    assert (daemon.directories, paths(work_dir)) == ([owner.work], set())
+
+
+def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
+    class StuckRootBox(FakeRootBox):
+        def remove_tree(self, directory):
+            if directory == owner.execution.path:
+                raise ServerFault("stuck")
+            super().remove_tree(directory)
+
+    other = Owner(work_dir)
+    for each in (owner, other):
+        each.die()
+    assert sweeper.sweep(work_dir, daemon, StuckRootBox()) == (1, ["stuck"])
+    assert {path.name for path in work_dir.glob("i-*")} == {owner.instance.path.name}
 
 
 def test_other_files_in_the_work_directory_are_not_touched(work_dir, daemon):

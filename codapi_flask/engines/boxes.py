@@ -116,7 +116,12 @@ class Boxes:
         if not self._is_new and not box.reset():
             self._leave()
             return False
-        _empty(self.directory)
+        try:
+            _empty(self.directory)
+        except OSError:
+            # the disk does not do it
+            self._leave()
+            return False
         if self._taken and self._taken.name != box.box.name:
             # it is a later step's, which the keeper has not given
             self._tell_used()

@@ -75,7 +75,7 @@ class _Walk:
         try:
             try:
                 self._until_one_fails()
-            except ServerFault:
+            except (ServerFault, OSError):
                 self._after()
                 raise
             went_well = all(outcome.ok for outcome in self._outcomes)

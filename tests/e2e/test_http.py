@@ -468,6 +468,8 @@ def test_a_client_may_wait_for_leave_to_send_the_body(client):
     client.send(*POST, f"Content-Length: {len(BODY)}", "Expect: 100-continue")
     assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     client.socket.sendall(BODY)
+    # leave is given once
+    assert client.socket.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL) == b"HTTP/1.1 200"
     assert stdout(client.receive()) == (200, "hello\n")
 
 
@@ -480,8 +482,9 @@ def test_a_client_may_wait_for_leave_to_send_the_body(client):
         ([*POST, "Content-Encoding: gzip"], 415),
     ],
 )
-def test_the_body_of_a_refused_request_is_not_the_next_request(client, lines, status):
-    body = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
+@pytest.mark.parametrize("more", [0, MIB // 2])
+def test_the_body_of_a_refused_request_is_not_the_next_request(client, lines, status, more):
+    body = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n" + bytes(more)
     client.send(*lines, f"Content-Length: {len(body)}", body=body)
     client.send(*POST, f"Content-Length: {len(BODY)}", body=BODY)
     assert client.receive()[0] == status
