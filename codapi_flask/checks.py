@@ -66,7 +66,7 @@ def _is_limit(text: str) -> bool:
         return False
     # -1 is no limit
     soft, hard = (int(number or limit[2]) % MAX_LIMIT for number in (limit[2], limit[3]))
-    return soft <= hard
+    return soft <= hard and (limit[1] != "nofile" or soft >= MIN_FILES)
 
 
 def _secrets(values: Any) -> str | None:
@@ -97,6 +97,8 @@ HOSTS = _is(
 LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
 LIMIT = re.compile(rf"({LIMITS}|stack)=(-1|\d{{1,18}})(?::(-1|\d{{1,18}}))?")
 MAX_LIMIT = 1 << 63
+MIN_FILES = 16
+"""Descriptors that Docker and our init need to start a program."""
 ACTIONS = [
     f"SCMP_ACT_{name}"
     for name in ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
@@ -137,7 +139,9 @@ BOX: Mapping[str, Check] = {
     "tmpfs": _each(_matches(r"/[^:]*(:[^:]*)?", "a path, maybe with options: '/tmp:size=16m'")),
     "cap_add": _each(CAPABILITY),
     "cap_drop": _each(CAPABILITY),
-    "ulimit": _each(_is(str, "like 'nofile=96' or 'nofile=96:128' (soft, hard)", _is_limit)),
+    "ulimit": _each(
+        _is(str, "like 'nofile=96' or 'nofile=96:128' (soft, hard), nofile at least 16", _is_limit)
+    ),
     "nproc": COUNT,
     "files": _each(PATH),
     "seccomp": WORD,

@@ -92,8 +92,12 @@ def _ulimits(box: Box) -> list[dict[str, Any]]:
         name, _, values = limit.partition("=")
         soft, _, hard = values.partition(":")
         ulimits.append({"name": name, "soft": int(soft), "hard": int(hard or soft)})
-    has_own = any(limit["name"] == "fsize" for limit in ulimits)
-    if box.has_quota and not has_own:
+    own = {limit["name"] for limit in ulimits}
+    if "core" not in own:
+        # where the kernel pipes dumps to a helper, outside the box, only 1 means none
+        # (linux/fs/coredump.c)
+        ulimits.append({"name": "core", "soft": 1, "hard": 1})
+    if box.has_quota and "fsize" not in own:
         size = box.work_size * MIB
         ulimits.append({"name": "fsize", "soft": size, "hard": size})
     return ulimits

@@ -192,7 +192,7 @@ def test_false_zero_and_the_empty_list_are_values(load):
                 "box": {
                     "writable": True,
                     "cap_drop": ["all"],
-                    "ulimit": ["nofile=9"],
+                    "ulimit": ["nofile=19"],
                     "init": True,
                 },
                 "step": {"detach": True, "noutput": 99, "stdin": True},
@@ -265,7 +265,7 @@ def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
         ("cap_add", ["NET_ADMIN"]),
         ("cap_drop", []),
         ("cap_drop", ["all", "CAP_KILL", "Cap_Wake_Alarm"]),
-        ("ulimit", ["nofile=96", "stack=-1:-1", "core=0:1"]),
+        ("ulimit", ["nofile=16", "stack=-1:-1", "core=0:1"]),
         ("nproc", 1),
         ("files", ["lib/*.py", "data/**"]),
         ("warm", 3),
@@ -461,8 +461,9 @@ def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
     ("kind", "key", "value", "where"),
     [
         ("box", "ulimit", ["nofile=96", "nofiles=96"], "ulimit[1]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=15:96"], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", ["nofile=many"], "ulimit[0]: must be like 'nofile=96'"),
-        ("box", "ulimit", ["nofile=9:8"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=99:98"], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", ["nofile=-1:8"], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", ["nofile=" + "9" * 20], "ulimit[0]: must be like 'nofile=96'"),
         ("box", "ulimit", [96], "ulimit[0]: must be like 'nofile=96'"),

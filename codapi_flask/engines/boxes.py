@@ -12,7 +12,7 @@ from pathlib import Path
 from codapi_flask.config import Box
 from codapi_flask.containers import Daemon
 from codapi_flask.engines.attached import Attached
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.initbox import InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
 from codapi_flask.models import Outcome, Program
@@ -153,8 +153,8 @@ class Boxes:
     def _run(self, box: InitBox, program: Program, quota: Quota | None) -> Outcome:
         try:
             return box.run(program, self._place.lifeline, quota)
-        except ServerFault:
-            # whatever it was, the box is dead before its worker is free
+        except (NotRunning, ServerFault):
+            # whatever it was, the box is dead before anything else is done
             self._place.daemon.find(box.container).remove()
             raise
 

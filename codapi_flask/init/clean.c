@@ -209,13 +209,14 @@ static int clean_ipc(int file, int (*remove)(int id))
 	char buffer[4096];
 
 	for (bool found = true; found;) {
-		struct text text = read_again(file, buffer, sizeof(buffer)), line;
+		struct text text = read_again(file, buffer, sizeof(buffer) - 1), line;
+		buffer[text.length] = '\0';
 		found = false;
 		if (!parse_line(&text, &line))
 			return ENOENT;
 		while (parse_line(&text, &line)) {
 			int id;
-			if (line.at + line.length == buffer + sizeof(buffer))
+			if (line.at + line.length == buffer + sizeof(buffer) - 1)
 				break; /* it may go on; the next reading begins with it */
 			if (sscanf(line.at, "%*d %d", &id) != 1)
 				return EINVAL;

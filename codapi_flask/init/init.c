@@ -123,13 +123,12 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* Opens the counters of the box's cgroup, v2 or v1. The root of a host's v2 tree has no memory.events. */
+/* Opens the counters of the box's cgroup, v2 or v1. A v2 tree has no root here, and maybe no memory controller. */
 static void open_counters(void)
 {
-	memory_file = open("/sys/fs/cgroup/memory.events", O_RDONLY | O_CLOEXEC);
-	v2 = memory_file >= 0;
-	if (!v2)
-		memory_file = open("/sys/fs/cgroup/memory/memory.oom_control", O_RDONLY | O_CLOEXEC);
+	v2 = access("/sys/fs/cgroup/cgroup.events", F_OK) == 0;
+	memory_file = open(v2 ? "/sys/fs/cgroup/memory.events" : "/sys/fs/cgroup/memory/memory.oom_control",
+			   O_RDONLY | O_CLOEXEC);
 	processor_file = open(v2 ? "/sys/fs/cgroup/cpu.stat" : "/sys/fs/cgroup/cpuacct/cpuacct.usage",
 			      O_RDONLY | O_CLOEXEC);
 }

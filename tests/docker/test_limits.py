@@ -201,7 +201,8 @@ CMD ["echo $GREETING $HOME $PWD $0; id; umask"]
 @pytest.mark.parametrize("user", ["sandbox", "1234:5678", "games:root"])
 def test_an_images_own_settings_hold(run, image, argv, user):
     id = image(IMAGE)
-    options = [f"--user={user}", "--ulimit=nofile=96", "--cap-drop=all", "--network=none"]
+    options = [f"--user={user}", "--ulimit=nofile=96", "--ulimit=core=1"]
+    options += ["--cap-drop=all", "--network=none"]
     plain = docker("run", "--rm", *options, id, *argv)
     execution = run(*argv, user=user, box={"image": id})
     assert (execution.ok, execution.stdout.strip()) == (True, plain)

@@ -56,6 +56,9 @@ REFUSED = calls("""
     nfsservctl; quotactl; quotactl_fd; reboot; setdomainname; sethostname; swapoff; swapon; sync;
     syncfs; vhangup;
 
+    ioctl, 0, FS_IOC_GETFLAGS; ioctl, 0, FS_IOC_FSSETXATTR; ioctl, 0, FICLONE; ioctl, 0, FIFREEZE;
+    ioctl, 0, _IO(0x94, 1); ioctl, 0, _IO(0x12, 1);
+
     get_mempolicy; ioprio_set; mbind; set_mempolicy; setfsgid; setfsuid;
     personality, PER_LINUX32; personality, ADDR_NO_RANDOMIZE; personality, READ_IMPLIES_EXEC;
 
@@ -82,6 +85,7 @@ ALLOWED = calls("""
     clone, SIGCHLD; close_range, 50, 60; copy_file_range; faccessat2, AT_FDCWD, "/"; getrandom;
     membarrier; memfd_create, "name"; mknodat, AT_FDCWD, "/dev/shm/fifo", S_IFIFO | 0600; openat2;
     personality, 0xffffffff; pidfd_open; rseq; sched_setattr; statx;
+    ioctl, 0, TCGETS; ioctl, 0, FIONREAD; ioctl, 0, SIOCGIFNAME;
     socket, AF_INET, SOCK_DGRAM, IPPROTO_UDP; socket, AF_INET6, SOCK_DGRAM;
     socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP;
     socket, AF_INET6, SOCK_STREAM; socket, AF_UNIX, SOCK_SEQPACKET;
@@ -113,11 +117,13 @@ SOURCE = """
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -215,6 +221,26 @@ print(int(pandas.read_csv("/tmp/a.csv")["a"].sum()), 2)
 """,
 }
 
+# the kernel takes but the low half of a limit's number
+LIMITS = """
+import ctypes, os, resource
+numbers = {"x86_64": (160, 302), "aarch64": (164, 261)}[os.uname().machine]
+call, none = ctypes.CDLL(None).syscall, ctypes.byref((ctypes.c_ulong * 2)(0, 0))
+limits = [limit for limit in range(16) if limit != resource.RLIMIT_CORE]
+print(len(limits), all(
+    call(number, *[0] * i, limit, ctypes.byref(now), None) == 0
+    for i, number in enumerate(numbers)
+    for limit in limits
+    for now in [(ctypes.c_ulong * 2)(*(n & (1 << 64) - 1 for n in resource.getrlimit(limit)))]
+))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+print(0, resource.getrlimit(resource.RLIMIT_CORE))
+for i, number in enumerate(numbers):
+    for limit in (4, 4 + (1 << 32)):
+        result = call(number, *[0] * i, ctypes.c_ulong(limit), none, None)
+        print(result, resource.getrlimit(resource.RLIMIT_CORE))
+"""
+
 OWN = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
@@ -292,6 +318,12 @@ def test_a_python_program_runs(run, name):
     box: dict[str, Any] = {**PYTHON, "tmpfs": ["/tmp"], "memory": 256}
     execution = run("python", "-c", PYTHON_PROGRAMS[name], box=box)
     assert (execution.stdout, execution.stderr) == ("1 2\n", "")
+
+
+@pytest.mark.parametrize("kind", ["attached", "cold"])
+def test_a_program_can_set_all_limits_but_that_of_core_dumps(run, kind):
+    execution = run("python", "-c", LIMITS, box={**PYTHON, "ulimit": ["nofile=96"]})
+    assert (execution.stdout, execution.stderr) == ("15 True\n0 (1, 1)\n" + "0 (1, 1)\n" * 4, "")
 
 
 @pytest.mark.parametrize(("config", "output"), CHOICES)
