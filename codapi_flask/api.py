@@ -106,7 +106,7 @@ def blueprint(
 def _read_document(max_body: int) -> object:
     if not request.is_json:
         raise RequestError(415, "unsupported media type: use application/json")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise RequestError(415, "unsupported content encoding: send the JSON as it is")
     # the server's own stream: it knows where the body ends, chunked or not
     stream = request.environ["wsgi.input"]

@@ -16,11 +16,10 @@ from pathlib import Path
 from flask import Flask
 from gunicorn.arbiter import Arbiter
 
-from codapi_flask import api, configfile, init, ops
+from codapi_flask import api, configfile, init, instance, ops
 from codapi_flask.access import Access
 from codapi_flask.config import Config
 from codapi_flask.errors import ConfigError
-from codapi_flask.instance import Lease, work_dir
 from codapi_flask.metrics import Metrics
 from codapi_flask.pool import Pool
 from codapi_flask.refusals import Refusals
@@ -52,16 +51,16 @@ class Server:
         Raises:
             ConfigError: the work directory cannot be used.
         """
-        directory = work_dir(config.work_dir)
+        directory = instance.work_dir(config.work_dir)
         with ExitStack() as stack:
             with _undisturbed():
-                instance = Lease.make(directory, "i", directory)
-                stack.callback(_remove, instance)
-                (instance.path / "hosts").write_text(HOSTS)
-                (instance.path / "hosts").chmod(0o444)
-                shutil.copy(init.binary(), instance.path / "init")
-                (instance.path / "init").chmod(0o555)
-                self.pool = Pool(config, instance.path)
+                own = instance.Lease.make(directory, "i", directory)
+                stack.callback(own.remove)
+                (own.path / "hosts").write_text(HOSTS)
+                (own.path / "hosts").chmod(0o444)
+                shutil.copy(init.binary(), own.path / "init")
+                (own.path / "init").chmod(0o555)
+                self.pool = Pool(config, own.path)
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()
             metrics = Metrics(self.pool)
@@ -73,11 +72,6 @@ class Server:
     def close(self) -> None:
         """End everything that was started, and leave nothing behind."""
         self._stack.close()
-
-
-def _remove(instance: Lease) -> None:
-    shutil.rmtree(instance.path, ignore_errors=True)
-    instance.close()
 
 
 @contextmanager
@@ -109,7 +103,9 @@ class Settings:
         When it has problems, says so and keeps the one in force; ends the process if none is.
         """
         try:
-            self._config = configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+            config = configfile.load(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+            instance.check(instance.work_dir(config.work_dir))
+            self._config = config
         except ConfigError as error:
             problems = "\n  ".join(["the config cannot be used:", *error.problems])
             if self._config is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
@@ -14,13 +15,17 @@ Check = Callable[[Any], str | None]
 """Says what a value must be, or `None` when it is just that."""
 
 
+def _shown(value: Any) -> str:
+    return f"{value!r:.80}" if isinstance(value, str) else f"{json.dumps(value):.80}"
+
+
 def _is(kind: type | tuple[type, ...], what: str, fits: Callable[[Any], bool]) -> Check:
     def check(value: Any) -> str | None:
         # bool is an int to Python, not to a config
         is_kind = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if is_kind and fits(value):
             return None
-        return f"must be {what}, not {value!r:.80}"
+        return f"must be {what}, not {_shown(value)}"
 
     return check
 
@@ -28,7 +33,7 @@ def _is(kind: type | tuple[type, ...], what: str, fits: Callable[[Any], bool]) -
 def _each(check: Check) -> Check:
     def check_all(values: Any) -> str | None:
         if not isinstance(values, list):
-            return f"must be a list, not {values!r:.80}"
+            return f"must be a list, not {_shown(values)}"
         return next((f"[{i}]: {bad}" for i, v in enumerate(values) if (bad := check(v))), None)
 
     return check_all
@@ -97,6 +102,8 @@ HOSTS = _is(
 LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
 LIMIT = re.compile(rf"({LIMITS}|stack)=(-1|\d{{1,18}})(?::(-1|\d{{1,18}}))?")
 MAX_LIMIT = 1 << 63
+MAX_NPROC = (4 << 20) - 1
+"""The kernel's limit (linux/threads.h), of which init takes one."""
 MIN_FILES = 16
 """Descriptors that Docker and our init need to start a program."""
 ACTIONS = [
@@ -142,10 +149,10 @@ BOX: Mapping[str, Check] = {
     "ulimit": _each(
         _is(str, "like 'nofile=96' or 'nofile=96:128' (soft, hard), nofile at least 16", _is_limit)
     ),
-    "nproc": COUNT,
+    "nproc": _is(int, "a whole number, 1 to 4194303", lambda number: 0 < number <= MAX_NPROC),
     "files": _each(PATH),
     "seccomp": WORD,
-    "work_size": COUNT,
+    "work_size": _is(int, "a whole number of MiB above 0", lambda number: 0 < number < 1 << 43),
     "warm": _is(int, "a number of boxes, 0 to 1000", lambda number: 0 <= number <= 1000),
     "uses": COUNT,
     "init": FLAG,
@@ -159,7 +166,7 @@ PROFILE = _is(
 STEP: Mapping[str, Check] = {
     "box": WORD,
     "version": TEXT,
-    "user": WORD,
+    "user": _matches(r"[^:+\s\0]+(:[^:+\s\0]+)?", "a user's name or number, maybe with a group's"),
     "action": _one_of("run", "exec", "stop"),
     "detach": FLAG,
     "stdin": FLAG,

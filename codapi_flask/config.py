@@ -26,7 +26,7 @@ class Box:
     `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
     limit), `nproc` the number of processes and threads. `volume` says where the work directory
     (`%s`) is mounted. `files` are glob patterns under the config's root. `seccomp` is a profile:
-    ours (`default`), Docker's (`docker`) or the path of a file (Docker's JSON). `work_size` is
+    ours (`default`), Docker's (`docker`) or the text of one in Docker's form. `work_size` is
     what a program may write to disk, in MiB, if it may at all. Of `warm` boxes the stock keeps at
     least that many, each serves up to `uses` runs. Without `init` the box is a plain container,
     started for each step.

@@ -134,14 +134,14 @@ class _Reader:
             yield name, box
 
     def _with_profile(self, file: Path, key: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Return a box's values with the path of its seccomp profile, which must be one.
+        """Return a box's values with the text of its seccomp profile, which must be one.
 
         Without a default action, Docker would take it for none at all.
         """
         if values.get("seccomp", "default") in ("default", "docker"):
             return values
         path = self.root / values["seccomp"]
-        why = ""
+        profile, why = None, ""
         try:
             profile = json.loads(path.read_bytes())
             if bad := PROFILE(profile):
@@ -152,14 +152,14 @@ class _Reader:
             why = f"is no JSON: {error}"
         if why:
             self._problem(file, f"{key}.seccomp" if key else "seccomp", f"{path}: {why}")
-        return {**values, "seccomp": str(path)}
+        return {**values, "seccomp": json.dumps(profile, separators=(",", ":"))}
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
         """Yield file, key and value of each box, from the first place that Codapi would read."""
-        if (self.root / "sandboxes").exists():
-            files = sorted(self.root.glob("sandboxes/*/box.json"))
-        elif (self.root / "configs/boxes").exists():
-            files = sorted(self.root.glob("configs/boxes/*.json"))
+        if (self.root / "sandboxes").is_dir():
+            files = self._found("sandboxes", "box.json")
+        elif (self.root / "configs/boxes").is_dir():
+            files = self._found("configs/boxes", "*.json")
         else:
             file = self.root / "configs/boxes.json"
             yield from ((file, name, value) for name, value in self._object(file).items())
@@ -167,10 +167,10 @@ class _Reader:
         yield from ((file, "", self._object(file)) for file in files)
 
     def _commands(self, has_hosts: bool) -> Iterator[tuple[str, Mapping[str, Command]]]:
-        pattern = "configs/commands/*.json"
-        if (self.root / "sandboxes").exists():
-            pattern = "sandboxes/*/commands.json"
-        for file in sorted(self.root.glob(pattern)):
+        found = self._found("configs/commands", "*.json")
+        if (self.root / "sandboxes").is_dir():
+            found = self._found("sandboxes", "commands.json")
+        for file in found:
             sandbox, commands = _stem(file), {}
             self._check_name(file, "", sandbox)
             for name, given in self._object(file).items():
@@ -179,6 +179,17 @@ class _Reader:
                 if command.engine == "http" and not has_hosts:
                     self._problem(file, name, "the http engine needs http.hosts in the config")
             yield sandbox, commands
+
+    def _found(self, folder: str, name: str) -> list[Path]:
+        """Return the files of a folder, or of each in `sandboxes`, by name.
+
+        `Path.glob` would take a folder that it may not read for an empty one.
+        """
+        folders = [self.root / folder]
+        if folder == "sandboxes":
+            folders = sorted(folders[0].iterdir())
+        files = (file for each in folders if each.is_dir() for file in sorted(each.iterdir()))
+        return [file for file in files if file.match(name)]
 
     def _check_name(self, file: Path, key: str, name: str) -> None:
         if not NAME.fullmatch(name):
@@ -226,8 +237,10 @@ class _Reader:
     def _has_box(self, step: Step) -> bool:
         """Whether some request can use the step; boxes of broken files get the doubt."""
         name = step.box_name("")
-        versions = () if step.version else (box for box in self.boxes if box.startswith(f"{name}:"))
-        return name in self.boxes or any(versions) or not self.has_all_boxes
+        # no request gets a box by the version `latest`
+        others = {box for box in self.boxes if box.startswith(f"{name}:")} - {f"{name}:latest"}
+        has_version = bool(others) and not step.version
+        return name in self.boxes or has_version or not self.has_all_boxes
 
     def _is_reused(self, step: Step) -> bool:
         name = step.box_name("")
@@ -266,6 +279,7 @@ class _Reader:
             document = json5.loads(file.read_text(encoding="utf-8"), allow_duplicate_keys=False)
             # json5 leaves the halves of an escaped character apart
             document = json.loads(json.dumps(document))
+            json.dumps(document, ensure_ascii=False).encode()
             bad = OBJECT(document)
         except OSError as error:
             bad = f"cannot be read: {error.strerror}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import ssl
 import tarfile
 import time
@@ -198,7 +199,8 @@ class Daemon:
             found["Id"],
             tuple(process.get("Entrypoint") or ()),
             tuple(process.get("Cmd") or ()),
-            tuple(text for text in process.get("Env") or () if text.startswith("HOME=")),
+            # an empty one counts as none
+            tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
         )
 
     def image_events(self) -> Iterator[None]:

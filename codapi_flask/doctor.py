@@ -52,7 +52,8 @@ def examine(
         if "ALL" not in map(str.upper, box.cap_drop):
             yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
         if box.seccomp != "default":
-            yield f"box {box.name}: seccomp {box.seccomp}: more of the kernel is within reach"
+            whose = "Docker's" if box.seccomp == "docker" else "a file's"
+            yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
         if box.writable or not box.keeps_nothing:
             if box.storage:
                 how = f"Docker limits its file system to {box.storage}"

@@ -59,7 +59,8 @@ def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
 def _limits(box: Box) -> dict[str, Any]:
     security = ["no-new-privileges"]
     if box.seccomp != "docker":
-        security.append(f"seccomp={_profile(box.seccomp)}")
+        profile = _our_profile() if box.seccomp == "default" else box.seccomp
+        security.append(f"seccomp={profile}")
     return {
         "runtime": box.runtime,
         "nano_cpus": round(box.cpu * 1e9),
@@ -81,8 +82,8 @@ def _limits(box: Box) -> dict[str, Any]:
 
 
 @cache
-def _profile(name: str) -> str:
-    path = Path(__file__).with_name("seccomp.json") if name == "default" else Path(name)
+def _our_profile() -> str:
+    path = Path(__file__).with_name("seccomp.json")
     return json.dumps(json.loads(path.read_bytes()), separators=(",", ":"))
 
 

@@ -10,9 +10,6 @@ import re
 HEAD_MAX = 1 << 16
 """Bytes that a head may have."""
 
-CHUNK_HEAD_MAX = 300
-"""Bytes that may stand before a chunk of a body."""
-
 CHUNKS_MAX = 2000
 """Chunks that a body may have: each takes its time, in which the event loop does nothing else."""
 
@@ -22,6 +19,7 @@ LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
 CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,256})(?:[ \t]{0,256};[^\r\n]{0,256})?\r\n")
+CHUNK_START = re.compile(rb"(?:[0-9A-Fa-f]{1,256}(?:[ \t]{0,256}(?:;[^\r\n]{0,256})?)?\r?)?")
 ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -120,7 +118,7 @@ class Incoming:
             return
         if chunk and len(self.data) > HEAD_MAX:
             self.refusal = 431
-        elif not chunk and (b"\n" in self.data or len(self.data) > CHUNK_HEAD_MAX):
+        elif not chunk and not CHUNK_START.fullmatch(self.data):
             self.refusal = 400
 
 

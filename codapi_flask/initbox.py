@@ -68,6 +68,7 @@ class InitBox:
         self.uses = box.uses - secrets.randbelow(box.uses // 100 * STAGGER + 1)
         self._init = init
         self._is_clean = False
+        self.unclean = ""
 
     @classmethod
     def start(cls, daemon: Daemon, box: Box, instance: Path, lease: Lease, kind: Kind) -> InitBox:
@@ -141,7 +142,10 @@ class InitBox:
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
     def reset(self) -> bool:
-        """Make the box as new after a run; False when that fails: then throw it away."""
+        """Make the box as new after a run; False when that fails: then throw it away.
+
+        What was not as new, `unclean` says.
+        """
         self.kind = "reused"
         if self._is_clean:
             return True
@@ -151,8 +155,13 @@ class InitBox:
             poll.register(self._init, select.POLLIN)
             answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
         except ConnectionError:
+            self.unclean = "it died"
             return False
-        return isinstance(answer, Clean) and answer.ok
+        if isinstance(answer, Clean):
+            self.unclean = answer.stage.name.lower()
+            return answer.ok
+        self.unclean = "too slow"
+        return False
 
     def close(self) -> None:
         """Let the box die. Its lease stays."""
@@ -231,11 +240,12 @@ class InitBox:
 
     def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
         """Have init start the program with these ends of its pipes, which it then has alone."""
+        argv, env = self.image.argv(program.argv), self.image.home
         try:
-            argv, env = self.image.argv(program.argv), self.image.home
             self._init.run(argv, program.user, ends, env)
         except ValueError as error:
-            raise ServerFault(f"box {self.box.name}: {error}") from error
+            why = error if argv else "neither the step nor the image has a command"
+            raise ServerFault(f"box {self.box.name}: {why}") from error
         except ConnectionError as error:
             raise NotRunning("sandbox died") from error
         finally:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ def work_dir(configured: str) -> Path:
     The default lies under `/var/tmp`: systemd may hide a service's `/tmp` from the daemon.
 
     Raises:
-        ConfigError: it cannot be made, or another user may write to it.
+        ConfigError: it cannot be made, or is another user's, or open to others who use it.
     """
     path = Path(configured or f"/var/tmp/codapi-{os.getuid()}")  # noqa: S108
     try:
@@ -42,12 +43,32 @@ def work_dir(configured: str) -> Path:
         info = path.lstat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
             raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
-        path.chmod(0o700)
+        if info.st_mode & 0o077:
+            if os.listdir(path) and not (path / "lock").exists():
+                why = "is open to others and holds their files: name one for the server alone"
+                raise ConfigError([f"work_dir: {path} {why}"])
+            path.chmod(0o700)
     except FileExistsError as error:
         raise ConfigError([f"work_dir: {path} is no directory: name another"]) from error
     except OSError as error:
         raise ConfigError([f"work_dir: {path}: {error.strerror}"]) from error
     return path.resolve()
+
+
+def check(work_dir: Path) -> None:
+    """Try to write to the work directory, as a server that starts will.
+
+    Raises:
+        ConfigError: the disk is full, or read-only.
+    """
+    try:
+        lease = Lease.make(work_dir, "i", work_dir)
+        try:
+            (lease.path / "check").write_bytes(bytes(1 << 17))
+        finally:
+            lease.remove()
+    except OSError as error:
+        raise ConfigError([f"work_dir: {work_dir}: {error.strerror}"]) from error
 
 
 class Lease:
@@ -88,6 +109,11 @@ class Lease:
         with suppress(OSError):
             (self.path / "work").rmdir()
             self.path.rmdir()
+        self.close()
+
+    def remove(self) -> None:
+        """Remove the directory with all that is in it; if it is not, a sweeper does."""
+        shutil.rmtree(self.path, ignore_errors=True)
         self.close()
 
     def close(self) -> None:

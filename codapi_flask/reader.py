@@ -19,14 +19,15 @@ from functools import cached_property, partial
 from typing import Any
 
 from gunicorn.http.unreader import Unreader
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from codapi_flask.access import Access
-from codapi_flask.client import SEND_TIMEOUT, Client
+from codapi_flask.client import Client
 from codapi_flask.incoming import Incoming
 from codapi_flask.models import Execution
 from codapi_flask.parting import Parting
 from codapi_flask.refusals import response
+from codapi_flask.sending import SEND_TIMEOUT, Sending
 
 CHUNK = 1 << 16
 PAUSE = 0.05
@@ -38,8 +39,8 @@ STAY = 0.01
 SPARE_THREADS = 12
 """Threads that stay with nobody: they are for those who come."""
 
-UNREAD_MAX = 1 << 15
-"""Bytes of earlier answers that a client may leave unread when it sends its next request."""
+ACCEPTS = 64
+"""Connections that are accepted at once, before the others are looked after again."""
 
 LINGER, LINGER_MAX = 2.0, 1 << 16
 """Seconds that a client may take to leave after its last answer, and bytes it may still send."""
@@ -48,7 +49,7 @@ REFUSED_LINGER, REFUSED_LINGER_MAX = 10.0, 8 << 20
 """The same for a client that is refused while it sends: it may look for an answer only then."""
 
 REFUSALS = {
-    400: "malformed request: this is not HTTP/1.1, or has bad chunks",
+    400: "malformed request: this is not HTTP/1.1, or has bad chunks, or too many, or no end",
     408: "the request did not come in time",
     413: "the request is larger than {max_body} bytes",
     431: "malformed request: the head is too large",
@@ -102,6 +103,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         # gunicorn makes the poller late
         return Parting(self.poller, self._close)
 
+    @cached_property
+    def _sending(self) -> Sending:
+        return Sending(self.poller, self._close)
+
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; then a thread answers it."""
         if self._is_ssl:
@@ -128,16 +133,28 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         """Keep a connection, or end it: not by waiting for the client, as gunicorn would."""
         self._given -= 1
         is_lost = answered.cancelled() or answered.exception()
-        if self._is_ssl or (not is_lost and answered.result()):
+        if self._is_ssl:
             super().finish_request(conn, answered)
+        elif not is_lost and answered.result():
+            self._sending.finish(conn, partial(super().finish_request, conn, answered))
         else:
-            self._parting.begin(conn, LINGER, LINGER_MAX)
+            self._sending.finish(conn, partial(self._parting.begin, conn, LINGER, LINGER_MAX))
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection; out of descriptors, wait for others to end."""
+        """Accept the connections that wait; out of descriptors, wait for others to end.
+
+        gunicorn takes one at each look, and between two looks reads all that came.
+        """
+        room = self.worker_connections - self.nr_conns
         try:
-            super().accept(listener)
-            self._cannot_accept = False
+            for _ in range(min(room, ACCEPTS)):
+                sock, address = listener.accept()
+                self._cannot_accept = False
+                self.nr_conns += 1
+                sock.setblocking(True)
+                self.enqueue_req(TConn(self.cfg, sock, address, listener.getsockname()))
+        except (BlockingIOError, ConnectionAbortedError):
+            return
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
@@ -176,6 +193,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         """Close the connections of those who did not send, or did not leave, in time."""
         super().murder_pending()
         self._parting.end_overdue()
+        self._sending.end_overdue()
         now = time.monotonic()
         for conn, incoming in list(self._incoming.items()):
             if incoming.deadline > now:
@@ -221,7 +239,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             while not incoming.is_complete():
                 data = conn.sock.recv(CHUNK)
                 if not data:
-                    self._drop(conn)
+                    if incoming.size:
+                        self._refuse(conn, 400)
+                    else:
+                        self._drop(conn)
                     return
                 before = incoming.size // CHUNK
                 incoming.data += data
@@ -244,9 +265,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             self._refuse(conn, incoming.refusal)
             return
         self._forget(conn)
-        if conn.sock.leaves_unread(UNREAD_MAX):
-            self._close(conn)
-        elif not self._is_refused(conn, incoming):
+        if not self._is_refused(conn, incoming):
             self._hand_on(conn, incoming)
 
     def _has_next(self, conn: Any) -> bool:
@@ -260,7 +279,7 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             return False
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
-        if not poll.poll(STAY * 1000) or self.is_full() or conn.sock.leaves_unread(UNREAD_MAX):
+        if conn.sock.unsent or not poll.poll(STAY * 1000) or self.is_full():
             return False
         try:
             data = conn.sock.recv(CHUNK)
@@ -284,19 +303,22 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
             return False
         answer, closes = refusal
         try:
-            # its buffer has room, for what is unread is little
-            conn.sock.send(answer)
+            conn.sock.sendall(answer)
         except OSError:
             self._close(conn)
             return True
         if closes:
-            self._parting.begin(conn, LINGER, LINGER_MAX)
+            self._sending.finish(conn, partial(self._parting.begin, conn, LINGER, LINGER_MAX))
         else:
-            conn.set_timeout()
-            self.keepalived_conns.append(conn)
-            goes_on = partial(self.on_client_socket_readable, conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, goes_on)
+            self._sending.finish(conn, partial(self._keep, conn))
         return True
+
+    def _keep(self, conn: Any) -> None:
+        """Wait for a client's next request."""
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        goes_on = partial(self.on_client_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, goes_on)
 
     def _hand_on(self, conn: Any, incoming: Incoming) -> None:
         """Give a request to a thread."""
@@ -321,9 +343,14 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         origin = self._incoming[conn].origin
         self._forget(conn)
         text = REFUSALS[status].format(max_body=self.max_body)
-        with suppress(OSError):
-            conn.sock.send(self._answer(status, text, origin))
-        self._parting.begin(conn, REFUSED_LINGER, REFUSED_LINGER_MAX)
+        try:
+            conn.sock.sendall(self._answer(status, text, origin))
+        except OSError:
+            self._close(conn)
+            return
+        linger = REFUSED_LINGER if self.alive else LINGER
+        part = partial(self._parting.begin, conn, linger, REFUSED_LINGER_MAX)
+        self._sending.finish(conn, part)
 
     def _answer(self, status: int, text: str, origin: str = "") -> bytes:
         headers = {"Connection": "close", **self.access.cors(origin)}

@@ -1,6 +1,9 @@
 import json
 import os
 import re
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ TOP, BOXES, SH = "configs/config.json", "configs/boxes.json", "configs/commands/
 GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
 
 IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
+USER = "must be a user's name or number, maybe with a group's"
 CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
 
 SH_BOX = Box(name="sh", image="codapi/sh")
@@ -369,7 +373,7 @@ def one(kind, key, value):
     [
         ("top", "pool_size", 0, "must be a whole number above 0, not 0"),
         ("top", "pool_size", "8", "must be a whole number above 0, not '8'"),
-        ("top", "pool_size", True, "must be a whole number above 0, not True"),
+        ("top", "pool_size", True, "must be a whole number above 0, not true"),
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
         ("top", "max_body", -1, "must be a whole number above 0, not -1"),
         ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
@@ -386,7 +390,7 @@ def one(kind, key, value):
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
         ("box", "cpu", 0, "must be a number above 0, up to a million, not 0"),
         ("box", "cpu", "1", "must be a number above 0, up to a million, not '1'"),
-        ("box", "cpu", True, "must be a number above 0, up to a million, not True"),
+        ("box", "cpu", True, "must be a number above 0, up to a million, not true"),
         ("box", "memory", 5, "must be a whole number of MiB, at least 6, not 5"),
         ("box", "memory", 64.5, "must be a whole number of MiB, at least 6, not 64.5"),
         ("box", "memory", "64m", "must be a whole number of MiB, at least 6, not '64m'"),
@@ -398,7 +402,9 @@ def one(kind, key, value):
         ("box", "volume", "%s", "must be like '%s:/sandbox:ro', not '%s'"),
         ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
         ("box", "cap_drop", "all", "must be a list, not 'all'"),
-        ("box", "nproc", 0, "must be a whole number above 0, not 0"),
+        ("box", "nproc", 0, "must be a whole number, 1 to 4194303, not 0"),
+        ("box", "nproc", 4194304, "must be a whole number, 1 to 4194303, not 4194304"),
+        ("box", "work_size", 1 << 43, f"must be a whole number of MiB above 0, not {1 << 43}"),
         ("box", "warm", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("box", "uses", 0, "must be a whole number above 0, not 0"),
         ("box", "init", 0, "must be true or false, not 0"),
@@ -407,7 +413,10 @@ def one(kind, key, value):
         ("command", "before", [], "must be an object, not []"),
         ("command", "steps", {}, "must be a list, not {}"),
         ("step", "action", "start", "must be one of 'run', 'exec', 'stop', not 'start'"),
-        ("step", "user", "", "must be a text that is not empty, not ''"),
+        ("step", "user", "", f"{USER}, not ''"),
+        ("step", "user", ":70", f"{USER}, not ':70'"),
+        ("step", "user", "+5", f"{USER}, not '+5'"),
+        ("step", "user", "a:", f"{USER}, not 'a:'"),
         ("step", "version", 3.12, "must be a text, not 3.12"),
         ("step", "detach", "false", "must be true or false, not 'false'"),
         ("step", "command", "sh main.sh", "must be a list, not 'sh main.sh'"),
@@ -580,6 +589,52 @@ def test_root_may_run_in_a_box_of_one_use_beside_a_version_that_is_reused(load):
     assert config.commands["sh"]["run"].steps[0].runs_as_root
 
 
+def test_a_step_needs_a_box_that_a_request_can_get(problems):
+    [problem] = problems({BOXES: {"sh:latest": {"image": "i"}}})
+    assert problem == f"{SH}: run.steps[0].box: no box named 'sh'"
+
+
+def test_half_a_character_is_a_problem(problems):
+    [problem] = problems({SH: r'{"run": {"steps": [{"box": "sh", "command": ["\ud800"]}]}}'})
+    assert problem.startswith(f"{SH}: 'utf-8' codec can't encode character")
+
+
+def test_a_profile_is_read_with_the_config(load, tmp_path):
+    (path := tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_LOG"}')
+    config = load({**GOOD, BOXES: {"sh": {"image": "i", "seccomp": "profile.json"}}})
+    path.unlink()
+    assert config.boxes["sh"].seccomp == '{"defaultAction":"SCMP_ACT_LOG"}'
+
+
+FOLDERS = ["configs/commands", "configs/boxes", "sandboxes", "sandboxes/sh"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_that_cannot_be_read_is_a_problem(folder):
+    # pytest's own directories are closed to other users
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        root = Path(directory)
+        root.chmod(0o755)
+        (root / "codapi.json").write_text("{}")
+        (root / folder).mkdir(parents=True)
+        (root / folder).chmod(0)
+        stack.callback((root / folder).chmod, 0o700)
+        if os.geteuid() == 0:
+            # who may read all
+            os.seteuid(65534)
+            stack.callback(os.seteuid, 0)
+        with pytest.raises(ConfigError) as caught:
+            configfile.load(root)
+        assert caught.value.problems == [f"{root / folder}: Permission denied"]
+
+
+@pytest.mark.parametrize("name", ["sandboxes", "configs/boxes"])
+def test_a_file_is_no_folder(load, tmp_path, name):
+    config = load({**GOOD, name: ""})
+    assert config.boxes
+    assert config.commands
+
+
 @pytest.mark.parametrize("box", [{"writable": True}, {"volume": "%s:/sandbox"}])
 def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
     [problem] = problems({BOXES: {"sh": {"image": "i", "uses": 2, **box}}})
@@ -594,7 +649,7 @@ def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
         ('{"a": 1,\n"b" 2}', 'line 2: Unexpected "2" at column 5'),
         ('{"a": {}, "a": {}}', 'Duplicate key "a" found in object'),
         ("[]", "must be an object, not []"),
-        ("null", "must be an object, not None"),
+        ("null", "must be an object, not null"),
         (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
         ("[" * 10000, None),
     ],

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import stat
@@ -27,6 +28,35 @@ def test_the_work_directory_is_made_for_us_alone(tmp_path):
 def test_an_open_work_directory_is_closed(tmp_path):
     tmp_path.chmod(0o777)
     assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
+def test_what_others_use_is_not_closed_to_them(tmp_path):
+    (tmp_path / "file").touch()
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="is open to others and holds their files"):
+        instance.work_dir(str(tmp_path))
+    assert mode(tmp_path) == 0o1777
+
+
+def test_our_own_work_directory_is_closed_again(tmp_path):
+    Lease.make(tmp_path, "i", tmp_path).close()
+    tmp_path.chmod(0o755)
+    assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
+def test_a_check_of_the_work_directory_leaves_nothing(tmp_path):
+    instance.check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_work_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(ConfigError, match=f"work_dir: {tmp_path}: No space left on device"):
+        instance.check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def test_the_work_directorys_path_is_the_real_one(tmp_path):

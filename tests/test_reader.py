@@ -1,6 +1,6 @@
 import selectors
 import socket
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from gunicorn.config import Config
@@ -55,5 +55,30 @@ def test_who_is_refused_to_make_room_may_have_sent_at_the_same_time(worker, conn
         assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
     oldest.close()
     newest.close()
+    while worker.nr_conns:
+        worker.wait_for_and_dispatch_events(1)
+
+
+@pytest.mark.parametrize("room", [3, 100])
+def test_all_who_wait_are_accepted_at_once_if_there_is_room(worker, room):
+    worker.worker_connections = room
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        listener.setblocking(False)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        worker.accept(listener)
+        assert worker.nr_conns == min(20, room)
+        for conn in list(worker._incoming):
+            worker._drop(conn)
+
+
+def test_who_sends_half_a_request_and_no_more_is_told(worker, connect):
+    client = connect()
+    client.sendall(HEAD)
+    client.shutdown(socket.SHUT_WR)
+    worker.wait_for_and_dispatch_events(1)
+    with closing(client.makefile("rb")) as answer:
+        assert answer.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+    client.close()
     while worker.nr_conns:
         worker.wait_for_and_dispatch_events(1)

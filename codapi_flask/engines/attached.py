@@ -18,7 +18,7 @@ from codapi_flask.rootbox import RootBox
 from codapi_flask.streams import WATCH_INTERVAL, Stream, carry
 
 # how Docker's own process 1, and its exec, say that a program cannot be started
-TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .+ failed: (.+)\n")
+TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .* failed: (.+)\n")
 EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
 NO_USER = re.compile(r"unable to find (user|group) .+\s*")
 NOT_FOUND = {

@@ -31,7 +31,8 @@ class Place:
     """What all executions of one worker share.
 
     When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. `without_init`
-    holds until when a box is not tried with init any more, because it did not report.
+    holds until when a box is not tried with init any more, because it did not report; `unclean`
+    the names of boxes of which a reset has failed.
     """
 
     daemon: Daemon
@@ -40,6 +41,7 @@ class Place:
     stock: Stock
     lifeline: int
     without_init: dict[str, float] = field(default_factory=dict)
+    unclean: set[str] = field(default_factory=set)
 
     def can_have_init(self, box: Box) -> bool:
         """Whether the box may be one with init: else it is a plain container."""
@@ -113,7 +115,7 @@ class Boxes:
         box = self._box
         if not box or box.uses < 1 or not box.box.keeps_nothing:
             return False
-        if not self._is_new and not box.reset():
+        if not self._is_new and not self._reset(box):
             self._leave()
             return False
         try:
@@ -142,13 +144,23 @@ class Boxes:
     def _enter(self, box: Box) -> InitBox:
         """Return a box in which nothing ran before, or all that did is gone."""
         if self._box and self._box.box.name == box.name:
-            is_as_new = self._is_new or (not box.writable and self._box.reset())
+            is_as_new = self._is_new or (not box.writable and self._reset(self._box))
             if is_as_new:
                 return self._box
         self._leave()
         place = self._place
         self._box = InitBox.start(place.daemon, box, place.instance, self._lease, "cold")
         return self._box
+
+    def _reset(self, box: InitBox) -> bool:
+        """Reset a box; the first time that one of this name fails, say so."""
+        name = box.box.name
+        if box.reset():
+            return True
+        if name not in self._place.unclean:
+            self._place.unclean.add(name)
+            log.warning("box %s: a reset failed (%s), the box is replaced", name, box.unclean)
+        return False
 
     def _run(self, box: InitBox, program: Program, quota: Quota | None) -> Outcome:
         try:

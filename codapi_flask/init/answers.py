@@ -35,6 +35,13 @@ class Stage(IntEnum):
     CRASH = 9
 
 
+TOO_LARGE = {
+    errno.EFBIG: "/etc/passwd or /etc/group of the image is larger than 256 KiB",
+    errno.E2BIG: "the image has more than 1024 variables",
+}
+"""What is too large for init: why it cannot start a program."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """The box is ready."""
@@ -80,6 +87,8 @@ class Done:
         if self.stage is Stage.GROUP:
             name = user.partition(":")[2]
             return f"unable to find group {name}: no matching entries in group file"
+        if self.stage is Stage.SYSTEM and self.errno in TOO_LARGE:
+            return TOO_LARGE[self.errno]
         if self.stage is Stage.EXEC and self.errno == errno.ENOENT and "/" not in program:
             return f'exec: "{program}": executable file not found in $PATH'
         return f'exec: "{program}": {os.strerror(self.errno).lower()}'

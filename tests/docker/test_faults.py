@@ -182,3 +182,10 @@ def test_it_is_our_fault_when_the_daemon_is_gone(kind, tmp_path, monkeypatch):
     gc.collect()
     assert execution.stderr == "internal error"
     assert "Error while fetching server API version" in execution.fault
+
+
+@pytest.mark.parametrize("kind", ["cold"])
+def test_a_box_that_cannot_be_reset_is_replaced_and_told(run, caplog):
+    box = {"uses": 9, "tmpfs": ["/tmp", "/tmp/inside"]}
+    assert run("touch", "/tmp/inside/x", box=box).ok
+    assert "a reset failed (writable), the box is replaced" in caplog.text

@@ -88,6 +88,22 @@ def test_a_broken_config_is_refused_and_the_old_one_stays(start_server, root):
     assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_config_whose_work_directory_cannot_be_used_is_refused(start_server, root, tmp_path):
+    work_dirs = [tmp_path / name for name in ("used", "unfit")]
+    for path in work_dirs:
+        path.mkdir()
+    os.chown(work_dirs[1], 12345, 12345)
+    directory = root(pool_size=2, work_dir=str(work_dirs[0]))
+    server = start_server(directory, work_dir=work_dirs[0], CODAPI_WORK_DIR="")
+    file = directory / "configs/config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "work_dir": str(work_dirs[1])}))
+    server.kill(signal.SIGHUP)
+    wait_for(lambda: "the old one stays in force" in server.log, 20)
+    assert f"work_dir: {work_dirs[1]} is not a directory of user 0" in server.log
+    assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
+
+
 def test_a_web_process_that_dies_comes_back_with_the_config_in_force(start_server, root):
     directory = root(pool_size=2)
     server = start_server(directory)

@@ -31,7 +31,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a server with quick boxes; whatever it was asked, it is well at the end."""
     boxes = {name: {**box, "uses": 1000, "warm": 2} for name, box in BOXES.items()}
     top = {"pool_size": 2, "step": {"timeout": 1}, "queue_timeout": 60}
-    root = write_root(tmp_path_factory.mktemp("root"), boxes, COMMANDS, top)
+    run = COMMANDS["sh"]["run"]
+    long = {**run, "steps": [{**run["steps"][0], "noutput": 200_000}]}
+    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], "long": long}}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, top)
     with Server(root) as server:
         yield server
         assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
