@@ -25,7 +25,7 @@ class Client(socket.socket):
         super().__init__(*kind, fileno=connection.detach())
         super().setblocking(False)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        self.unsent = b""
+        self.unsent: bytes | memoryview = b""
         self._joins, self._first = False, b""
 
     def setblocking(self, flag: bool) -> None:
@@ -61,9 +61,9 @@ class Client(socket.socket):
             OSError: the client is gone.
         """
         with suppress(BlockingIOError):
-            self.unsent = self.unsent[self.send(self.unsent) :]
+            self.unsent = memoryview(self.unsent)[self.send(self.unsent) :]
 
     def _send(self, data: bytes) -> None:
         self._first = b""
-        self.unsent += data
+        self.unsent = bytes(self.unsent) + data if self.unsent else data
         self.flush()

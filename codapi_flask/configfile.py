@@ -167,10 +167,9 @@ class _Reader:
         yield from ((file, "", self._object(file)) for file in files)
 
     def _commands(self, has_hosts: bool) -> Iterator[tuple[str, Mapping[str, Command]]]:
-        found = self._found("configs/commands", "*.json")
-        if (self.root / "sandboxes").is_dir():
-            found = self._found("sandboxes", "commands.json")
-        for file in found:
+        has_folders = (self.root / "sandboxes").is_dir()
+        place = ("sandboxes", "commands.json") if has_folders else ("configs/commands", "*.json")
+        for file in self._found(*place):
             sandbox, commands = _stem(file), {}
             self._check_name(file, "", sandbox)
             for name, given in self._object(file).items():

@@ -54,6 +54,8 @@ def examine(
         if box.seccomp != "default":
             whose = "Docker's" if box.seccomp == "docker" else "a file's"
             yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
+        if any(limit.startswith("core=") for limit in box.ulimit):
+            yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
         if box.writable or not box.keeps_nothing:
             if box.storage:
                 how = f"Docker limits its file system to {box.storage}"

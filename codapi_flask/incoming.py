@@ -18,6 +18,7 @@ NO_START = re.compile(rb"[^\r\n!-~]")
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+OLD = re.compile(rb"[\r\n]*[^\r\n]* HTTP/1\.0\r\n")
 CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,256})(?:[ \t]{0,256};[^\r\n]{0,256})?\r\n")
 CHUNK_START = re.compile(rb"(?:[0-9A-Fa-f]{1,256}(?:[ \t]{0,256}(?:;[^\r\n]{0,256})?)?\r?)?")
 ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
@@ -84,8 +85,7 @@ class Incoming:
             return
         self._head = bytes(self.data[: end + 4])
         del self.data[: end + 4]
-        is_old = b" HTTP/1.0\r\n" in self._head
-        self.wants_continue = bool(CONTINUE.search(self._head)) and not is_old
+        self.wants_continue = bool(CONTINUE.search(self._head)) and not OLD.match(self._head)
         self._is_chunked = bool(CHUNKED.search(self._head))
         if not self._is_chunked:
             length = LENGTH.search(self._head)

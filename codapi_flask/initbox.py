@@ -144,7 +144,7 @@ class InitBox:
     def reset(self) -> bool:
         """Make the box as new after a run; False when that fails: then throw it away.
 
-        What was not as new, `unclean` says.
+        What was not as new, `unclean` says; it is empty when the box died.
         """
         self.kind = "reused"
         if self._is_clean:
@@ -155,7 +155,7 @@ class InitBox:
             poll.register(self._init, select.POLLIN)
             answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
         except ConnectionError:
-            self.unclean = "it died"
+            self.unclean = ""
             return False
         if isinstance(answer, Clean):
             self.unclean = answer.stage.name.lower()

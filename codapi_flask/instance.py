@@ -44,7 +44,9 @@ def work_dir(configured: str) -> Path:
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
             raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
         if info.st_mode & 0o077:
-            if os.listdir(path) and not (path / "lock").exists():
+            # a file system of its own is new
+            strange = set(os.listdir(path)) - {"lost+found"}
+            if strange and "lock" not in strange:
                 why = "is open to others and holds their files: name one for the server alone"
                 raise ConfigError([f"work_dir: {path} {why}"])
             path.chmod(0o700)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from codapi_flask import keeper, worker
-from codapi_flask.child import Child
+from codapi_flask.child import START_TIMEOUT, Child
 from codapi_flask.config import Config
 from codapi_flask.errors import Busy, ConfigError
 from codapi_flask.models import Execution, Job
@@ -120,7 +120,7 @@ class Pool:
         """Return why executions cannot work at the moment, empty when they can."""
         if not self._workers or not self._keeper:
             return "the workers are being started"
-        return self._fault
+        return self._problem or self._fault
 
     def busy(self) -> int:
         """Return the number of workers that execute a job."""
@@ -185,10 +185,9 @@ class Pool:
                 new_keeper = self._keep_keeper()
                 self._replace(lost)
                 if new_keeper:
-                    self._problem = new_keeper.ready() or ""
-                    new_keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
-            except (EOFError, OSError) as error:
-                # EOFError: the fork server is gone; the next start begins another
+                    self._hear(new_keeper, START_TIMEOUT)
+            except Exception as error:
+                # EOFError, for one: the fork server is gone; the next start begins another
                 log.error("cannot start a process, will try again: %r", error)
             self._started.set()
             self._wake.wait(CHECK_INTERVAL)
@@ -234,13 +233,29 @@ class Pool:
         """Hear what the keeper says, or start and return one if none lives."""
         if self._keeper:
             with suppress(EOFError, OSError):
-                while self._keeper.pipe.poll():
-                    self.stock, self.swept, self._fault = self._keeper.pipe.recv()
-                    self._keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
+                while self._hear(self._keeper, 0):
+                    pass
                 if time.monotonic() < self._keeper.deadline:
                     return None
                 log.warning("the keeper hangs: it is replaced")
             old, self._keeper = self._keeper, None
             old.join(time.monotonic())
         self._keeper = Child(keeper.main, self._config, self._instance)
+        self._keeper.deadline = time.monotonic() + START_TIMEOUT + KEEPER_TIMEOUT
         return self._keeper
+
+    def _hear(self, keeper: Child, timeout: float) -> bool:
+        """Hear the next thing that the keeper says, if it says one in so many seconds.
+
+        Raises:
+            EOFError, OSError: it died.
+        """
+        if not keeper.pipe.poll(timeout):
+            return False
+        said = keeper.pipe.recv()
+        if isinstance(said, str):
+            self._problem = said
+        else:
+            self.stock, self.swept, self._fault = said
+        keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
+        return True

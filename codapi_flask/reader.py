@@ -314,7 +314,10 @@ class ReadingWorker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def _keep(self, conn: Any) -> None:
-        """Wait for a client's next request."""
+        """Wait for a client's next request, if there is to be one."""
+        if not self.alive:
+            self._parting.begin(conn, LINGER, LINGER_MAX)
+            return
         conn.set_timeout()
         self.keepalived_conns.append(conn)
         goes_on = partial(self.on_client_socket_readable, conn)

@@ -11,7 +11,7 @@ SEND_TIMEOUT = 10.0
 """Seconds that a client may take to receive an answer, beyond what the system buffers."""
 
 UNSENT_MAX = 1 << 26
-"""Bytes of all answers that wait for their clients; beyond, who waits longest is cut off."""
+"""Bytes that several answers may have which wait for their clients; then the oldest is cut off."""
 
 
 class Sending:
@@ -29,10 +29,14 @@ class Sending:
         if not conn.sock.unsent:
             then()
             return
+        if conn.sock.fileno() < 0:
+            # gunicorn has given it up
+            self._close(conn)
+            return
         self._waiting[conn] = time.monotonic() + SEND_TIMEOUT, then
         self._size += len(conn.sock.unsent)
         self._poller.register(conn.sock, selectors.EVENT_WRITE, lambda _: self._go_on(conn))
-        while self._size > UNSENT_MAX:
+        while self._size > UNSENT_MAX and len(self._waiting) > 1:
             self._cut(next(iter(self._waiting)))
 
     def end_overdue(self) -> None:

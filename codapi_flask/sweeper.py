@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
 from codapi_flask.instance import is_abandoned
 from codapi_flask.rootbox import RootBox
+
+SWEEP_TIMEOUT = 30.0
+"""Seconds after which a sweep that meets faults ends: the daemon may take ten for each."""
+
+TOKEN = "[0-9a-f]" * 8
+"""What a lease's name ends with, as a glob pattern."""
 
 
 def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> tuple[int, list[str]]:
@@ -22,7 +29,25 @@ def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> tuple[int, list[
     Raises:
         ServerFault: the daemon is gone.
     """
-    count, roots, faults = 0, {work_dir}, list[str]()
+    count, faults = 0, list[str]()
+    deadline = time.monotonic() + SWEEP_TIMEOUT
+    for remove, is_box in _leftovers(work_dir, daemon, root_box):
+        try:
+            remove()
+            count += is_box
+        except ServerFault as error:
+            # the others are to be swept all the same
+            faults.append(str(error))
+            if time.monotonic() > deadline:
+                break
+    return count, faults
+
+
+def _leftovers(
+    work_dir: Path, daemon: Daemon, root_box: RootBox
+) -> Iterator[tuple[Callable[[], object], bool]]:
+    """Yield how to remove each thing that is left, and whether it is a dead owner's container."""
+    roots = {work_dir}
     for container, instance, directory in daemon.containers():
         root = instance.parent
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
@@ -33,25 +58,11 @@ def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> tuple[int, list[
         abandoned = is_abandoned(lease, root)
         if abandoned or not directory.exists():
             # without a directory it is dying already, or its owner could not wait for that
-            with _noted(faults):
-                container.remove()
-                count += abandoned
+            yield container.remove, abandoned
     for root in roots:
-        for instance in root.glob("i-*"):
-            for lease in instance.glob("x-*"):
+        for instance in root.glob(f"i-{TOKEN}"):
+            for lease in instance.glob(f"x-{TOKEN}"):
                 if is_abandoned(lease, root):
-                    with _noted(faults):
-                        root_box.remove_tree(lease)
+                    yield partial(root_box.remove_tree, lease), False
             if is_abandoned(instance, root) and not any(instance.glob("x-*")):
-                with _noted(faults):
-                    root_box.remove_tree(instance)
-    return count, faults
-
-
-@contextmanager
-def _noted(faults: list[str]) -> Iterator[None]:
-    """Go on after what the daemon cannot do: the others are to be swept all the same."""
-    try:
-        yield
-    except ServerFault as error:
-        faults.append(str(error))
+                yield partial(root_box.remove_tree, instance), False

@@ -69,6 +69,7 @@ def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, s
         ({"cap_drop": ("NET_RAW",)}, {}, "box sh: root in it has capabilities"),
         ({"seccomp": "docker"}, {}, "box sh: seccomp is Docker's"),
         ({"seccomp": "{}"}, {}, "box sh: seccomp is a file's"),
+        ({"ulimit": ("core=0",)}, {}, "box sh: makes core dumps"),
         ({"writable": True}, {}, "watched, and limited to 64 MiB"),
         ({"writable": True, "storage": "1g"}, {}, "Docker limits its file system to 1g"),
         ({"volume": "%s:/sandbox"}, {}, "box sh: programs may write to a disk"),

@@ -222,6 +222,15 @@ def test_an_old_client_does_not_wait_for_leave():
     assert not incoming.wants_continue
 
 
+def test_what_a_field_says_of_versions_is_no_matter():
+    incoming = Incoming(0, MAX_BODY)
+    incoming.data += (
+        b"POST / HTTP/1.1\r\nVia: HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+    )
+    assert not incoming.is_complete()
+    assert incoming.wants_continue
+
+
 @pytest.mark.parametrize(
     ("data", "parts"),
     [

@@ -38,6 +38,12 @@ def test_what_others_use_is_not_closed_to_them(tmp_path):
     assert mode(tmp_path) == 0o1777
 
 
+def test_a_new_file_system_is_closed(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    tmp_path.chmod(0o755)
+    assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
 def test_our_own_work_directory_is_closed_again(tmp_path):
     Lease.make(tmp_path, "i", tmp_path).close()
     tmp_path.chmod(0o755)

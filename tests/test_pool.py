@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from codapi_flask import worker
 from codapi_flask.child import Child
 from codapi_flask.config import Command, Config
 from codapi_flask.errors import Busy
@@ -189,6 +190,26 @@ def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch
     wait_for(lambda: pool.lost == 1 and not pool.is_full())
     assert pool.run(job("/")).ok
     assert not faults
+
+
+def test_a_start_that_fails_in_the_middle_goes_on(start_pool, monkeypatch):
+    begin, faults = Child.__init__, [BlockingIOError] * 2
+
+    def fail_twice(self, main, *args):
+        # the keeper is there by then
+        if faults and main is worker.main:
+            raise faults.pop()
+        begin(self, main, *args)
+
+    monkeypatch.setattr(Child, "__init__", fail_twice)
+    pool = start_pool(pool_size=1)
+    wait_for(lambda: not pool.is_full())
+    assert pool.run(job("/")).ok
+    # the keeper is heard: what it says first, and from then on
+    wait_for(lambda: not pool.problem())
+    os.kill(pool._keeper.pid, signal.SIGKILL)
+    keeper = pool._keeper
+    wait_for(lambda: pool._keeper not in (None, keeper) and not pool.problem())
 
 
 def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypatch):

@@ -103,6 +103,27 @@ def test_who_is_gone_is_cut_off(loop):
     assert (loop.done, loop.closed) == ([], [conn])
 
 
+def test_one_answer_may_be_as_long_as_it_is(loop, monkeypatch):
+    monkeypatch.setattr(sending, "UNSENT_MAX", 0)
+    conn, theirs = loop.connect()
+    data = bytes(range(256)) * SEND_BUFFER
+    conn.sock.sendall(data)
+    loop.finish(conn)
+    found = b""
+    while len(found) < len(data):
+        found += theirs.recv(1 << 20)
+        loop.look()
+    assert (loop.done, loop.closed, found) == ([conn], [], data)
+
+
+def test_who_was_given_up_is_closed(loop):
+    conn, _ = loop.connect()
+    conn.sock.sendall(bytes(SEND_BUFFER * 32))
+    conn.sock.close()
+    loop.finish(conn)
+    assert (loop.done, loop.closed) == ([], [conn])
+
+
 def test_who_waits_longest_is_cut_off_when_all_are_too_much(loop, monkeypatch):
     monkeypatch.setattr(sending, "UNSENT_MAX", SEND_BUFFER * 80)
     conns = [loop.connect()[0] for _ in range(3)]

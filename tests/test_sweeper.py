@@ -165,7 +165,8 @@ def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, 
 
 
 def test_other_files_in_the_work_directory_are_not_touched(work_dir, daemon):
-    for name in ("notes", "i", "x-1"):
+    names = {"notes", "i", "x-1", "i-1", "i-photos", "i-12345678.old"}
+    for name in names:
         (work_dir / name).mkdir()
     sweep(work_dir, daemon, FakeRootBox())
-    assert paths(work_dir) == {"notes", "i", "x-1"}
+    assert paths(work_dir) == names

@@ -32,7 +32,7 @@ class Place:
 
     When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. `without_init`
     holds until when a box is not tried with init any more, because it did not report; `unclean`
-    the names of boxes of which a reset has failed.
+    the boxes' names, and in which ways their resets have failed.
     """
 
     daemon: Daemon
@@ -41,7 +41,7 @@ class Place:
     stock: Stock
     lifeline: int
     without_init: dict[str, float] = field(default_factory=dict)
-    unclean: set[str] = field(default_factory=set)
+    unclean: set[tuple[str, str]] = field(default_factory=set)
 
     def can_have_init(self, box: Box) -> bool:
         """Whether the box may be one with init: else it is a plain container."""
@@ -153,13 +153,13 @@ class Boxes:
         return self._box
 
     def _reset(self, box: InitBox) -> bool:
-        """Reset a box; the first time that one of this name fails, say so."""
-        name = box.box.name
+        """Reset a box; the first time that one of this name fails in this way, say so."""
         if box.reset():
             return True
-        if name not in self._place.unclean:
-            self._place.unclean.add(name)
-            log.warning("box %s: a reset failed (%s), the box is replaced", name, box.unclean)
+        failure = box.box.name, box.unclean
+        if box.unclean and failure not in self._place.unclean:
+            self._place.unclean.add(failure)
+            log.warning("box %s: a reset failed (%s), the box is replaced", *failure)
         return False
 
     def _run(self, box: InitBox, program: Program, quota: Quota | None) -> Outcome:
