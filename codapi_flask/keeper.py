@@ -35,6 +35,9 @@ from codapi_flask.worker import be_child
 SWEEP_INTERVAL = 10.0
 """Seconds between two looks for what dead owners left."""
 
+SWEEP_PATIENCE = 30.0
+"""Seconds for which a sweep goes on after something that it cannot remove."""
+
 TICK = 1.0
 """Seconds between two looks at what the shelf lacks or has too much of."""
 
@@ -252,7 +255,8 @@ class Keeper:
         pause, stuck = 0.0, list[str]()
         while not self._ending.wait(pause):
             try:
-                count, faults = sweeper.sweep(self._instance.parent, daemon, root_box)
+                place = self._instance.parent
+                count, faults = sweeper.sweep(place, daemon, root_box, SWEEP_PATIENCE)
                 if count:
                     log.warning("swept %d containers of dead owners", count)
                     self._swept += count

@@ -13,30 +13,29 @@ from codapi_flask.errors import ServerFault
 from codapi_flask.instance import is_abandoned
 from codapi_flask.rootbox import RootBox
 
-SWEEP_TIMEOUT = 30.0
-"""Seconds after which a sweep that meets faults ends: the daemon may take ten for each."""
-
 TOKEN = "[0-9a-f]" * 8
 """What a lease's name ends with, as a glob pattern."""
 
 
-def sweep(work_dir: Path, daemon: Daemon, root_box: RootBox) -> tuple[int, list[str]]:
+def sweep(
+    work_dir: Path, daemon: Daemon, root_box: RootBox, patience: float = 0
+) -> tuple[int, list[str]]:
     """Remove all that belongs to an abandoned lease, whatever server it was of.
 
     Another server's leftovers are removed when this process may see them on disk; else they are
-    nobody's business. Returns the number of containers removed, and what could not be removed.
+    nobody's business. What cannot be removed is passed over, for `patience` seconds: a daemon
+    that hangs may take ten for each. Returns the number of containers removed, and the faults.
 
     Raises:
         ServerFault: the daemon is gone.
     """
     count, faults = 0, list[str]()
-    deadline = time.monotonic() + SWEEP_TIMEOUT
+    deadline = time.monotonic() + patience
     for remove, is_box in _leftovers(work_dir, daemon, root_box):
         try:
             remove()
             count += is_box
         except ServerFault as error:
-            # the others are to be swept all the same
             faults.append(str(error))
             if time.monotonic() > deadline:
                 break

@@ -146,8 +146,19 @@ def test_what_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
         each.die()
     stuck, *_ = daemon.found[0]
     stuck.is_stuck = True
-    assert sweeper.sweep(work_dir, daemon, FakeRootBox()) == (2, ["stuck"])
+    assert sweeper.sweep(work_dir, daemon, FakeRootBox(), 30) == (2, ["stuck"])
     assert (daemon.directories, paths(work_dir)) == ([owner.work], set())
+
+
+def test_without_patience_the_first_that_cannot_be_removed_is_the_last(work_dir, daemon, owner):
+    other = Owner(work_dir)
+    daemon.run(other.instance.path, other.work)
+    for each in (owner, other):
+        each.die()
+    stuck, *_ = daemon.found[0]
+    stuck.is_stuck = True
+    assert sweeper.sweep(work_dir, daemon, FakeRootBox()) == (0, ["stuck"])
+    assert daemon.directories == [owner.work, other.work]
 
 
 def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
@@ -160,7 +171,7 @@ def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, 
     other = Owner(work_dir)
     for each in (owner, other):
         each.die()
-    assert sweeper.sweep(work_dir, daemon, StuckRootBox()) == (1, ["stuck"])
+    assert sweeper.sweep(work_dir, daemon, StuckRootBox(), 30) == (1, ["stuck"])
     assert {path.name for path in work_dir.glob("i-*")} == {owner.instance.path.name}
 
 
