@@ -36,9 +36,10 @@ class State:
 
 def settled(server: Server) -> State:
     """Wait until all that executions have used is gone; return what there is then."""
+    in_use = []
     with suppress(AssertionError):
-        wait_for(lambda: not _in_use(server), SETTLE)
-    assert _in_use(server) == {}
+        wait_for(lambda: in_use.append(_in_use(server)) or not in_use[-1], SETTLE)
+    assert in_use[-1] == {}
     processes = {
         pid: Process(role, resident([pid]), descriptors([pid]))
         for role, pids in server.pids.items()
