@@ -67,6 +67,11 @@ def when_ready(server):
         )
 
 
+def post_fork(server, worker):
+    """Tell a web process whether it is the first: when that one cannot start, the server ends."""
+    app.settings.has_served = worker.age > 1
+
+
 def nworkers_changed(server, new_value, old_value):
     """Refuse what would break the bound on what runs at once, at the start and later (TTIN)."""
     problem = ""

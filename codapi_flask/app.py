@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -24,6 +25,9 @@ from codapi_flask.metrics import Metrics
 from codapi_flask.pool import Pool
 from codapi_flask.refusals import Refusals
 from codapi_flask.sandboxes import Sandboxes
+
+RETRY_INTERVAL = 1.0
+"""Seconds between two starts of a web process when it cannot start, as on a full disk."""
 
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
@@ -91,11 +95,13 @@ class Settings:
     """The config that is in force: read in gunicorn's master, inherited by the web process.
 
     So a web process that dies is replaced by one with the same config, whatever has become of
-    the files; only `read` looks at them again.
+    the files; only `read` looks at them again. `has_served` is for the web process: whether
+    there was one before it.
     """
 
     def __init__(self) -> None:
         self._config: Config | None = None
+        self.has_served = False
 
     def read(self) -> Config:
         """Read the config in the directory that `CODAPI_ROOT` names (default: the current one).
@@ -130,9 +136,15 @@ def server() -> Server:
     try:
         return Server(config)
     except ConfigError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        # gunicorn tries any other status again
+        problem = "\n".join(error.problems)
+    except OSError as error:
+        problem = str(error)
+    print(problem, file=sys.stderr)
+    if not settings.has_served:
         sys.exit(Arbiter.APP_LOAD_ERROR)
+    # what worked before may work again; gunicorn tries any other status at once
+    time.sleep(RETRY_INTERVAL)
+    sys.exit(1)
 
 
 def wsgi() -> Flask:

@@ -115,6 +115,22 @@ def test_a_web_process_that_dies_comes_back_with_the_config_in_force(start_serve
     assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGHUP])
+def test_a_web_process_that_cannot_start_is_tried_again(start_server, root, ending):
+    server = start_server(root(pool_size=2))
+    os.chown(server.work_dir, 12345, 12345)
+    if ending == signal.SIGHUP:
+        server.kill(ending)
+    else:
+        os.kill(*server.pids["web"], ending)
+    problem = f"work_dir: {server.work_dir} is not a directory of user 0"
+    wait_for(lambda: server.log.count(problem) > 2, 20)
+    os.chown(server.work_dir, os.getuid(), os.getgid())
+    wait_for(lambda: _answers(server), 20)
+    assert server.exec("sh", "run", "echo again")[1]["stdout"] == "again\n"
+
+
 def _answers(server) -> bool:
     try:
         return server.request("GET", "/v1/health").status == 200
