@@ -282,6 +282,9 @@ class _Reader:
             bad = OBJECT(document)
         except OSError as error:
             bad = f"cannot be read: {error.strerror}"
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            bad = f"holds {half}, half of a surrogate pair: write both halves, or the character"
         except (ValueError, RecursionError) as error:
             bad = re.sub(r"^<string>:(\d+)", r"line \1:", str(error)) or "is no JSON5"
         if bad:

@@ -66,6 +66,7 @@ def check(work_dir: Path) -> None:
     try:
         lease = Lease.make(work_dir, "i", work_dir)
         try:
+            # about what a server's own files take
             (lease.path / "check").write_bytes(bytes(1 << 17))
         finally:
             lease.remove()

@@ -225,6 +225,10 @@ def test_a_compressed_body_is_refused(post):
     assert (status, text) == (415, "unsupported content encoding: send the JSON as it is")
 
 
+def test_an_encoding_that_is_none_is_no_matter(post):
+    assert post(GOOD, headers={"Content-Encoding": "Identity"}).status_code == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE"])
 def test_another_method_is_refused(client, method):
     answer = client.open("/v1/exec", method=method)

@@ -179,26 +179,26 @@ def test_an_empty_row_is_what_the_keeper_is_asked_for(worker, keeper):
     assert keeper.heard() == [("take", "sh")] * 2
 
 
-def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
+def die_with_a_box(keeper, worker):
+    """Have the keeper die while a box waits in a row that the worker knows; return its init."""
     keeper.prepare(SH)
     worker.take(SH).discard()
     keeper.rows["sh"].put(keeper.box(SH))
     init = keeper.inits.pop()
     init.settimeout(5)
     keeper.close()
+    return init
+
+
+def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
+    init = die_with_a_box(keeper, worker)
     worker.wait(job[0])
     with init:
         assert init.recv(1) == b""
 
 
 def test_a_dead_keepers_boxes_are_not_taken(worker, keeper):
-    keeper.prepare(SH)
-    worker.take(SH).discard()
-    keeper.rows["sh"].put(keeper.box(SH))
-    init = keeper.inits.pop()
-    init.settimeout(5)
-    keeper.close()
-    with init:
+    with die_with_a_box(keeper, worker) as init:
         assert worker.take(SH) is None
         assert init.recv(1) == b""
 

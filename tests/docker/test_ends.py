@@ -42,6 +42,7 @@ UNSTARTABLE = {
     "nope": "not found (exit status 127)",
     "/nope/nope": "not found (exit status 127)",
     "--help": "not found (exit status 127)",
+    "": "not found (exit status 127)",
     "/etc/passwd/x": "Not a directory (exit status 127)",
     "/etc": "Permission denied (exit status 126)",
     "/etc/passwd": "Permission denied (exit status 126)",

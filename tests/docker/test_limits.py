@@ -197,6 +197,11 @@ CMD ["echo $GREETING $HOME $PWD $0; id; umask"]
 """
 
 
+def test_a_home_that_is_empty_is_none(run, image):
+    id = image("FROM codapi/sh\nENV HOME=\n")
+    assert run("sh", "-c", "echo $HOME", box={"image": id}).stdout == "/sandbox\n"
+
+
 @pytest.mark.parametrize("argv", [(), ("echo $GREETING $HOME $PWD $0; id; umask; ulimit -a", "x")])
 @pytest.mark.parametrize("user", ["sandbox", "1234:5678", "games:root"])
 def test_an_images_own_settings_hold(run, image, argv, user):

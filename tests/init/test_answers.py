@@ -94,6 +94,7 @@ def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
         (Stage.EXEC, errno.ENOENT, "/x", 'exec: "/x": no such file or directory'),
         (Stage.EXEC, errno.EACCES, "x", 'exec: "x": permission denied'),
         (Stage.SYSTEM, errno.EAGAIN, "x", 'exec: "x": resource temporarily unavailable'),
+        (Stage.SYSTEM, errno.E2BIG, "x", "the image has more than 1024 variables"),
     ],
 )
 def test_a_problem_has_dockers_words(stage: Stage, error: int, program: str, text: str) -> None:
