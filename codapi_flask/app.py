@@ -29,8 +29,6 @@ from codapi_flask.sandboxes import Sandboxes
 RETRY_INTERVAL = 1.0
 """Seconds between two starts of a web process when it cannot start, as on a full disk."""
 
-HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-
 log = logging.getLogger("codapi")
 
 
@@ -60,8 +58,6 @@ class Server:
             with _undisturbed():
                 own = instance.Lease.make(directory, "i", directory)
                 stack.callback(own.remove)
-                (own.path / "hosts").write_text(HOSTS)
-                (own.path / "hosts").chmod(0o444)
                 shutil.copy(init.binary(), own.path / "init")
                 (own.path / "init").chmod(0o555)
                 self.pool = Pool(config, own.path)

@@ -54,15 +54,25 @@ class Box:
     init: bool = True
 
     @property
+    def may_write_files(self) -> bool:
+        """Whether a program may write to the work directory."""
+        mode = self.volume.split(":")[2:]
+        return "ro" not in ",".join(mode).split(",")
+
+    @property
     def keeps_nothing(self) -> bool:
         """Whether a program can leave nothing in the box that a reset does not find."""
-        mode = self.volume.split(":")[2:]
-        return not self.writable and "ro" in ",".join(mode).split(",")
+        return not self.writable and not self.may_write_files
+
+    @property
+    def has_watched_layer(self) -> bool:
+        """Whether the server has to watch what a program writes to the box's file system."""
+        return self.writable and not self.storage
 
     @property
     def has_quota(self) -> bool:
-        """Whether we have to watch what a program writes to disk: Docker does not."""
-        return not self.keeps_nothing and not self.storage
+        """Whether the server has to watch what a program writes to disk: Docker does not."""
+        return self.may_write_files or self.has_watched_layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

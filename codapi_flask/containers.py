@@ -27,6 +27,7 @@ from docker.transport import UnixHTTPAdapter
 from docker.types import Mount
 
 from codapi_flask import hostconfig, init
+from codapi_flask.cgroup import Sockets, sockets
 from codapi_flask.config import Box
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.models import Image, Program
@@ -71,10 +72,13 @@ class Daemon:
         box: Box,
         program: Program,
         instance: Path,
-        directory: Path,
+        lease: Path,
+        init_copy: Path | None,
         deadline: float,
     ) -> Container:
-        """Create the container of a box for one program, with its work directory mounted.
+        """Create the container of a box for one program, with the lease's work directory mounted.
+
+        Its process 1 is the `init_copy`, which no other box may see, or Docker's if there is none.
 
         Raises:
             ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
@@ -85,9 +89,16 @@ class Daemon:
             "user": program.user,
             "stdin_open": program.stdin is not None,
         }
-        limits = hostconfig.plain(box, instance, directory)
+        if init_copy:
+            image = self.box_image(box)
+            argv = image.argv(program.argv)
+            if not argv:
+                raise ServerFault(f"box {box.name}: neither the step nor the image has a command")
+            command = ["plain", str(int(self.bounds_sockets(box))), *argv]
+            process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
+        limits = hostconfig.plain(box, lease, init_copy)
         with self.calls(f"create a box of {box.image}", deadline) as api:
-            return self._create(api, process, limits, box.network, instance, directory, name)
+            return self._create(api, process, limits, box.network, instance, lease / "work", name)
 
     def create_with_init(
         self, name: str, box: Box, image: Image, instance: Path, lease: Path, deadline: float
@@ -107,7 +118,7 @@ class Daemon:
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }
-        limits, directory = hostconfig.with_init(box, instance, lease), lease / "work"
+        limits, directory = hostconfig.with_init(box, lease), lease / "work"
         with self.calls(f"create a box of {box.image}", deadline) as api:
             return self._create(api, process, limits, box.network, instance, directory, name)
 
@@ -143,6 +154,12 @@ class Daemon:
             **process,
         )
         return Container(self, created["Id"])
+
+    def bounds_sockets(self, box: Box) -> bool:
+        """Whether the server has to bound the memory of a box's sockets (`bound_sockets`)."""
+        # gVisor has sockets of its own, in memory of the box
+        is_runc = not box.runtime.startswith("runsc")
+        return self.is_local and is_runc and sockets() is Sockets.SERVER
 
     def read(self, image: str, file: Path, instance: Path) -> bytes | None:
         """Return a small file of our disk as a box sees it; `None` when it is not there.
@@ -202,6 +219,16 @@ class Daemon:
             # an empty one counts as none
             tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
         )
+
+    def box_image(self, box: Box) -> Image:
+        """Return the image of a box.
+
+        Raises:
+            ServerFault: there is none, or the daemon is gone.
+        """
+        if image := self.image(box.image):
+            return image
+        raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
 
     def image_events(self) -> Iterator[None]:
         """Yield at once, and then whenever an image or one of its names has changed; blocks.
@@ -376,16 +403,19 @@ class Exec:
                 return None
             time.sleep(PAUSE)
 
-    def pid(self) -> int:
-        """Return the number of the program's process on the daemon's host, 0 when it has ended."""
+    def process(self) -> tuple[int, str]:
+        """Return the program's process on the daemon's host, 0 when it has ended.
+
+        With it comes the full id of its container.
+        """
         deadline = time.monotonic() + CALL_TIMEOUT
         while True:
             state = self._inspect()
             if state["ExitCode"] is not None:
-                return 0
+                return 0, state["ContainerID"]
             # the daemon answers `start` before there is a process
             if state["Pid"] or time.monotonic() > deadline:
-                return int(state["Pid"])
+                return int(state["Pid"]), state["ContainerID"]
             time.sleep(PAUSE)
 
     def has_begun(self) -> bool:

@@ -8,17 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask import init
+from codapi_flask.cgroup import Sockets, sockets
 from codapi_flask.config import Box
 
 MIB = 1 << 20
 
+NO_TERMINALS = {"/dev/pts": "ro,noexec,nosuid,nodev,size=4k,mode=0555"}
+"""Boxes have no pseudo-terminals: all boxes and the host share one number of them."""
 
-def plain(box: Box, instance: Path, directory: Path) -> dict[str, Any]:
-    """Return the settings of a container that runs one program and ends."""
-    return {**_limits(box), "binds": _binds(box, instance, directory), "init": True}
+IP_FAMILIES = {"index": 0, "value": 4294967287, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}
+"""How a rule of the profile names AF_INET and AF_INET6, the first argument of `socket`."""
+
+MEMLOCK = 1 << 16
+"""Bytes that a process may lock: pages of images are in memory for all, at nobody's expense."""
+
+QUEUES = {"fs.mqueue.queues_max": "2"}
+"""POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
 
 
-def with_init(box: Box, instance: Path, lease: Path) -> dict[str, Any]:
+def plain(box: Box, lease: Path, program: Path | None) -> dict[str, Any]:
+    """Return the settings of a container that runs one program and ends.
+
+    `program` is the box's own copy of our init to be its process 1; Docker's is when there is
+    none.
+    """
+    binds = _binds(box, lease)
+    if program:
+        binds.append(f"{program}:{init.MOUNT}:ro")
+    return {**_limits(box), "binds": binds, "init": not program}
+
+
+def with_init(box: Box, lease: Path) -> dict[str, Any]:
     """Return the settings of a container whose process 1 is our init.
 
     The lease holds the work directory (`work`) and the one of init's listener (`init`).
@@ -26,7 +46,7 @@ def with_init(box: Box, instance: Path, lease: Path) -> dict[str, Any]:
     needs = settings_of_init(box)
     return {
         **_limits(box),
-        "binds": [*_binds(box, instance, lease / "work"), f"{lease / 'init'}:{init.MOUNT}:ro"],
+        "binds": [*_binds(box, lease), f"{lease / 'init'}:{init.MOUNT}:ro"],
         "cap_add": needs.cap_add,
         "cap_drop": needs.cap_drop,
         "auto_remove": True,
@@ -59,7 +79,8 @@ def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
 def _limits(box: Box) -> dict[str, Any]:
     security = ["no-new-privileges"]
     if box.seccomp != "docker":
-        profile = _our_profile() if box.seccomp == "default" else box.seccomp
+        has_ip = box.network != "none" or sockets() is not Sockets.NOBODY
+        profile = _our_profile(has_ip) if box.seccomp == "default" else box.seccomp
         security.append(f"seccomp={profile}")
     return {
         "runtime": box.runtime,
@@ -70,10 +91,13 @@ def _limits(box: Box) -> dict[str, Any]:
         "storage_opt": {"size": box.storage} if box.storage else None,
         "network_mode": box.network,
         "read_only": not box.writable,
-        "tmpfs": {path: options for path, _, options in (t.partition(":") for t in box.tmpfs)},
+        "tmpfs": NO_TERMINALS
+        | {path: options for path, _, options in (t.partition(":") for t in box.tmpfs)},
         "cap_add": list(box.cap_add),
         "cap_drop": list(box.cap_drop),
         "ulimits": _ulimits(box),
+        # gVisor has no queues
+        "sysctls": None if box.runtime.startswith("runsc") else QUEUES,
         # the limit is the program's, which is a child of process 1
         "pids_limit": box.nproc + 1,
         "security_opt": security,
@@ -82,9 +106,12 @@ def _limits(box: Box) -> dict[str, Any]:
 
 
 @cache
-def _our_profile() -> str:
-    path = Path(__file__).with_name("seccomp.json")
-    return json.dumps(json.loads(path.read_bytes()), separators=(",", ":"))
+def _our_profile(has_ip: bool) -> str:
+    profile = json.loads(Path(__file__).with_name("seccomp.json").read_bytes())
+    if not has_ip:
+        rules = profile["syscalls"]
+        profile["syscalls"] = [rule for rule in rules if IP_FAMILIES not in rule.get("args", ())]
+    return json.dumps(profile, separators=(",", ":"))
 
 
 def _ulimits(box: Box) -> list[dict[str, Any]]:
@@ -94,6 +121,8 @@ def _ulimits(box: Box) -> list[dict[str, Any]]:
         soft, _, hard = values.partition(":")
         ulimits.append({"name": name, "soft": int(soft), "hard": int(hard or soft)})
     own = {limit["name"] for limit in ulimits}
+    if "memlock" not in own:
+        ulimits.append({"name": "memlock", "soft": MEMLOCK, "hard": MEMLOCK})
     if "core" not in own:
         # where the kernel pipes dumps to a helper, outside the box, only 1 means none
         # (linux/fs/coredump.c)
@@ -104,10 +133,10 @@ def _ulimits(box: Box) -> list[dict[str, Any]]:
     return ulimits
 
 
-def _binds(box: Box, instance: Path, directory: Path) -> list[str]:
-    binds = [box.volume % directory]
+def _binds(box: Box, lease: Path) -> list[str]:
+    binds = [box.volume % (lease / "work")]
     if box.network == "none":
         # such a box starts in half the time when Docker does not set up its network,
         # but then nobody makes its /etc/hosts
-        binds.append(f"{instance / 'hosts'}:/etc/hosts:ro")
+        binds.append(f"{lease / 'hosts'}:/etc/hosts:ro")
     return binds

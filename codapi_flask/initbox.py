@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codapi_flask.cgroup import bound_sockets
 from codapi_flask.config import START_DEADLINE, Box
 from codapi_flask.containers import Container, Daemon
 from codapi_flask.errors import NotRunning, ServerFault
@@ -79,9 +80,7 @@ class InitBox:
             NoInit: it was, but its init does not report.
         """
         deadline = time.monotonic() + START_DEADLINE
-        image = daemon.image(box.image)
-        if image is None:
-            raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
+        image = daemon.box_image(box)
         name = f"{box.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
         listener = Listener(lease.path / "init", instance / "init")
         try:
@@ -90,6 +89,8 @@ class InitBox:
                 container.start(deadline)
                 _await_init(listener, container, deadline)
                 init = listener.accept(deadline)
+                if daemon.bounds_sockets(box):
+                    bound_sockets(init.pid, box.memory)
             except (TimeoutError, ConnectionError) as error:
                 container.remove()
                 raise NoInit(f"init does not report in a box of {box.image}: {error}") from error
@@ -141,13 +142,15 @@ class InitBox:
         self._is_clean = answer.value.is_clean
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
-    def reset(self) -> bool:
+    def reset(self, was_alone: bool = True) -> bool:
         """Make the box as new after a run; False when that fails: then throw it away.
 
+        What init saw at the end of the run counts only if the box `was_alone`: a program in
+        another box may have held descriptors of this one's places, and written to them later.
         What was not as new, `unclean` says; it is empty when the box died.
         """
         self.kind = "reused"
-        if self._is_clean:
+        if self._is_clean and was_alone:
             return True
         try:
             self._init.reset()

@@ -3,11 +3,11 @@
     WORK_DIR/                   0700, shared by all servers of one user
         lock                    taken for moments, while a lease is made or tried
         i-1f2e3d4c/             an instance: a lease of one server (its web process)
-            hosts               the /etc/hosts of boxes without a network
             init                process 1 of the boxes, and our tool in them
             stock               the keeper's socket
             x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
                 work/           its work directory, 0777
+                hosts           the /etc/hosts of its boxes that have no network
                 init/           while a box starts: what it sees as /.codapi
 
 A lease is a directory whose owner holds a lock (`flock`) on it for as long as it lives; the
@@ -20,13 +20,18 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from codapi_flask import trees
 from codapi_flask.errors import ConfigError
+
+HOSTS = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+NO_STEP = 2147480001
+"""A user and group that no step can be: `INIT_ID` of init/parse.h."""
 
 
 def work_dir(configured: str) -> Path:
@@ -96,12 +101,21 @@ class Lease:
 
     @classmethod
     def make_work(cls, instance: Path) -> Lease:
-        """Make a lease of an instance with a work directory, open to whichever user of a box."""
+        """Make a lease of an instance with a work directory, open to whichever user of a box.
+
+        Its boxes share no file with others: a file that two boxes see can be locked, watched
+        and, by its owner, leased (fcntl(2)) across them.
+        """
         lease = cls.make(instance, "x", instance.parent)
-        directory = lease.path / "work"
+        directory, hosts = lease.path / "work", lease.path / "hosts"
         try:
             directory.mkdir()
             directory.chmod(0o777)
+            hosts.write_bytes(HOSTS)
+            hosts.chmod(0o444)
+            if not os.geteuid():
+                # root in a box would own it
+                os.chown(hosts, NO_STEP, NO_STEP)
         except OSError:
             lease.drop()
             raise
@@ -111,12 +125,14 @@ class Lease:
         """Remove the directory with its empty work directory; if it is not, a sweeper does."""
         with suppress(OSError):
             (self.path / "work").rmdir()
+            (self.path / "hosts").unlink(missing_ok=True)
             self.path.rmdir()
         self.close()
 
     def remove(self) -> None:
         """Remove the directory with all that is in it; if it is not, a sweeper does."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            trees.remove(self.path)
         self.close()
 
     def close(self) -> None:

@@ -270,7 +270,8 @@ class Keeper:
                     lease.close()
                     root_box.remove_tree(lease.path)
                 self._fault = ""
-            except (ServerFault, OSError) as error:
+            except Exception as error:
+                # whatever it is: nobody replaces a thread that dies of it
                 fault = str(error)
                 if isinstance(error, OSError):
                     # without the file's name, which is another each time

@@ -1,9 +1,10 @@
-"""Bounds what a program may write, where the daemon has no disk quota for it."""
+"""Bounds what programs may write, where the daemon has no disk quota for it."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 from codapi_flask.config import Box
 from codapi_flask.errors import ServerFault
 from codapi_flask.models import Outcome
+from codapi_flask.trees import FLAGS
 
 BLOCK = 512
 """Bytes of a unit of `st_blocks` (stat(2))."""
@@ -21,7 +23,8 @@ ENTRY = 4096
 DEPTH = 200
 """Levels of a tree above which it counts as too much: no program needs them."""
 
-FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+LOOKS = 8
+"""Times that a tree is measured in which names vanish: a directory may be renamed all the time."""
 
 
 class Writable(Protocol):
@@ -35,17 +38,28 @@ class Writable(Protocol):
 
 
 class Quota:
-    """Watches what a box keeps: in its work directory, and in its own file system if it may.
+    """Watches what boxes keep: in their work directory, and in their own file systems.
 
-    It sees what this process may read. `is_exceeded` stays true once it was.
+    A directory that cannot be measured counts as too much. `is_exceeded` stays true once it was.
     """
 
-    def __init__(self, box: Box, directory: Path, container: Writable) -> None:
-        """Allow what the box's config does, in `directory` and in the container together."""
-        self._box, self._container = box, container
-        layer = container.layer() if box.writable else None
-        self._places = [directory, layer] if layer else [directory]
-        self._asks = box.writable and not layer
+    def __init__(
+        self,
+        directory: Path,
+        writers: Sequence[tuple[Box, Writable]],
+        measure_as_root: Callable[[Path, int], bool],
+    ) -> None:
+        """Allow what the boxes' config does, in `directory` and in the containers together.
+
+        `measure_as_root(directory, limit)` tells whether a tree takes more than `limit` bytes
+        when a part of it is closed to this process. It may raise `ServerFault`.
+        """
+        self._measure_as_root = measure_as_root
+        self._size = max(box.work_size for box, _ in writers)
+        watched = [container for box, container in writers if box.has_watched_layer]
+        own = [(container, container.layer()) for container in watched]
+        self._places = [directory, *(layer for _, layer in own if layer)]
+        self._asked = [container for container, layer in own if not layer]
         disks = [os.statvfs(place) for place in self._places]
         # a file that is deleted while it is open is in no directory, but takes room
         self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
@@ -54,54 +68,76 @@ class Quota:
     def check(self) -> bool:
         """Measure; return whether it is too much, or hardly anything of the disk is left."""
         if not self.is_exceeded:
-            limit, used = self._box.work_size << 20, 0
             try:
-                for place, floor in zip(self._places, self._floors, strict=True):
-                    used += measure(place, limit)
-                    if os.statvfs(place).f_bavail < floor:
-                        used += limit + 1
-                if self._asks:
-                    used += self._container.size()
+                self.is_exceeded = self._is_disk_full() or self._is_too_much()
             except (ServerFault, OSError):
-                # it is gone, or the daemon is
-                return False
-            self.is_exceeded = used > limit
+                self.is_exceeded = True
         return self.is_exceeded
 
     def outcome(self) -> Outcome:
         """Return how the step of a program ended that wrote too much."""
-        text = f"disk limit exceeded ({self._box.work_size} MiB)"
+        text = f"disk limit exceeded ({self._size} MiB)"
         return Outcome(stderr=text, exit_code=None, reason="error")
+
+    def _is_disk_full(self) -> bool:
+        places = zip(self._places, self._floors, strict=True)
+        return any(os.statvfs(place).f_bavail < floor for place, floor in places)
+
+    def _is_too_much(self) -> bool:
+        limit, used = self._size << 20, 0
+        for place in self._places:
+            try:
+                used += measure(place, limit)
+            except PermissionError:
+                if self._measure_as_root(place, limit):
+                    return True
+        for container in self._asked:
+            # a daemon that does not say ends no program: it is no program's fault
+            with suppress(ServerFault):
+                used += container.size()
+        return used > limit
 
 
 def measure(directory: Path, limit: int) -> int:
     """Return the bytes that a tree takes on disk, or some number above `limit` when it is more.
 
     Follows no link, even if one takes the place of a directory meanwhile.
+
+    Raises:
+        PermissionError: a directory is closed to this process.
     """
-    handle = os.open(directory, FLAGS)
+    for _ in range(LOOKS):
+        used, is_whole = _look(directory, limit)
+        if is_whole or used > limit:
+            break
+    return used
+
+
+def _look(directory: Path, limit: int) -> tuple[int, bool]:
+    """Measure a tree once; also return whether no name vanished meanwhile."""
+    used, is_whole = 0, True
+    handles = [os.open(directory, FLAGS)]
+    walks = [os.scandir(handles[0])]
     try:
-        return _measure(handle, limit, DEPTH)
-    finally:
-        os.close(handle)
-
-
-def _measure(handle: int, limit: int, depth: int) -> int:
-    if not depth:
-        return limit + 1
-    used = 0
-    with os.scandir(handle) as entries:
-        for entry in entries:
-            # it may be gone by now, or not for us to see
-            with suppress(OSError):
+        while walks and used <= limit:
+            entry = next(walks[-1], None)
+            if entry is None:
+                walks.pop().close()
+                os.close(handles.pop())
+                continue
+            try:
                 info = entry.stat(follow_symlinks=False)
                 used += max(info.st_blocks * BLOCK, ENTRY)
                 if stat.S_ISDIR(info.st_mode):
-                    child = os.open(entry.name, FLAGS, dir_fd=handle)
-                    try:
-                        used += _measure(child, limit - used, depth - 1)
-                    finally:
-                        os.close(child)
-            if used > limit:
-                break
-    return used
+                    if len(handles) == DEPTH:
+                        return limit + 1, True
+                    handles.append(os.open(entry.name, FLAGS, dir_fd=handles[-1]))
+                    walks.append(os.scandir(handles[-1]))
+            except (FileNotFoundError, NotADirectoryError):
+                is_whole = False
+        return used, is_whole
+    finally:
+        for walk in walks:
+            walk.close()
+        for handle in handles:
+            os.close(handle)

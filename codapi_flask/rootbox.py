@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from codapi_flask import trees
 from codapi_flask.config import START_DEADLINE
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
+
+EXCEEDED = 3
+"""The exit status of `init measure` for a directory that takes too much."""
 
 
 class RootBox:
@@ -25,21 +28,33 @@ class RootBox:
             ServerFault: something is left.
         """
         try:
-            shutil.rmtree(directory)
+            trees.remove(directory)
         except FileNotFoundError:
             return
-        except (OSError, RecursionError):
+        except OSError:
             self._run(["remove", f"/mount/{directory.name}"], directory.parent)
 
-    def kill(self, pid: int) -> None:
+    def is_larger(self, directory: Path, limit: int) -> bool:
+        """Tell whether a tree takes more than `limit` bytes on disk, or is too deep to tell.
+
+        Raises:
+            ServerFault: that cannot be told.
+        """
+        argv = ["measure", str(limit), f"/mount/{directory.name}"]
+        return self._run(argv, directory.parent, EXCEEDED) == EXCEEDED
+
+    def kill(self, pid: int, container: str) -> None:
         """End a process of the daemon's host, its session and its descendants.
+
+        Nobody is ended who is not in the container with that full id: the number may be another
+        process's by now.
 
         Raises:
             ServerFault: that did not work.
         """
-        self._run(["kill", str(pid)], None)
+        self._run(["kill", str(pid), container], None)
 
-    def _run(self, argv: list[str], mount: Path | None) -> None:
+    def _run(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
         image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
@@ -47,7 +62,9 @@ class RootBox:
         try:
             deadline = time.monotonic() + START_DEADLINE
             box.start(deadline)
-            if code := box.wait(deadline):
+            code = box.wait(deadline)
+            if code not in (0, *expected):
                 raise ServerFault(f"a root box to {' '.join(argv)} failed with {code}")
+            return code
         finally:
             box.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
@@ -143,10 +144,15 @@ class OutputPipe:
         return bool(data)
 
     def drain(self) -> None:
-        """Take all that is left of a program that is dead."""
+        """Take all that is left of a program that is dead.
+
+        That is a pipe full at most: more comes from a process of another box that got its end.
+        """
+        left = fcntl.fcntl(self._ours, fcntl.F_GETPIPE_SZ)
         with suppress(BlockingIOError):
-            while data := os.read(self._ours, CHUNK):
+            while left > 0 and (data := os.read(self._ours, CHUNK)):
                 self.output.write(data)
+                left -= len(data)
 
     def close(self) -> None:
         """Close our end."""

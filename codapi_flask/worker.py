@@ -100,6 +100,9 @@ def clean_up(job: Job, engine: Engine) -> None:
         engine.clean_up()
     except (ServerFault, OSError) as error:
         log.warning("id=%s cannot clean up, the sweeper will: %s", job.id, error)
+    except Exception:
+        # whatever it is: no program may end a worker by what it leaves
+        log.exception("id=%s cannot clean up, the sweeper will", job.id)
 
 
 def execute(job: Job, command: Command, engine: Engine) -> Execution:

@@ -22,6 +22,10 @@ class Container:
         self.size = lambda: size
 
 
+def quota_of(box, directory, container=None, measure_as_root=None):
+    return Quota(directory, [(box, container or Container())], measure_as_root)
+
+
 def test_an_empty_directory_takes_nothing(tmp_path):
     assert measure(tmp_path, MIB) == 0
 
@@ -87,7 +91,7 @@ def test_files_that_vanish_hide_no_others(tmp_path):
 
 
 def test_a_quota_that_was_exceeded_stays_so(tmp_path):
-    quota = Quota(BOX, tmp_path, Container())
+    quota = quota_of(BOX, tmp_path)
     assert not quota.check()
     (tmp_path / "file").write_bytes(b"x" * 2 * MIB)
     assert quota.check()
@@ -104,14 +108,14 @@ def test_what_a_writable_box_keeps_itself_counts(tmp_path, writable, exceeded):
     layer.mkdir()
     (layer / "file").write_bytes(b"x" * 2 * MIB)
     for container in (Container(layer), Container(size=2 * MIB)):
-        assert Quota(box, work, container).check() is exceeded
+        assert quota_of(box, work, container).check() is exceeded
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 def test_what_is_deleted_but_open_may_not_fill_the_disk(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=True)
     try:
-        quota = Quota(replace(BOX, work_size=64), tmp_path, Container())
+        quota = quota_of(replace(BOX, work_size=64), tmp_path)
         with TemporaryFile(dir=tmp_path) as file:
             file.write(bytes(14 * MIB))
             assert not quota.check()
@@ -127,4 +131,61 @@ def test_a_daemon_that_does_not_say_ends_no_program(tmp_path):
 
     container = Container()
     container.size = fail
-    assert not Quota(Box(name="sh", image="sh", writable=True), tmp_path, container).check()
+    assert not quota_of(Box(name="sh", image="sh", writable=True), tmp_path, container).check()
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """Return a directory with one in it that this process may not read, whoever it is."""
+    (tmp_path / "inner").mkdir()
+    handle_of = os.open
+
+    def refuse(path, *args, **options):
+        if path == "inner":
+            raise PermissionError
+        return handle_of(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    return tmp_path
+
+
+@pytest.mark.parametrize("is_larger", [True, False])
+def test_quota_closed_directory_is_measured_as_root(closed, is_larger):
+    seen = []
+    quota = quota_of(BOX, closed, measure_as_root=lambda *args: seen.append(args) or is_larger)
+    assert quota.check() is is_larger
+    assert seen == [(closed, MIB)]
+
+
+def test_quota_unmeasurable_directory_is_exceeded(closed):
+    def fail(*_):
+        raise ServerFault("gone")
+
+    assert quota_of(BOX, closed, measure_as_root=fail).check()
+
+
+def test_quota_missing_directory_is_exceeded(tmp_path):
+    quota = quota_of(BOX, tmp_path)
+    tmp_path.rmdir()
+    assert quota.check()
+
+
+def test_quota_watches_all_writers_with_the_largest_limit(tmp_path):
+    large = replace(BOX, work_size=2)
+    quota = Quota(tmp_path, [(BOX, Container()), (large, Container())], None)
+    (tmp_path / "file").write_bytes(b"x" * (3 * MIB // 2))
+    assert not quota.check()
+    (tmp_path / "more").write_bytes(b"x" * MIB)
+    assert quota.check()
+
+
+def test_measure_finds_a_directory_that_is_renamed_all_the_time(tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "file").write_bytes(b"x" * MIB)
+    script = "i=0; while :; do mv large $i; mv $i large; i=$((i+1)); done"
+    with subprocess.Popen(["sh", "-c", script], cwd=tmp_path) as renaming:
+        try:
+            found = [measure(tmp_path, 2 * MIB) >= MIB for _ in range(200)]
+        finally:
+            renaming.kill()
+    assert sum(found) > 190

@@ -6,18 +6,23 @@ import re
 import select
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from codapi_flask.cgroup import bound_sockets
 from codapi_flask.config import START_DEADLINE, Box
 from codapi_flask.containers import PAUSE, Container, Daemon, Exec
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
+from codapi_flask.init import install
 from codapi_flask.models import Outcome, Program, Reason
 from codapi_flask.quota import Quota
 from codapi_flask.rootbox import RootBox
 from codapi_flask.streams import WATCH_INTERVAL, Stream, carry
 
-# how Docker's own process 1, and its exec, say that a program cannot be started
+# how process 1 (our init, or Docker's) and Docker's exec say that a program cannot be started; a
+# program that prints such a line deceives nobody but its own client
+INIT = re.compile(r"init: exec .*: ([^:\n]+)\n", re.DOTALL)
 TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .* failed: (.+)\n")
 EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
 NO_USER = re.compile(r"unable to find (user|group) .+\s*")
@@ -33,13 +38,22 @@ OOM_DELAY = 1.0
 
 
 class Attached:
-    """Runs programs for one execution; `lifeline` as for the engine."""
+    """Runs programs for one execution; `lifeline` as for the engine.
+
+    `quota` returns what watches the disk while a box with a container runs beside the detached
+    ones, or they alone.
+    """
 
     def __init__(
-        self, daemon: Daemon, root_box: RootBox, instance: Path, directory: Path, lifeline: int
+        self,
+        daemon: Daemon,
+        root_box: RootBox,
+        lease: Path,
+        lifeline: int,
+        quota: Callable[[Box | None, Container | None], Quota | None],
     ) -> None:
         self._daemon, self._root_box, self._lifeline = daemon, root_box, lifeline
-        self._instance, self._directory = instance, directory
+        self._lease, self._quota = lease, quota
 
     def run(self, name: str, box: Box, program: Program) -> Outcome:
         """Run a program as a container; on return it is dead and gone.
@@ -55,10 +69,9 @@ class Attached:
         try:
             stream = container.attach(program, deadline)
             try:
-                container.start(deadline)
+                self._start(container, box, deadline)
                 took = (time.monotonic() - start) * 1000
-                quota = Quota(box, self._directory, container) if box.has_quota else None
-                outcome = self._watch(container, stream, program, quota)
+                outcome = self._watch(container, stream, program, self._quota(box, container))
             finally:
                 stream.close()
             if outcome.exit_code:
@@ -73,14 +86,14 @@ class Attached:
         deadline = time.monotonic() + START_DEADLINE
         container = self._create(name, box, program, deadline)
         try:
-            container.start(deadline)
+            self._start(container, box, deadline)
         except BaseException:
             container.remove()
             raise
         return container
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
-        """Run a program in a running container; if it takes too long, it is killed.
+        """Run a program in a running container; if it takes too long or too much, it is killed.
 
         With it, its container is killed when that is our `own`.
 
@@ -91,14 +104,15 @@ class Attached:
         """
         exec = container.exec(program)
         stream = exec.start(time.monotonic() + START_DEADLINE)
+        quota = self._quota(None, None)
         try:
-            outcome = self._watch(exec, stream, program)
+            outcome = self._watch(exec, stream, program, quota)
         except Abandoned:
             self._kill(exec, container, own)
             raise
         finally:
             stream.close()
-        if outcome.reason == "timeout":
+        if outcome.reason == "timeout" or (quota and quota.is_exceeded):
             self._kill(exec, container, own)
         elif outcome.exit_code and not exec.has_begun():
             # it never ran: what it said is the daemon's
@@ -110,15 +124,29 @@ class Attached:
             outcome = _unstartable(outcome, program, said[1])
         return outcome
 
+    def _start(self, container: Container, box: Box, deadline: float) -> None:
+        container.start(deadline)
+        if self._daemon.bounds_sockets(box):
+            # the program waits for that
+            state = container.inspect().get("State", {})
+            bound_sockets(state.get("Pid", 0), box.memory)
+
     def _kill(self, exec: Exec, container: Container, own: bool) -> None:
         if own:
             container.remove()
-        elif pid := exec.pid():
-            self._root_box.kill(pid)
+            return
+        pid, id = exec.process()
+        if pid:
+            self._root_box.kill(pid, id)
 
     def _create(self, name: str, box: Box, program: Program, deadline: float) -> Container:
-        daemon, place = self._daemon, (self._instance, self._directory)
-        return daemon.create(name, box, program, *place, deadline)
+        lease, copy = self._lease, None
+        # Docker's init is one file for all containers, which they can lock and watch
+        if self._daemon.is_local:
+            copy = lease / "plain-init"
+            if not copy.exists():
+                install(lease.parent / "init", copy)
+        return self._daemon.create(name, box, program, lease.parent, lease, copy, deadline)
 
     def _watch(
         self,
@@ -174,7 +202,8 @@ def _explained(outcome: Outcome, container: Container, box: Box, program: Progra
         if time.monotonic() >= deadline:
             break
         time.sleep(PAUSE)
-    if said := TINI.fullmatch(outcome.stdout + outcome.stderr):
+    text = outcome.stdout + outcome.stderr
+    if said := INIT.fullmatch(text) or TINI.fullmatch(text):
         return _unstartable(outcome, program, said[1])
     return outcome
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codapi_flask import trees
 from codapi_flask.config import Box
-from codapi_flask.containers import Daemon
+from codapi_flask.containers import Container, Daemon
 from codapi_flask.engines.attached import Attached
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.initbox import InitBox, NoInit, can_have_init
@@ -65,6 +66,9 @@ class Boxes:
         self._taken: Box | None = None
         self._box: InitBox | None = None
         self._is_new = True
+        self._detached: dict[str, tuple[Box, Container]] = {}
+        self._was_alone = True
+        self._was_writable = False
         if first and place.can_have_init(first):
             self._taken = first
             self._box = place.stock.take(first)
@@ -77,8 +81,9 @@ class Boxes:
                 self._tell_used()
                 raise
         self.directory = self._lease.path / "work"
-        self.attached = Attached(
-            place.daemon, place.root_box, place.instance, self.directory, place.lifeline
+        self._empty_size = os.stat(self.directory).st_size
+        self._attached = Attached(
+            place.daemon, place.root_box, self._lease.path, place.lifeline, self._quota
         )
 
     def run(self, name: str, box: Box, program: Program) -> Outcome:
@@ -90,6 +95,7 @@ class Boxes:
             Abandoned: nobody waits for the outcome.
         """
         start = time.monotonic()
+        self._was_writable |= box.may_write_files
         if self._place.can_have_init(box):
             try:
                 started = self._enter(box)
@@ -100,28 +106,63 @@ class Boxes:
                 started.uses -= 1
                 self._is_new = False
                 took = (time.monotonic() - start) * 1000
-                quota = None
-                if box.has_quota:
-                    container = self._place.daemon.find(started.container)
-                    quota = Quota(box, self.directory, container)
-                outcome = self._run(started, program, quota)
+                container = self._place.daemon.find(started.container)
+                outcome = self._run(started, program, self._quota(box, container))
                 return replace(outcome, start_ms=took)
         self._leave()
-        outcome = self.attached.run(name, box, program)
+        outcome = self._attached.run(name, box, program)
         return replace(outcome, fell_back=can_have_init(box))
 
+    def detach(self, name: str, box: Box, program: Program) -> None:
+        """Start a program that runs on in a box of its own, until `end_detached`.
+
+        Raises:
+            ServerFault: the box cannot be started.
+        """
+        self._was_writable |= box.may_write_files
+        self._was_alone = False
+        self._detached[name] = box, self._attached.detach(name, box, program)
+
+    def detached(self, name: str) -> Container | None:
+        """Return a container that `detach` has started, if there is one of that name."""
+        return self._detached[name][1] if name in self._detached else None
+
+    def exec(self, container: Container, own: bool, program: Program) -> Outcome:
+        """Run a program in a running container, see `Attached.exec`."""
+        return self._attached.exec(container, own, program)
+
+    def end_detached(self) -> None:
+        """Kill and remove all detached boxes; on return they are dead and gone.
+
+        Raises:
+            ServerFault: the daemon did not confirm that.
+        """
+        with ExitStack() as stack:
+            for _, container in self._detached.values():
+                stack.callback(container.remove)
+        self._detached.clear()
+
     def give_back(self) -> bool:
-        """Give the box back, with the directory; False when it cannot serve again."""
+        """Give the box back, with the directory; False when it cannot serve again.
+
+        The next execution must not be able to tell this one from the box or from the directory,
+        whose owner, mode, attributes and size outlive the files in it.
+        """
         box = self._box
         if not box or box.uses < 1 or not box.box.keeps_nothing:
+            return False
+        if self._detached or self._was_writable:
             return False
         if not self._is_new and not self._reset(box):
             self._leave()
             return False
         try:
-            _empty(self.directory)
+            trees.empty(self.directory)
+            is_as_new = os.stat(self.directory).st_size == self._empty_size
         except OSError:
             # the disk does not do it
+            is_as_new = False
+        if not is_as_new:
             self._leave()
             return False
         if self._taken and self._taken.name != box.box.name:
@@ -131,15 +172,35 @@ class Boxes:
         return True
 
     def close(self) -> None:
-        """Give the box back if that was not tried, else remove it with the directory."""
-        if self.give_back():
-            return
-        self._leave()
-        self._tell_used()
+        """Give the box back if that was not tried, else remove it with the directory.
+
+        Raises:
+            ServerFault: something is left, for a sweeper to remove.
+        """
+        is_given = False
         try:
-            self._place.root_box.remove_tree(self._lease.path)
+            is_given = self.give_back()
+            if not is_given:
+                self._leave()
+                self._tell_used()
+                self.end_detached()
+                self._place.root_box.remove_tree(self._lease.path)
         finally:
-            self._lease.close()
+            if not is_given:
+                self._lease.close()
+
+    def _quota(self, box: Box | None, container: Container | None) -> Quota | None:
+        """Return what watches the boxes that may write to disk: one, and those that are detached.
+
+        There is none when no box may.
+        """
+        boxes = [*self._detached.values()]
+        if box and container:
+            boxes.append((box, container))
+        writers = [(box, container) for box, container in boxes if box.has_quota]
+        if not writers:
+            return None
+        return Quota(self.directory, writers, self._place.root_box.is_larger)
 
     def _enter(self, box: Box) -> InitBox:
         """Return a box in which nothing ran before, or all that did is gone."""
@@ -154,7 +215,7 @@ class Boxes:
 
     def _reset(self, box: InitBox) -> bool:
         """Reset a box; the first time that one of this name fails in this way, say so."""
-        if box.reset():
+        if box.reset(self._was_alone):
             return True
         failure = box.box.name, box.unclean
         if box.unclean and failure not in self._place.unclean:
@@ -178,11 +239,3 @@ class Boxes:
         if self._box:
             self._box.close()
         self._box = None
-
-
-def _empty(directory: Path) -> None:
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from codapi_flask import files
 from codapi_flask.config import Box, Command, Config, Step
-from codapi_flask.containers import Container
 from codapi_flask.engines.boxes import Boxes, Place
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
@@ -67,7 +66,6 @@ class _Walk:
     ) -> None:
         self._place, self._boxes, self._runs = place, boxes, runs
         self._job, self._command, self._stdin = job, command, stdin
-        self._detached: dict[str, Container] = {}
         self._outcomes: list[Outcome] = []
 
     def walk(self) -> list[Outcome]:
@@ -84,8 +82,7 @@ class _Walk:
                 self._outcomes.append(after)
             return self._outcomes
         finally:
-            for container in self._detached.values():
-                container.remove()
+            self._boxes.end_detached()
 
     def _after(self) -> Outcome:
         return self._step(self._command.after, b"") if self._command.after else Outcome()
@@ -118,17 +115,17 @@ class _Walk:
                 return self._boxes.run(name, box, program)
             except NotRunning as error:
                 return _failure(str(error))
-        if name in self._detached:
-            name = f"{name}-{len(self._detached)}d"
-        self._detached[name] = self._boxes.attached.detach(name, box, program)
+        if self._boxes.detached(name):
+            name = f"{name}-{len(self._outcomes)}d"
+        self._boxes.detach(name, box, program)
         return Outcome()
 
     def _act(self, name: str, step: Step, program: Program) -> Outcome:
-        own = self._detached.get(name)
+        own = self._boxes.detached(name)
         container = own or self._place.daemon.find(name)
         try:
             if step.action == "exec":
-                return self._boxes.attached.exec(container, own is not None, program)
+                return self._boxes.exec(container, own is not None, program)
             container.stop(step.timeout)
         except NotRunning as error:
             if own or name == self._job.id:

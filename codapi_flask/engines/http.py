@@ -27,8 +27,11 @@ MAX_REASON = 1000
 """Characters of an error: it may repeat what the client sent."""
 
 METHOD = re.compile(r"[A-Za-z]+")
+# RFC 9110, 5.1: the name is a token
 HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
-# ours to set: they say where the request goes and where it ends
+# RFC 9110, 5.5: of control characters, a value may hold the tab
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# not the client's to set: they say where the request goes and where it ends
 KEPT = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te"}
 VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1"}
 
@@ -62,11 +65,14 @@ class HttpRequest:
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise ValueError("the URL must be like http://host/path")
         headers = []
-        while lines and (line := lines.pop(0).strip()):
+        while lines and (line := lines.pop(0).strip(" \t")):
+            if CONTROL.search(line):
+                raise ValueError("a header must not hold a control character")
             header = HEADER.fullmatch(line)
             if not header:
                 raise ValueError("a header must be like 'name: value'")
-            if header[1].lower() not in KEPT:
+            # CGI and what follows it take `_` for `-`
+            if header[1].lower().replace("_", "-") not in KEPT:
                 headers.append((header[1], header[2].strip()))
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")

@@ -7,7 +7,7 @@ then `Init.run` programs in it. All is over when the connection is closed.
 
 from codapi_flask.init.answers import Clean, Done, Stage
 from codapi_flask.init.connection import Init, Listener
-from codapi_flask.init.settings import MOUNT, Settings, binary, is_safe, settings
+from codapi_flask.init.settings import MOUNT, Settings, binary, install, is_safe, settings
 
 __all__ = [
     "MOUNT",
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "Stage",
     "binary",
+    "install",
     "is_safe",
     "settings",
 ]

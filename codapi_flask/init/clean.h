@@ -16,6 +16,10 @@ bool is_clean(uint32_t uid);
  * failed, with its errno, or STAGE_NONE. Nobody else may be at work in the box. */
 enum stage clean_box(int *error);
 
+/* Gives the devices and all places that the calling process's user may write to the time of now: else a program could
+ * read from them what another one has set. */
+void clean_times(void);
+
 /* Deletes all that is in the directory `path`; follows no link below it. Returns an exit code. */
 int clean_path(const char *path);
 

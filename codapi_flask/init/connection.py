@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from codapi_flask.init.answers import ANSWER, Clean, Done, Hello, parse
+from codapi_flask.init.settings import install
 
 MESSAGE_MAX = 65536
 STRINGS_MAX = 1024
+
+CREDENTIALS = struct.Struct("3i")
+"""`struct ucred`: pid, uid, gid."""
 
 
 class Init:
@@ -30,6 +34,12 @@ class Init:
     def fileno(self) -> int:
         """Return the descriptor to poll, or to pass on."""
         return self._connection.fileno()
+
+    @property
+    def pid(self) -> int:
+        """The process that has connected, as this process's PID namespace numbers it (unix(7))."""
+        option = socket.SOL_SOCKET, socket.SO_PEERCRED
+        return int(CREDENTIALS.unpack(self._connection.getsockopt(*option, CREDENTIALS.size))[0])
 
     def run(
         self,
@@ -106,8 +116,7 @@ class Listener:
         directory.mkdir()
         # explicit modes, whatever the umask: in the box, init has no more rights than others
         directory.chmod(0o711)
-        shutil.copyfile(binary, directory / "init")
-        (directory / "init").chmod(0o555)
+        install(binary, directory / "init")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         opened = os.open(directory, os.O_PATH | os.O_DIRECTORY)
         try:

@@ -6,8 +6,13 @@
  *	init box CAPS DIR	process 1 of a box. CAPS, in hexadecimal: which of the capabilities that it got are its
  *			own, not the box's. DIR: where the work directory is mounted; what is in it is the worker's
  *			to delete. It needs KILL, SETGID, SETPCAP and SETUID, uid 0, and no-new-privileges.
+ *	init plain WAIT ARG...	process 1 of a plain container: executes the program ARG, passes signals on to it, reaps
+ *			orphans, and exits with its status. With WAIT 1 it first waits until the memory that sockets
+ *			may take is limited (cgroup v1).
  *	init remove DIR	deletes a directory, however deep, following no link (needs DAC_OVERRIDE and FOWNER)
- *	init kill PID	kills a process, its session and descendants (needs the host's pids, and KILL)
+ *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, else with 0 (needs DAC_OVERRIDE)
+ *	init kill PID ID	kills a process, its session and descendants, as far as they belong to the container ID
+ *			(needs the host's pids, and KILL)
  *
  * The connection. init connects to the SOCK_SEQPACKET socket /.codapi/socket. Numbers are little-endian. The worker
  * sends, in messages of at most 65,536 bytes:
@@ -42,9 +47,12 @@
  */
 #define _GNU_SOURCE
 #include "clean.h"
+#include "execute.h"
 #include "identity.h"
 #include "kill.h"
+#include "measure.h"
 #include "parse.h"
+#include "plain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -160,40 +168,12 @@ static void say(enum stage stage, int error)
 	word->stage = stage;
 }
 
-/* Replaces the process by the program. Relative entries of PATH do not count. Returns an errno. */
-static int execute(char **argv, char **env)
-{
-	static char path[8192];
-	const char *name = argv[0], *entry = NULL;
-	int error = ENOENT;
-
-	if (strchr(name, '/')) {
-		execve(name, argv, env);
-		return errno;
-	}
-	for (char **variable = env; *variable; variable++)
-		if (strncmp(*variable, "PATH=", 5) == 0)
-			entry = *variable + 5;
-	while (entry && *name) {
-		size_t length = strcspn(entry, ":");
-		if (*entry == '/' && length + strlen(name) + 2 <= sizeof(path)) {
-			sprintf(path, "%.*s/%s", (int)length, entry, name);
-			execve(path, argv, env);
-			if (errno == EACCES)
-				error = EACCES;
-			else if (errno != ENOENT && errno != ENOTDIR)
-				return errno;
-		}
-		entry = entry[length] ? entry + length + 1 : NULL;
-	}
-	return error;
-}
-
 /* In the child of a run. */
 static void run_program(struct run *request, const int files[3])
 {
 	static char *env[ENV_MAX + 1];
 
+	clean_times();
 	if (!parse_env(request->env, environ, user.home, env))
 		say(STAGE_SYSTEM, E2BIG);
 	else if (dup2(files[0], 0) < 0 || dup2(files[1], 1) < 0 || dup2(files[2], 2) < 0)
@@ -427,8 +407,12 @@ int main(int argc, char **argv)
 		return box(argv[2], argv[3]);
 	if (argc == 3 && strcmp(argv[1], "remove") == 0)
 		return clean_path(argv[2]);
-	if (argc == 3 && strcmp(argv[1], "kill") == 0)
-		return kill_family(argv[2]);
-	fprintf(stderr, "usage: init box CAPS DIR | init remove DIR | init kill PID\n");
+	if (argc >= 4 && strcmp(argv[1], "plain") == 0)
+		return plain(strcmp(argv[2], "1") == 0, argv + 3);
+	if (argc == 4 && strcmp(argv[1], "measure") == 0)
+		return measure_path(argv[3], strtoull(argv[2], NULL, 10));
+	if (argc == 4 && strcmp(argv[1], "kill") == 0)
+		return kill_family(argv[2], argv[3]);
+	fprintf(stderr, "usage: init box CAPS DIR | plain WAIT ARG... | remove DIR | measure BYTES DIR | kill PID ID\n");
 	return 2;
 }

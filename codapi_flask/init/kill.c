@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PIDS 4194304 /* greatest pid_max of a 64-bit kernel */
+#define ID_LENGTH 64 /* characters of a container's id */
 
 static unsigned char family[PIDS];
 
@@ -26,8 +28,16 @@ static bool look(uint32_t pid, char *state, uint32_t ids[3])
 	return end && sscanf(end, ") %c %u %u %u", state, &ids[0], &ids[1], &ids[2]) == 4;
 }
 
+static bool is_in_container(uint32_t pid, const char *container)
+{
+	char path[32], buffer[8192];
+	snprintf(path, sizeof(path), "/proc/%u/cgroup", pid);
+	struct text text = read_text(path, buffer, sizeof(buffer));
+	return memmem(text.at, text.length, container, strlen(container)) != NULL;
+}
+
 /* Sends a signal to all who belong to the family. Returns how many got it: with `news`, only new members do. */
-static size_t signal_family(uint32_t root, int number, bool news)
+static size_t signal_family(uint32_t root, const char *container, int number, bool news)
 {
 	size_t count = 0;
 	DIR *proc = opendir("/proc");
@@ -40,27 +50,35 @@ static size_t signal_family(uint32_t root, int number, bool news)
 		if (!parse_id(name, &pid) || pid <= 1 || pid >= PIDS || !look(pid, &state, ids) || state == 'Z')
 			continue;
 		bool known = family[pid], member = known || pid == root || ids[1] == root || ids[2] == root;
-		if ((member || (ids[0] < PIDS && family[ids[0]])) && !(news && known)) {
+		if ((!member && !(ids[0] < PIDS && family[ids[0]])) || (news && known))
+			continue;
+		/* What is looked at from here on is the one that gets the signal, or the signal gets nowhere. */
+		int process = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (process < 0)
+			continue;
+		if (is_in_container(pid, container)) {
 			family[pid] = 1;
-			count += kill((pid_t)pid, number) == 0;
+			count += syscall(SYS_pidfd_send_signal, process, number, NULL, 0) == 0;
 		}
+		close(process);
 	}
 	if (proc)
 		closedir(proc);
 	return count;
 }
 
-int kill_family(const char *pid)
+int kill_family(const char *pid, const char *container)
 {
 	uint32_t root;
-	if (!parse_id((struct text){pid, strlen(pid)}, &root) || root <= 1 || root >= PIDS) {
-		fprintf(stderr, "init: not a process: %s\n", pid);
+	bool is_pid = parse_id((struct text){pid, strlen(pid)}, &root) && root > 1 && root < PIDS;
+	if (!is_pid || strlen(container) != ID_LENGTH) {
+		fprintf(stderr, "init: not a process of a container: %s, %s\n", pid, container);
 		return 2;
 	}
 	/* Who is stopped neither forks nor leaves its children to another parent. */
-	while (signal_family(root, SIGSTOP, true) > 0)
+	while (signal_family(root, container, SIGSTOP, true) > 0)
 		;
-	for (int tries = 0; signal_family(root, SIGKILL, false) > 0; tries++) {
+	for (int tries = 0; signal_family(root, container, SIGKILL, false) > 0; tries++) {
 		if (tries == 500) {
 			fprintf(stderr, "init: %s does not die\n", pid);
 			return 1;

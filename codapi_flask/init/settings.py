@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,16 @@ def binary(machine: str = "") -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: not built")
     return file
+
+
+def install(binary: Path, path: Path) -> None:
+    """Copy the program to `path` for boxes of one execution.
+
+    A file that boxes of different clients had in common could be locked and watched across them.
+    """
+    shutil.copyfile(binary, path)
+    # whatever the umask: in the box, init has no more rights than others
+    path.chmod(0o555)
 
 
 def is_safe(cap_add: Sequence[str]) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask import configfile, init, worker
-from codapi_flask.app import HOSTS
 from codapi_flask.config import Box
 from codapi_flask.containers import Daemon
 from codapi_flask.engines.boxes import Place
@@ -103,7 +102,6 @@ class Instance:
         work_dir.mkdir(mode=0o700)
         self._lease = Lease.make(work_dir, "i", work_dir)
         self.path = self._lease.path
-        (self.path / "hosts").write_text(HOSTS)
         shutil.copy(init.binary(), self.path / "init")
         for path in (self._directory, work_dir, *work_dir.glob("**/*")):
             path.chmod(path.stat().st_mode | 0o444)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,20 @@ def docker(*args: str | Path) -> str:
 
 def tool(*options: str, command: list[str]) -> None:
     """Run init in a root box with nothing but the named capabilities."""
+    result = run_tool(*options, command=command)
+    assert result.returncode == 0, result.stderr
+
+
+def tool_status(*options: str, command: list[str]) -> int:
+    """Run init likewise and return its exit status."""
+    return run_tool(*options, command=command).returncode
+
+
+def run_tool(*options: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     limits = ["--rm", "--network=none", "--read-only", "--user=0:0", "--cap-drop=ALL"]
     limits += ["--security-opt=no-new-privileges", f"--volume={binary()}:/init:ro"]
-    docker("run", *limits, *options, "--entrypoint=/init", "codapi/sh", *command)
+    argv = ["docker", "run", *limits, *options, "--entrypoint=/init", "codapi/sh", *command]
+    return subprocess.run(argv, capture_output=True, text=True)
 
 
 def test_files_that_a_boxs_user_made_are_deleted(tmp_path: Path) -> None:
@@ -77,6 +89,50 @@ def test_an_exec_is_killed_with_what_it_started(service: str, script: str) -> No
             lambda: [line for line in commands(service) if f"sh -c {script[:10]}" in line]
         )
         wait_for(lambda: "sleep 3000" in docker("top", service, "-o", "pid,args"))
-        tool("--pid=host", "--cap-add=KILL", command=["kill", started[0].split()[0]])
+        pid, id = started[0].split()[0], docker("inspect", "--format={{.Id}}", service)
+        tool("--pid=host", "--cap-add=KILL", command=["kill", pid, id])
         assert running.wait(5) == 137
     assert wait_for(lambda: commands(service) == before)
+
+
+def test_kill_process_of_another_container_is_left_alone(service: str) -> None:
+    """Its number may have been given anew since the server asked for it."""
+    pid = docker("inspect", "--format={{.State.Pid}}", service)
+    tool("--pid=host", "--cap-add=KILL", command=["kill", pid, "f" * 64])
+    assert len(commands(service)) == 2
+
+
+@pytest.mark.parametrize("command", [["kill", "1", "f" * 64], ["kill", "4242", "short"]])
+def test_kill_without_a_process_of_a_container_fails(command: list[str]) -> None:
+    with pytest.raises(AssertionError, match="init: not a process of a container"):
+        tool("--pid=host", "--cap-add=KILL", command=command)
+
+
+CLOSED = "cd /work && mkdir a && head -c 300000 /dev/zero > a/file && chmod 0 a . "
+
+
+@pytest.mark.parametrize(("limit", "code"), [(200_000, 3), (400_000, 0)])
+def test_measure_sees_into_directories_closed_to_the_server(
+    tmp_path: Path, limit: int, code: int
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    os.chown(work, 1000, 1000)
+    mount = f"--volume={work}:/work"
+    docker("run", "--rm", "--network=none", "--user=1000", mount, "codapi/sh", "sh", "-c", CLOSED)
+    options = [f"--volume={tmp_path}:/mount", "--cap-add=DAC_OVERRIDE"]
+    assert tool_status(*options, command=["measure", str(limit), "/mount/work"]) == code
+
+
+@pytest.mark.parametrize(("depth", "code"), [(199, 0), (201, 3)])
+def test_measure_tree_deeper_than_any_program_needs_is_too_much(
+    tmp_path: Path, depth: int, code: int
+) -> None:
+    (tmp_path / "work" / "/".join("d" * depth)).mkdir(parents=True)
+    options = [f"--volume={tmp_path}:/mount"]
+    assert tool_status(*options, command=["measure", str(1 << 30), "/mount/work"]) == code
+
+
+def test_measure_missing_directory_fails() -> None:
+    assert tool_status(command=["measure", "1", "/nowhere"]) == 1

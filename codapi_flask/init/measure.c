@@ -1,0 +1,59 @@
+#define _GNU_SOURCE
+#include "measure.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK 512  /* bytes of a unit of st_blocks */
+#define ENTRY 4096 /* bytes that any entry counts for, as in quota.py */
+#define DEPTH 200  /* levels above which a tree is too deep, as in quota.py */
+#define EXCEEDED 3
+
+static DIR *open_directory(int parent, const char *name)
+{
+	int file = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *directory = file < 0 ? NULL : fdopendir(file);
+	if (file >= 0 && !directory)
+		close(file);
+	return directory;
+}
+
+int measure_path(const char *path, uint64_t limit)
+{
+	DIR *walk[DEPTH] = {open_directory(AT_FDCWD, path)};
+	uint64_t used = 0;
+	size_t depth = 1;
+
+	if (!walk[0]) {
+		fprintf(stderr, "init: cannot measure %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	while (depth > 0 && used <= limit) {
+		struct dirent *entry = readdir(walk[depth - 1]);
+		struct stat stat;
+		if (!entry) {
+			closedir(walk[--depth]);
+			continue;
+		}
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (fstatat(dirfd(walk[depth - 1]), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) != 0)
+			continue; /* it is gone */
+		uint64_t size = (uint64_t)stat.st_blocks * BLOCK;
+		used += size > ENTRY ? size : ENTRY;
+		if (!S_ISDIR(stat.st_mode))
+			continue;
+		if (depth == DEPTH)
+			return EXCEEDED;
+		if ((walk[depth] = open_directory(dirfd(walk[depth - 1]), entry->d_name)))
+			depth++;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return EXCEEDED;
+	}
+	return used > limit ? EXCEEDED : 0;
+}

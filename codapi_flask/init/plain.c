@@ -1,0 +1,69 @@
+#define _GNU_SOURCE
+#include "plain.h"
+#include "clean.h"
+#include "execute.h"
+#include "parse.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SOCKETS "/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes"
+#define NO_LIMIT ((uint64_t)1 << 60) /* or more */
+#define LOOKS 10000		     /* a millisecond apart */
+
+extern char **environ;
+
+/* Sockets that are made before there is a limit do not count for it. */
+static bool wait_for_limit(void)
+{
+	char buffer[32];
+	uint64_t limit;
+
+	for (int looks = 0; looks < LOOKS; looks++) {
+		if (parse_count(read_text(SOCKETS, buffer, sizeof(buffer)), "", &limit) && limit < NO_LIMIT)
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return false;
+}
+
+static void run_program(char **argv, const sigset_t *mask)
+{
+	/* a group of its own, which is what a terminal's and most other signals are for */
+	setpgid(0, 0);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	int error = execute(argv, environ);
+	fprintf(stderr, "init: exec %s: %s\n", argv[0], strerror(error));
+	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
+}
+
+int plain(bool waits, char **argv)
+{
+	sigset_t all, before;
+	int status, number;
+	pid_t child, pid;
+
+	if (waits && !wait_for_limit()) {
+		fprintf(stderr, "init: the memory of sockets is not limited\n");
+		return 125;
+	}
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	child = fork();
+	if (child == 0)
+		run_program(argv, &before);
+	while (child > 0) {
+		if ((number = sigwaitinfo(&all, NULL)) > 0 && number != SIGCHLD)
+			kill(child, number);
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+			if (pid == child)
+				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	}
+	fprintf(stderr, "init: fork: %s\n", strerror(errno));
+	return 125;
+}

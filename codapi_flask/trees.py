@@ -1,0 +1,68 @@
+"""Deletes trees that programs made: of any depth, without recursion, and following no link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a directory is opened that a program may have replaced by a link."""
+
+
+def remove(directory: Path) -> None:
+    """Delete a directory with all that is in it. Nobody may be at work in it.
+
+    Raises:
+        OSError: something cannot be deleted.
+    """
+    empty(directory)
+    directory.rmdir()
+
+
+def empty(directory: Path) -> None:
+    """Delete all that is in a directory. Nobody may be at work in it.
+
+    A directory that is not empty moves up into `directory` before it is emptied, so that no
+    path gets long and two descriptors are enough.
+
+    Raises:
+        OSError: something cannot be deleted.
+    """
+    with opened(directory) as top:
+        while full := _delete_names(top):
+            for name in full:
+                with opened(name, top) as child:
+                    for inner in _delete_names(child):
+                        os.rename(inner, secrets.token_hex(8), src_dir_fd=child, dst_dir_fd=top)
+                os.rmdir(name, dir_fd=top)
+
+
+@contextmanager
+def opened(directory: Path | str, parent: int | None = None) -> Iterator[int]:
+    """Give a descriptor of a directory, which is not a link; close it afterwards."""
+    handle = os.open(directory, FLAGS, dir_fd=parent)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _delete_names(directory: int) -> list[str]:
+    """Delete files and empty directories; return the names of the other directories."""
+    full = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=directory)
+                continue
+            try:
+                os.rmdir(entry.name, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                full.append(entry.name)
+    return full
