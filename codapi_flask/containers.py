@@ -162,14 +162,29 @@ class Daemon:
         return self.is_local and is_runc and sockets() is Sockets.SERVER
 
     def read(self, image: str, file: Path, instance: Path) -> bytes | None:
-        """Return a small file of our disk as a box sees it; `None` when it is not there.
+        """Return a small file of our disk as a box sees it; `None` when it is not there."""
+        mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
+        return self._read(image, f"/mount/{file.name}", instance, file.parent, [mount])
 
-        The box is created, but nothing runs in it.
-        """
+    def user_id(self, image: str, user: str, instance: Path) -> int | None:
+        """Return the number of a user (`name`, `uid`, maybe with `:group`) in an image, if any."""
+        name = user.partition(":")[0] or "0"
+        if name.isdigit():
+            return int(name)
+        passwd = self._read(image, "/etc/passwd", instance, instance) if self.image(image) else None
+        for line in (passwd or b"").decode(errors="replace").splitlines():
+            known, _, number, *_ = [*line.split(":"), "", ""]
+            if known == name and number.isdigit():
+                return int(number)
+        return None
+
+    def _read(
+        self, image: str, path: str, instance: Path, directory: Path, mounts: Sequence[Mount] = ()
+    ) -> bytes | None:
+        """Return a small file of a box that is created for a directory; nothing runs in it."""
         with self.calls("read a file in a box") as api:
-            mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
-            limits = api.create_host_config(mounts=[mount], network_mode="none")
-            labels = {INSTANCE: str(instance), DIRECTORY: str(file.parent)}
+            limits = api.create_host_config(mounts=[*mounts], network_mode="none")
+            labels = {INSTANCE: str(instance), DIRECTORY: str(directory)}
             try:
                 box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
             except docker.errors.APIError as error:
@@ -177,9 +192,9 @@ class Daemon:
                     return None
                 raise
             try:
-                chunks, _ = api.get_archive(box, f"/mount/{file.name}")
+                chunks, _ = api.get_archive(box, path)
                 with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                    member = archive.extractfile(file.name)
+                    member = archive.extractfile(Path(path).name)
                     return member.read() if member else None
             except docker.errors.NotFound:
                 return None

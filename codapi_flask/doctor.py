@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codapi_flask.cgroup import Sockets
 from codapi_flask.config import Config
 
 SAFE_RUNC = (1, 1, 12)
@@ -27,13 +28,26 @@ LIMITS = {
 
 
 def examine(
-    config: Config, info: Mapping[str, Any], missing: Sequence[str], work_dir: Path
+    config: Config,
+    info: Mapping[str, Any],
+    missing: Sequence[str],
+    work_dir: Path,
+    bounds: Sockets = Sockets.KERNEL,
+    shared: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield a warning for each thing found.
 
     `info` is the daemon's (`docker info`), `missing` are the images that it does not have.
+    `bounds` tells who limits the memory of sockets, `shared` are the boxes whose programs run as
+    the server's user.
     """
     yield from _examine_daemon(info)
+    yield from _examine_sockets(config, bounds)
+    for name in shared:
+        yield (
+            f"box {name}: programs run as the server's user, {os.geteuid()}, and share what the "
+            "kernel counts for a user with the server: run it as a user of its own"
+        )
     if not any(config.commands.values()):
         yield "the config has no command: add one, until then every sandbox is unknown"
     if missing:
@@ -79,6 +93,16 @@ def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
     runc = re.match(r"(?:v?)(\d+)\.(\d+)\.(\d+)", _runc_version(info))
     if runc and tuple(map(int, runc.groups())) < SAFE_RUNC:
         yield f"runc {runc[0]} is old: unless your distribution has mended it, programs can get out"
+
+
+def _examine_sockets(config: Config, bounds: Sockets) -> Iterator[str]:
+    if bounds is not Sockets.NOBODY:
+        return
+    why = "cgroups of version 1, and this server is not root on the host"
+    yield f"programs get no IP sockets, whose memory nobody could limit: {why}"
+    for box in config.boxes.values():
+        if box.network != "none" or box.seccomp != "default":
+            yield f"box {box.name}: the memory of its sockets has no limit: {why}"
 
 
 def _runc_version(info: Mapping[str, Any]) -> str:

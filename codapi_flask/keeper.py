@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from codapi_flask import doctor, sweeper
+from codapi_flask.cgroup import sockets
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
@@ -249,7 +250,8 @@ class Keeper:
         with suppress(ServerFault):
             missing = [name for name in self._config.images() if not daemon.image(name)]
             found = daemon.info(), missing, self._instance.parent
-            for warning in doctor.examine(self._config, *found):
+            shared = boxes_of_own_user(daemon, self._config, self._instance)
+            for warning in doctor.examine(self._config, *found, sockets(), shared):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
         pause, stuck = 0.0, list[str]()
@@ -280,6 +282,22 @@ class Keeper:
                     log.error("executions cannot work: %s", fault)
                 self._fault = fault
             pause = TICK if self._fault else SWEEP_INTERVAL
+
+
+def boxes_of_own_user(daemon: Daemon, config: Config, instance: Path) -> list[str]:
+    """Return the boxes in which a step runs as the user that this server runs as.
+
+    Of steps that run as root the doctor warns anyway.
+    """
+    uid = os.geteuid()
+    if not uid:
+        return []
+    commands = [command for named in config.commands.values() for command in named.values()]
+    steps = [step for command in commands for step in command.all_steps() if step.action == "run"]
+    used = {(step.box_name(""), step.user) for step in steps}
+    users = {(config.boxes[name].image, user) for name, user in used if name in config.boxes}
+    own = {found for found in users if daemon.user_id(*found, instance) == uid}
+    return sorted({name for name, user in used if (config.boxes[name].image, user) in own})
 
 
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:

@@ -1,5 +1,6 @@
 import pytest
 
+from codapi_flask.cgroup import Sockets
 from codapi_flask.config import Box, Command, Config, Step
 from codapi_flask.doctor import examine
 
@@ -80,6 +81,31 @@ def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, s
 )
 def test_what_a_config_gives_away_is_said(tmp_path, box, step, said):
     assert any(said in warning for warning in warnings(tmp_path, box=box, step=step))
+
+
+BOXES = [{"network": "bridge"}, {"seccomp": "docker"}]
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_examine_sockets_without_a_limit_are_named(tmp_path, box):
+    config = Config(
+        boxes={"sh": Box(name="sh", image="sh", **box)}, commands={"sh": {"run": Command()}}
+    )
+    said = "\n".join(examine(config, HEALTHY, [], tmp_path, Sockets.NOBODY))
+    assert "programs get no IP sockets" in said
+    assert "box sh: the memory of its sockets has no limit: cgroups of version 1" in said
+
+
+@pytest.mark.parametrize("bounds", [Sockets.KERNEL, Sockets.SERVER])
+def test_examine_limited_sockets_give_no_warning(tmp_path, bounds):
+    config = Config(commands={"sh": {"run": Command()}})
+    assert list(examine(config, HEALTHY, [], tmp_path, bounds)) == []
+
+
+def test_examine_boxes_of_the_servers_user_are_named(tmp_path):
+    config = Config(commands={"sh": {"run": Command()}})
+    (warning,) = examine(config, HEALTHY, [], tmp_path, shared=["sh"])
+    assert warning.startswith("box sh: programs run as the server's user")
 
 
 @pytest.mark.parametrize("commit", [None, {}, {"ID": ""}, {"ID": "abcdef"}])

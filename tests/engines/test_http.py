@@ -137,6 +137,11 @@ def test_a_code_is_a_request(code, method, target, headers, body):
         ("GET http://a.com/\nno header", "a header must be like 'name: value'"),
         ("GET http://a.com/\na b: c", "a header must be like 'name: value'"),
         ("GET http://a.com/\n: c", "a header must be like 'name: value'"),
+        ("GET http://a.com/\nX: a\rEvil: 1", "a header must not hold a control character"),
+        ("GET http://a.com/\nX: a\r Evil: 1", "a header must not hold a control character"),
+        ("GET http://a.com/\nX: a\0b", "a header must not hold a control character"),
+        ("GET http://a.com/\nX: a\x7f", "a header must not hold a control character"),
+        ("GET http://a.com/\nX\0: a", "a header must not hold a control character"),
     ],
 )
 def test_another_code_is_malformed(code, says):
@@ -188,6 +193,12 @@ def test_a_data_url_is_decoded(echo):
 
 
 # what is answered
+
+
+@pytest.mark.parametrize("name", ["Transfer_Encoding", "content_LENGTH", "Host", "connection"])
+def test_header_that_frames_the_request_is_not_the_clients(name):
+    request = HttpRequest.parse(f"GET http://a.com/\n{name}: chunked\nX_Y: z")
+    assert request.headers == (("X_Y", "z"),)
 
 
 def test_stdout_is_status_line_headers_blank_line_and_body(serve):

@@ -32,6 +32,80 @@ WAYS = {
 }
 
 
+CHAINS = """
+import os
+ends = []
+for chain in range(8):
+    os.mkdir(f"c{chain}")
+    end = os.open(f"c{chain}", os.O_RDONLY)
+    for _ in range(185):
+        os.mkdir("d", dir_fd=end)
+        inner = os.open("d", os.O_RDONLY, dir_fd=end)
+        os.close(end)
+        end = inner
+    ends.append(end)
+for chain in range(7, 0, -1):
+    os.rename(f"c{chain}", "x", dst_dir_fd=ends[chain - 1])
+"""
+CLOSE = """
+import os
+os.mkdir("d")
+d = os.open("d", os.O_RDONLY)
+try:
+    os.chmod({closed!r}, 0)
+except PermissionError:
+    os.chmod("d", 0)
+for number in range(1000):
+    file = os.open(str(number), os.O_CREAT | os.O_WRONLY, dir_fd=d)
+    os.write(file, bytes(1 << 20))
+    os.fsync(file)
+print("wrote it all")
+"""
+DETACHED = """
+import os, time
+for number in range(1000):
+    with open(f"/sandbox/{number}", "wb") as file:
+        file.write(bytes(1 << 20))
+        file.flush()
+        os.fsync(file)
+time.sleep(1000)
+"""
+
+
+@KINDS
+def test_clean_up_survives_a_tree_deeper_than_recursion_goes(attack, kind):
+    """The fixture sees to it that nothing is left."""
+    for _ in range(3):
+        execution = attack("python", "-c", CHAINS, timeout=10, box={"volume": "%s:/sandbox"})
+        assert execution.fault == ""
+        assert execution.stderr in ("", "disk limit exceeded (64 MiB)")
+
+
+@pytest.mark.parametrize("closed", [".", "d"])
+@pytest.mark.parametrize("uid", [0, 1000, 2000])
+@KINDS
+def test_directory_closed_to_the_server_hides_nothing(attack, closed):
+    """1000 is the user of the boxes, too: who may then close the work directory itself."""
+    box = {"volume": "%s:/sandbox", "work_size": 4}
+    execution = attack("python", "-c", CLOSE.format(closed=closed), timeout=10, box=box)
+    assert (execution.ok, execution.stdout) == (False, "")
+    assert execution.stderr == "disk limit exceeded (4 MiB)"
+
+
+@pytest.mark.parametrize("step", [{"box": "box"}, {"box": ":name", "action": "exec"}])
+@pytest.mark.parametrize("kind", ["attached", "warm", "reused"])
+def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image, step):
+    boxes = {
+        "box": {"image": image},
+        "helper": {"image": image, "volume": "%s:/sandbox", "uses": 1, "work_size": 4},
+    }
+    before = {"box": "helper", "detach": True, "command": ["python", "-c", DETACHED]}
+    execution = execute(
+        {**step, "command": ["sleep", "9"], "timeout": 10}, before=before, boxes=boxes
+    )
+    assert (execution.ok, execution.stderr) == (False, "disk limit exceeded (4 MiB)")
+
+
 @pytest.mark.parametrize(("place", "how"), [(p, how) for p, ways in WAYS.items() for how in ways])
 @KINDS
 def test_a_program_that_fills_a_disk_is_killed(attack, place, how):

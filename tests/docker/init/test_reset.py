@@ -166,6 +166,12 @@ def transparent(start_box: Callable[..., Box]) -> Box:
     )
 
 
+@pytest.fixture
+def owned(start_box: Callable[..., Box]) -> Box:
+    """Return a box with a place that init may look into, and that belongs to the program's user."""
+    return start_box(tmpfs={"/tmp": "", "/more": "mode=777,uid=1000,size=32m"})
+
+
 @pytest.mark.parametrize("kind", ["reusable", "transparent"])
 @pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
 def test_nothing_stays(request: pytest.FixtureRequest, kind: str, program: str) -> None:
@@ -290,6 +296,38 @@ def test_files_of_another_user_cost_the_box(reusable: Box) -> None:
     assert reusable.sh("touch /tmp/x; chmod 600 /tmp/x", "1001").status == 0
     assert reusable.run(["true"], "1000").status == 0
     assert reusable.reset().stage is Stage.PLACES
+
+
+TOUCH = """
+for path in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm"):
+    try:
+        os.utime(path, ns=(1 << 60, 1 << 60))
+    except PermissionError:
+        os.utime(path)
+os.utime("/more", ns=(1 << 60, 1 << 60)) if os.stat("/more").st_uid == 1000 else None
+"""
+TIMES = """
+devices = "null", "zero", "full", "random", "urandom", "shm"
+for path in (*("/dev/" + name for name in devices), "/more"):
+    info = os.stat(path)
+    print(info.st_atime_ns, info.st_mtime_ns, info.st_ctime_ns)
+"""
+
+
+@pytest.mark.parametrize("kind", ["reusable", "transparent", "owned"])
+def test_run_sees_no_time_of_an_earlier_one(request: pytest.FixtureRequest, kind: str) -> None:
+    box = request.getfixturevalue(kind)
+    result = box.python(PRELUDE + TOUCH)
+    assert result.stderr == ""
+    if not result.done.is_clean:
+        assert box.reset().ok
+    time.sleep(0.05)
+    start = time.time_ns()
+    times = [int(time) for time in box.python(PRELUDE + TIMES).stdout.split()]
+    assert len(times) == 21
+    # the kernel's clock for files ticks every 10 ms at most
+    assert min(times) > start - 20_000_000
+    assert max(times) <= time.time_ns()
 
 
 def test_a_reset_that_takes_too_long_can_be_killed(reusable: Box) -> None:
