@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz faults soak bench format
+.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -38,6 +38,11 @@ hostile: dev
 # hostile requests, as many as take some minutes
 fuzz: dev
 	CODAPI_FUZZ_EXAMPLES=2000 .venv/bin/python -m pytest tests/fuzz
+
+# init's parser under libFuzzer, for an hour or CODAPI_FUZZ_SECONDS
+fuzz-init: dev
+	command -v clang >/dev/null || scripts/packages clang libclang-rt-dev
+	CODAPI_FUZZ_SECONDS=$${CODAPI_FUZZ_SECONDS:-3600} .venv/bin/python -m pytest -s tests/init -k coverage_guided
 
 # processes killed and stopped, daemons that hang, full disks
 faults: dev

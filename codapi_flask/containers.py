@@ -15,6 +15,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class Daemon:
         self._client: docker.APIClient | None = None
         self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
 
+    @cached_property
+    def has_user_namespace(self) -> bool:
+        """Whether root in a container is not root on the daemon's host (userns-remap, rootless)."""
+        options = self.info().get("SecurityOptions") or ()
+        return any("name=userns" in option or "name=rootless" in option for option in options)
+
     @property
     def is_local(self) -> bool:
         """Whether the daemon shares this host: its boxes can reach sockets of ours."""
@@ -97,8 +104,7 @@ class Daemon:
             command = ["plain", str(int(self.bounds_sockets(box))), *argv]
             process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
         limits = hostconfig.plain(box, lease, init_copy)
-        with self.calls(f"create a box of {box.image}", deadline) as api:
-            return self._create(api, process, limits, box.network, instance, lease / "work", name)
+        return self._create_box(name, box, process, limits, instance, lease, deadline)
 
     def create_with_init(
         self, name: str, box: Box, image: Image, instance: Path, lease: Path, deadline: float
@@ -118,9 +124,24 @@ class Daemon:
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }
-        limits, directory = hostconfig.with_init(box, lease), lease / "work"
+        limits = hostconfig.with_init(box, lease)
+        return self._create_box(name, box, process, limits, instance, lease, deadline)
+
+    def _create_box(
+        self,
+        name: str,
+        box: Box,
+        process: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        instance: Path,
+        lease: Path,
+        deadline: float,
+    ) -> Container:
+        if not (box.runtime.startswith("runsc") or self.has_user_namespace):
+            # gVisor has no such settings, and in a user namespace they need a new kernel
+            limits = {**limits, "sysctls": hostconfig.QUEUES}
         with self.calls(f"create a box of {box.image}", deadline) as api:
-            return self._create(api, process, limits, box.network, instance, directory, name)
+            return self._create(api, process, limits, box.network, instance, lease / "work", name)
 
     def create_root_box(
         self, image: str, argv: Sequence[str], instance: Path, mount: Path | None = None

@@ -96,8 +96,6 @@ def _limits(box: Box) -> dict[str, Any]:
         "cap_add": list(box.cap_add),
         "cap_drop": list(box.cap_drop),
         "ulimits": _ulimits(box),
-        # gVisor has no queues
-        "sysctls": None if box.runtime.startswith("runsc") else QUEUES,
         # the limit is the program's, which is a child of process 1
         "pids_limit": box.nproc + 1,
         "security_opt": security,

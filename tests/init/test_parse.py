@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -276,16 +277,31 @@ def test_a_writable_root_is_no_place(parser: ctypes.CDLL) -> None:
     assert found.count == 0
 
 
+SEEDS = {
+    "run": b"R" + RUN,
+    "user": b"Usandbox:audio\0" + PASSWD + b"\0" + GROUP,
+    "number": b"U1000\0" + PASSWD + b"\0" + GROUP,
+    "mounts": b"M" + ROOT + MQUEUE + b"3 1 0:3 / /a\\040b rw - tmpfs tmpfs rw\n",
+    "counter": b"Clow 0\nmax 3\noom 9\noom_kill 2\n",
+}
+
+
 def test_the_parser_stands_any_bytes(compile_c: Callable[..., Path], tmp_path: Path) -> None:
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSTANDALONE"]
     fuzz = compile_c("fuzz", *sanitize, Path(__file__).with_name("fuzz.c"), SOURCES / "parse.c")
-    seeds = {
-        "run": b"R" + RUN,
-        "user": b"Usandbox:audio\0" + PASSWD + b"\0" + GROUP,
-        "number": b"U1000\0" + PASSWD + b"\0" + GROUP,
-        "mounts": b"M" + ROOT + MQUEUE + b"3 1 0:3 / /a\\040b rw - tmpfs tmpfs rw\n",
-        "counter": b"Clow 0\nmax 3\noom 9\noom_kill 2\n",
-    }
-    for name, seed in seeds.items():
+    for name, seed in SEEDS.items():
         (tmp_path / name).write_bytes(seed)
     subprocess.run([fuzz, "50000", *sorted(tmp_path.iterdir())], check=True, timeout=120)
+
+
+@pytest.mark.skipif("CODAPI_FUZZ_SECONDS" not in os.environ, reason="`make fuzz-init` runs it")
+def test_parser_survives_coverage_guided_fuzzing(tmp_path: Path) -> None:
+    corpus, fuzz = tmp_path / "corpus", tmp_path / "fuzz"
+    corpus.mkdir()
+    for name, seed in SEEDS.items():
+        (corpus / name).write_bytes(seed)
+    sanitize = ["-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+    sources = [Path(__file__).with_name("fuzz.c"), SOURCES / "parse.c"]
+    subprocess.run(["clang", *sanitize, f"-I{SOURCES}", "-o", fuzz, *sources], check=True)
+    limits = [f"-max_total_time={os.environ['CODAPI_FUZZ_SECONDS']}", "-max_len=70000"]
+    subprocess.run([fuzz, *limits, "-print_final_stats=1", corpus], check=True, cwd=tmp_path)
