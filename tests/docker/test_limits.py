@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from codapi_flask.hostconfig import NO_TERMINALS
 from tests.docker.instance import PYTHON, docker
 from tests.programs import Sleep
 from tests.server import wait_for
@@ -123,6 +124,7 @@ def test_the_limits_are_those_that_docker_shows(instance, kind):
     assert {limit["Name"]: (limit["Soft"], limit["Hard"]) for limit in limits["Ulimits"]} == {
         "nofile": (50, 60),
         "core": (0, 0),
+        "memlock": (65536, 65536),
     }
     assert {name.upper() for name in limits["CapDrop"]} == {"ALL"}
     own = set() if kind == "attached" else {"KILL", "SETGID", "SETPCAP", "SETUID"}
@@ -130,7 +132,7 @@ def test_the_limits_are_those_that_docker_shows(instance, kind):
     assert limits["SecurityOpt"][0] == "no-new-privileges"
     # process 1 is not the program's
     assert limits["PidsLimit"] == 11
-    assert bool(limits.get("Init")) == (kind == "attached")
+    assert not limits.get("Init")
     assert [mount["RW"] for mount in inspected["Mounts"]] == [False] * len(inspected["Mounts"])
 
 
@@ -142,7 +144,8 @@ SHOWN = {
     "NetworkMode": "none",
     "ReadonlyRootfs": True,
     "Privileged": False,
-    "Tmpfs": {"/scratch": "size=4m,mode=1777", "/other": ""},
+    "Tmpfs": {"/scratch": "size=4m,mode=1777", "/other": "", **NO_TERMINALS},
+    "Sysctls": {"fs.mqueue.queues_max": "2"},
     "LogConfig": {"Type": "none", "Config": {}},
     "PidMode": "",
     "IpcMode": "private",
@@ -206,7 +209,7 @@ def test_a_home_that_is_empty_is_none(run, image):
 @pytest.mark.parametrize("user", ["sandbox", "1234:5678", "games:root"])
 def test_an_images_own_settings_hold(run, image, argv, user):
     id = image(IMAGE)
-    options = [f"--user={user}", "--ulimit=nofile=96", "--ulimit=core=1"]
+    options = [f"--user={user}", "--ulimit=nofile=96", "--ulimit=core=1", "--ulimit=memlock=65536"]
     options += ["--cap-drop=all", "--network=none"]
     plain = docker("run", "--rm", *options, id, *argv)
     execution = run(*argv, user=user, box={"image": id})

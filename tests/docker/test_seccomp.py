@@ -188,15 +188,6 @@ client = socket.create_connection(server.getsockname())
 client.send(b"1 2")
 print(server.accept()[0].recv(9).decode())
 """,
-    "terminals": """
-import os, pty
-child, terminal = pty.fork()
-if child == 0:
-    os.write(1, b"1 2")
-    os._exit(0)
-print(os.read(terminal, 9).decode())
-os.waitpid(child, 0)
-""",
     "shared memory": """
 import mmap, os
 from multiprocessing.shared_memory import SharedMemory
