@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +58,7 @@ class Quota:
         self._size = max(box.work_size for box, _ in writers)
         watched = [container for box, container in writers if box.has_watched_layer]
         own = [(container, container.layer()) for container in watched]
+        self._directory = directory
         self._places = [directory, *(layer for _, layer in own if layer)]
         self._asked = [container for container, layer in own if not layer]
         disks = [os.statvfs(place) for place in self._places]
@@ -80,14 +81,18 @@ class Quota:
         return Outcome(stderr=text, exit_code=None, reason="error")
 
     def _is_disk_full(self) -> bool:
-        places = zip(self._places, self._floors, strict=True)
-        return any(os.statvfs(place).f_bavail < floor for place, floor in places)
+        for place, floor in zip(self._places, self._floors, strict=True):
+            with self._unless_gone(place):
+                if os.statvfs(place).f_bavail < floor:
+                    return True
+        return False
 
     def _is_too_much(self) -> bool:
         limit, used = self._size << 20, 0
         for place in self._places:
             try:
-                used += measure(place, limit)
+                with self._unless_gone(place):
+                    used += measure(place, limit)
             except PermissionError:
                 if self._measure_as_root(place, limit):
                     return True
@@ -96,6 +101,15 @@ class Quota:
             with suppress(ServerFault):
                 used += container.size()
         return used > limit
+
+    @contextmanager
+    def _unless_gone(self, place: Path) -> Iterator[None]:
+        """Pass over a box's own file system that is gone, with the box that has died."""
+        try:
+            yield
+        except FileNotFoundError:
+            if place == self._directory:
+                raise
 
 
 def measure(directory: Path, limit: int) -> int:

@@ -170,6 +170,16 @@ def test_quota_missing_directory_is_exceeded(tmp_path):
     assert quota.check()
 
 
+def test_quota_box_that_died_is_not_exceeded(tmp_path):
+    """Its file system goes with it: what the step says then is that the box died."""
+    work, layer = tmp_path / "work", tmp_path / "layer"
+    work.mkdir()
+    layer.mkdir()
+    quota = quota_of(replace(BOX, writable=True), work, Container(layer))
+    layer.rmdir()
+    assert not quota.check()
+
+
 def test_quota_watches_all_writers_with_the_largest_limit(tmp_path):
     large = replace(BOX, work_size=2)
     quota = Quota(tmp_path, [(BOX, Container()), (large, Container())], None)

@@ -102,9 +102,9 @@ class Attached:
             ServerFault: the program's user does not exist, or the daemon cannot do it.
             Abandoned: nobody waits for the outcome.
         """
+        quota = self._quota(None, None)
         exec = container.exec(program)
         stream = exec.start(time.monotonic() + START_DEADLINE)
-        quota = self._quota(None, None)
         try:
             outcome = self._watch(exec, stream, program, quota)
         except Abandoned:
