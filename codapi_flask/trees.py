@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -14,31 +14,41 @@ FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove(directory: Path) -> None:
-    """Delete a directory with all that is in it. Nobody may be at work in it.
+    """Delete a directory with all that is in it.
+
+    Another process may delete it at the same time, but nobody may add to it or replace names.
 
     Raises:
-        OSError: something cannot be deleted.
+        OSError: something cannot be deleted, or there is no such directory.
     """
     empty(directory)
-    directory.rmdir()
+    with suppress(FileNotFoundError):
+        directory.rmdir()
 
 
 def empty(directory: Path) -> None:
-    """Delete all that is in a directory. Nobody may be at work in it.
+    """Delete all that is in a directory, under the same condition.
 
     A directory that is not empty moves up into `directory` before it is emptied, so that no
     path gets long and two descriptors are enough.
 
     Raises:
-        OSError: something cannot be deleted.
+        OSError: something cannot be deleted, or there is no such directory.
     """
     with opened(directory) as top:
         while full := _delete_names(top):
             for name in full:
-                with opened(name, top) as child:
-                    for inner in _delete_names(child):
-                        os.rename(inner, secrets.token_hex(8), src_dir_fd=child, dst_dir_fd=top)
-                os.rmdir(name, dir_fd=top)
+                with suppress(FileNotFoundError):
+                    _flatten(name, top)
+
+
+def _flatten(name: str, top: int) -> None:
+    """Delete a directory in `top`, after the directories in it that are not empty moved there."""
+    with opened(name, top) as child:
+        for inner in _delete_names(child):
+            with suppress(FileNotFoundError):
+                os.rename(inner, secrets.token_hex(8), src_dir_fd=child, dst_dir_fd=top)
+    os.rmdir(name, dir_fd=top)
 
 
 @contextmanager
@@ -56,13 +66,14 @@ def _delete_names(directory: int) -> list[str]:
     full = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=directory)
-                continue
-            try:
-                os.rmdir(entry.name, dir_fd=directory)
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY:
-                    raise
-                full.append(entry.name)
+            with suppress(FileNotFoundError):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=directory)
+                    continue
+                try:
+                    os.rmdir(entry.name, dir_fd=directory)
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    full.append(entry.name)
     return full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,6 +69,17 @@ def test_empty_link_raises(tree):
     (tree.parent / "link").symlink_to(tree.parent / "canary")
     with pytest.raises(OSError, match="Not a directory"):
         trees.empty(tree.parent / "link")
+
+
+def test_remove_beside_another_process_deletes_everything(tree):
+    """A sweeper and a worker may remove the same lease."""
+    for _ in range(20):
+        for number in range(60):
+            (tree / str(number) / "a" / "b").mkdir(parents=True)
+            (tree / str(number) / "file").touch()
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(trees.empty, [tree, tree]))
+        assert os.listdir(tree) == []
 
 
 def test_remove_uses_few_descriptors(tree):
