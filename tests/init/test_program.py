@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import binary
+from tests.server import wait_for
 
 
 def init(*args: str | Path) -> subprocess.CompletedProcess[str]:
@@ -106,12 +108,30 @@ def test_remove_says_what_it_cannot(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def family() -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Return a starter of Python programs, each the leader of a session, as a `docker exec` is."""
+def cgroup() -> Iterator[Path]:
+    """Return a cgroup that is named as a container's."""
+    if os.geteuid():
+        pytest.skip("only root can make a cgroup")
+    top = Path("/sys/fs/cgroup")
+    v1 = top / "pids"
+    cgroup = (v1 if v1.exists() else top) / secrets.token_hex(32)
+    cgroup.mkdir()
+    yield cgroup
+    wait_for(lambda: not (cgroup / "cgroup.procs").read_text())
+    cgroup.rmdir()
+
+
+@pytest.fixture
+def family(cgroup: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a starter of Python programs, each the leader of a session, as a `docker exec` is.
+
+    They belong to the container of `cgroup`, unless they say `inside=False`.
+    """
     started = []
 
-    def start(program: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-c", "import os, time\n" + program]
+    def start(program: str, inside: bool = True) -> subprocess.Popen[str]:
+        move = f"open('{cgroup}/cgroup.procs', 'w').write('0')\n" if inside else ""
+        argv = [sys.executable, "-c", f"import os, time\n{move}{program}"]
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
         started.append(process)
         return process
@@ -167,14 +187,14 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("program", [ORPHAN, OTHER_SESSION, DEAF, STORM])
 def test_kill_ends_a_process_with_all_that_it_started(
-    program: str, family: Callable[[str], subprocess.Popen[str]]
+    program: str, family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process, stranger = family(program), family(DEAF)
     assert process.stdout
     assert stranger.stdout
     stranger.stdout.readline()
     pid = int(process.stdout.readline())
-    result = init("kill", str(process.pid))
+    result = init("kill", str(process.pid), cgroup.name)
     assert (result.returncode, result.stderr) == (0, "")
     assert process.wait(5) == -signal.SIGKILL
     assert not is_alive(pid)
@@ -184,23 +204,62 @@ def test_kill_ends_a_process_with_all_that_it_started(
 
 
 def test_kill_of_a_process_that_is_gone_is_no_error(
-    family: Callable[[str], subprocess.Popen[str]],
+    family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process = family("pass")
     process.wait(5)
-    assert init("kill", str(process.pid)).returncode == 0
+    assert init("kill", str(process.pid), cgroup.name).returncode == 0
+
+
+def test_kill_process_outside_the_container_is_left_alone(
+    family: Callable[..., subprocess.Popen[str]], cgroup: Path
+) -> None:
+    process = family(DEAF, inside=False)
+    assert process.stdout
+    process.stdout.readline()
+    assert init("kill", str(process.pid), cgroup.name).returncode == 0
+    assert is_alive(process.pid)
 
 
 @pytest.mark.parametrize("pid", ["0", "1", "-1", "x", "", "4194304", "99999999999"])
 def test_kill_refuses_what_is_no_process(pid: str) -> None:
-    result = init("kill", pid)
-    assert (result.returncode, result.stderr) == (2, f"init: not a process: {pid}\n")
+    result = init("kill", pid, "f" * 64)
+    said = f"init: not a process of a container: {pid}, {'f' * 64}\n"
+    assert (result.returncode, result.stderr) == (2, said)
 
 
 def test_kill_is_quick_where_there_is_much_to_look_at(
-    family: Callable[[str], subprocess.Popen[str]],
+    family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process = family("for _ in range(200):\n    if os.fork() == 0: break\ntime.sleep(1000)")
     start = time.monotonic()
-    assert init("kill", str(process.pid)).returncode == 0
+    assert init("kill", str(process.pid), cgroup.name).returncode == 0
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        (["sh", "-c", "echo said; exit 3"], 3, "said\n"),
+        (["sh", "-c", "kill -9 $$"], 137, ""),
+        (
+            ["sh", "-c", "(sleep 0.1; kill -TERM $PPID) & trap 'echo said; exit 4' TERM; wait"],
+            4,
+            "said\n",
+        ),
+        (["nowhere"], 127, ""),
+        (["/"], 126, ""),
+    ],
+)
+def test_plain_ends_as_its_program_and_passes_signals_on(
+    argv: list[str], status: int, said: str
+) -> None:
+    result = init("plain", "0", *argv)
+    assert (result.returncode, result.stdout) == (status, said)
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"), [(["nowhere"], "No such file or directory"), (["/"], "Permission denied")]
+)
+def test_plain_says_why_a_program_cannot_be_executed(argv: list[str], why: str) -> None:
+    assert init("plain", "0", *argv).stderr == f"init: exec {argv[0]}: {why}\n"
