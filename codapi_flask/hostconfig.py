@@ -20,7 +20,7 @@ IP_FAMILIES = {"index": 0, "value": 4294967287, "valueTwo": 2, "op": "SCMP_CMP_M
 """How a rule of the profile names AF_INET and AF_INET6, the first argument of `socket`."""
 
 MEMLOCK = 1 << 16
-"""Bytes that a process may lock: pages of images are in memory for all, at nobody's expense."""
+"""Bytes that a process may lock: cached pages of images are charged to the box that read them."""
 
 QUEUES = {"fs.mqueue.queues_max": "2"}
 """POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
