@@ -114,8 +114,10 @@ class Lease:
             hosts.write_bytes(HOSTS)
             hosts.chmod(0o444)
             if not os.geteuid():
-                # root in a box would own it
-                os.chown(hosts, NO_STEP, NO_STEP)
+                # root in a box would own it; a server without CHOWN, or in a user namespace without
+                # that id, leaves it so: the file is the execution's own all the same
+                with suppress(OSError):
+                    os.chown(hosts, NO_STEP, NO_STEP)
         except OSError:
             lease.drop()
             raise

@@ -250,7 +250,12 @@ class Keeper:
         with suppress(ServerFault):
             missing = [name for name in self._config.images() if not daemon.image(name)]
             found = daemon.info(), missing, self._instance.parent
-            shared = boxes_of_own_user(daemon, self._config, self._instance)
+            try:
+                shared = boxes_of_own_user(daemon, self._config, self._instance)
+            except Exception as error:
+                # an image may hold anything as its passwd; the other warnings are worth more
+                log.warning("cannot tell whether boxes have the server's user: %s", error)
+                shared = []
             for warning in doctor.examine(self._config, *found, sockets(), shared):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())

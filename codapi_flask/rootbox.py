@@ -9,7 +9,7 @@ from pathlib import Path
 from codapi_flask import trees
 from codapi_flask.config import START_DEADLINE
 from codapi_flask.containers import Daemon
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import NotRunning, ServerFault
 
 EXCEEDED = 3
 """The exit status of `init measure` for a directory that takes too much."""
@@ -66,5 +66,7 @@ class RootBox:
             if code not in (0, *expected):
                 raise ServerFault(f"a root box to {' '.join(argv)} failed with {code}")
             return code
+        except NotRunning as error:
+            raise ServerFault(f"a root box to {' '.join(argv)} was removed") from error
         finally:
             box.remove()

@@ -36,8 +36,9 @@ def empty(directory: Path) -> None:
         OSError: something cannot be deleted, or there is no such directory.
     """
     with opened(directory) as top:
-        while full := _delete_names(top):
-            for name in full:
+        # again until it is seen empty: what changes during a reading may hide names
+        while os.listdir(top):
+            for name in _delete_names(top):
                 with suppress(FileNotFoundError):
                     _flatten(name, top)
 

@@ -33,6 +33,9 @@ NOT_FOUND = {
 }
 
 
+PLAIN_INIT = "plain-init"
+"""The name of the copy of init, in the lease, that is process 1 of its plain containers."""
+
 OOM_DELAY = 1.0
 """Seconds by which the daemon's news of a lack of memory may come after that of the end."""
 
@@ -143,7 +146,7 @@ class Attached:
         lease, copy = self._lease, None
         # Docker's init is one file for all containers, which they can lock and watch
         if self._daemon.is_local:
-            copy = lease / "plain-init"
+            copy = lease / PLAIN_INIT
             if not copy.exists():
                 install(lease.parent / "init", copy)
         return self._daemon.create(name, box, program, lease.parent, lease, copy, deadline)

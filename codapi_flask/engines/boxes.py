@@ -12,7 +12,7 @@ from pathlib import Path
 from codapi_flask import trees
 from codapi_flask.config import Box
 from codapi_flask.containers import Container, Daemon
-from codapi_flask.engines.attached import Attached
+from codapi_flask.engines.attached import PLAIN_INIT, Attached
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.initbox import InitBox, NoInit, can_have_init
 from codapi_flask.instance import Lease
@@ -158,6 +158,8 @@ class Boxes:
             return False
         try:
             trees.empty(self.directory)
+            # a detached box has had it
+            (self._lease.path / PLAIN_INIT).unlink(missing_ok=True)
             is_as_new = os.stat(self.directory).st_size == self._empty_size
         except OSError:
             # the disk does not do it

@@ -4,6 +4,7 @@
 #include "parse.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,10 @@ static size_t signal_family(uint32_t root, const char *container, int number, bo
 			continue;
 		/* What is looked at from here on is the one that gets the signal, or the signal gets nowhere. */
 		int process = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (process < 0 && errno != ESRCH) {
+			fprintf(stderr, "init: pidfd_open: %s\n", strerror(errno));
+			exit(1);
+		}
 		if (process < 0)
 			continue;
 		if (is_in_container(pid, container)) {
