@@ -19,6 +19,10 @@ NO_TERMINALS = {"/dev/pts": "ro,noexec,nosuid,nodev,size=4k,mode=0555"}
 IP_FAMILIES = {"index": 0, "value": 4294967287, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}
 """How a rule of the profile names AF_INET and AF_INET6, the first argument of `socket`."""
 
+NETLINK = {"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}
+"""AF_NETLINK: its answers, 400 KB a socket, count for no box's memory. A box without a network
+has no use for them; name lookups do without."""
+
 MEMLOCK = 1 << 16
 """Bytes that a process may lock: cached pages of images are charged to the box that read them."""
 
@@ -79,8 +83,9 @@ def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
 def _limits(box: Box) -> dict[str, Any]:
     security = ["no-new-privileges"]
     if box.seccomp != "docker":
-        has_ip = box.network != "none" or sockets() is not Sockets.NOBODY
-        profile = _our_profile(has_ip) if box.seccomp == "default" else box.seccomp
+        has_network = box.network != "none"
+        has_ip = has_network or sockets() is not Sockets.NOBODY
+        profile = _our_profile(has_network, has_ip) if box.seccomp == "default" else box.seccomp
         security.append(f"seccomp={profile}")
     return {
         "runtime": box.runtime,
@@ -104,11 +109,17 @@ def _limits(box: Box) -> dict[str, Any]:
 
 
 @cache
-def _our_profile(has_ip: bool) -> str:
+def _our_profile(has_network: bool, has_ip: bool) -> str:
     profile = json.loads(Path(__file__).with_name("seccomp.json").read_bytes())
+    refused = []
+    if not has_network:
+        refused.append(NETLINK)
     if not has_ip:
-        rules = profile["syscalls"]
-        profile["syscalls"] = [rule for rule in rules if IP_FAMILIES not in rule.get("args", ())]
+        refused.append(IP_FAMILIES)
+    rules = profile["syscalls"]
+    profile["syscalls"] = [
+        rule for rule in rules if not any(family in rule.get("args", ()) for family in refused)
+    ]
     return json.dumps(profile, separators=(",", ":"))
 
 

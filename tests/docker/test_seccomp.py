@@ -182,7 +182,7 @@ except subprocess.TimeoutExpired:
 """,
     "sockets": """
 import socket
-socket.if_nameindex(), socket.socketpair(), socket.socket(type=socket.SOCK_DGRAM)
+socket.getaddrinfo("localhost", 80), socket.socketpair(), socket.socket(type=socket.SOCK_DGRAM)
 server = socket.create_server(("localhost", 0))
 client = socket.create_connection(server.getsockname())
 client.send(b"1 2")
