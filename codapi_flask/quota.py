@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,20 @@ DEPTH = 200
 
 LOOKS = 8
 """Times that a tree is measured in which names vanish: a directory may be renamed all the time."""
+
+INTERVAL = 0.25
+"""Seconds between two measurements."""
+
+ROOT_INTERVAL = 0.5
+"""Seconds after a measurement for which a container had to be started."""
+
+
+class Unsteady(Exception):
+    """Names vanish each time that a tree is measured: it takes at least `used` bytes."""
+
+    def __init__(self, used: int) -> None:
+        self.used = used
+        super().__init__(f"at least {used} bytes")
 
 
 class Writable(Protocol):
@@ -48,13 +63,16 @@ class Quota:
         directory: Path,
         writers: Sequence[tuple[Box, Writable]],
         measure_as_root: Callable[[Path, int], bool],
+        interval: float = INTERVAL,
     ) -> None:
         """Allow what the boxes' config does, in `directory` and in the containers together.
 
         `measure_as_root(directory, limit)` tells whether a tree takes more than `limit` bytes
-        when a part of it is closed to this process. It may raise `ServerFault`.
+        when a part of it is closed to this process. It may raise `ServerFault`. `interval` is
+        the seconds between two measurements.
         """
         self._measure_as_root = measure_as_root
+        self._interval, self._not_before = interval, 0.0
         self._size = max(box.work_size for box, _ in writers)
         watched = [container for box, container in writers if box.has_watched_layer]
         own = [(container, container.layer()) for container in watched]
@@ -64,15 +82,20 @@ class Quota:
         disks = [os.statvfs(place) for place in self._places]
         # a file that is deleted while it is open is in no directory, but takes room
         self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
+        self._free = [disk.f_bavail * disk.f_frsize for disk in disks]
         self.is_exceeded = False
 
     def check(self) -> bool:
-        """Measure; return whether it is too much, or hardly anything of the disk is left."""
-        if not self.is_exceeded:
+        """Tell whether it is too much, or hardly anything of the disk is left.
+
+        Measures when the last time is long enough ago.
+        """
+        if not self.is_exceeded and time.monotonic() >= self._not_before:
             try:
                 self.is_exceeded = self._is_disk_full() or self._is_too_much()
             except (ServerFault, OSError):
                 self.is_exceeded = True
+            self._not_before = max(self._not_before, time.monotonic() + self._interval)
         return self.is_exceeded
 
     def outcome(self) -> Outcome:
@@ -89,13 +112,18 @@ class Quota:
 
     def _is_too_much(self) -> bool:
         limit, used = self._size << 20, 0
-        for place in self._places:
+        for place, free in zip(self._places, self._free, strict=True):
             try:
                 with self._unless_gone(place):
                     used += measure(place, limit)
             except PermissionError:
                 if self._measure_as_root(place, limit):
                     return True
+                self._not_before = time.monotonic() + ROOT_INTERVAL
+            except Unsteady as error:
+                # what the disk has lost meanwhile, be it to this tree or to another
+                disk = os.statvfs(place)
+                used += max(error.used, free - disk.f_bavail * disk.f_frsize)
         for container in self._asked:
             # a daemon that does not say ends no program: it is no program's fault
             with suppress(ServerFault):
@@ -119,12 +147,15 @@ def measure(directory: Path, limit: int) -> int:
 
     Raises:
         PermissionError: a directory is closed to this process.
+        Unsteady: names vanish whenever it is measured.
     """
+    most = 0
     for _ in range(LOOKS):
         used, is_whole = _look(directory, limit)
         if is_whole or used > limit:
-            break
-    return used
+            return used
+        most = max(most, used)
+    raise Unsteady(most)
 
 
 def _look(directory: Path, limit: int) -> tuple[int, bool]:

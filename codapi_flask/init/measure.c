@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,7 @@
 #define BLOCK 512  /* bytes of a unit of st_blocks */
 #define ENTRY 4096 /* bytes that any entry counts for, as in quota.py */
 #define DEPTH 200  /* levels above which a tree is too deep, as in quota.py */
+#define LOOKS 8	   /* at a tree in which names vanish, as in quota.py */
 #define EXCEEDED 3
 
 static DIR *open_directory(int parent, const char *name)
@@ -23,12 +25,14 @@ static DIR *open_directory(int parent, const char *name)
 	return directory;
 }
 
-int measure_path(const char *path, uint64_t limit)
+/* Measures once; `whole` tells whether no name vanished meanwhile. */
+static int look(const char *path, uint64_t limit, bool *whole)
 {
 	DIR *walk[DEPTH] = {open_directory(AT_FDCWD, path)};
 	uint64_t used = 0;
 	size_t depth = 1;
 
+	*whole = true;
 	if (!walk[0]) {
 		fprintf(stderr, "init: cannot measure %s: %s\n", path, strerror(errno));
 		return 1;
@@ -42,8 +46,10 @@ int measure_path(const char *path, uint64_t limit)
 		}
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		if (fstatat(dirfd(walk[depth - 1]), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) != 0)
-			continue; /* it is gone */
+		if (fstatat(dirfd(walk[depth - 1]), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) != 0) {
+			*whole = false; /* it is gone, or has another name */
+			continue;
+		}
 		uint64_t size = (uint64_t)stat.st_blocks * BLOCK;
 		used += size > ENTRY ? size : ENTRY;
 		if (!S_ISDIR(stat.st_mode))
@@ -52,8 +58,24 @@ int measure_path(const char *path, uint64_t limit)
 			return EXCEEDED;
 		if ((walk[depth] = open_directory(dirfd(walk[depth - 1]), entry->d_name)))
 			depth++;
-		else if (errno != ENOENT && errno != ENOTDIR)
+		else if (errno == ENOENT || errno == ENOTDIR)
+			*whole = false;
+		else
 			return EXCEEDED;
 	}
+	while (depth > 0)
+		closedir(walk[--depth]);
 	return used > limit ? EXCEEDED : 0;
+}
+
+int measure_path(const char *path, uint64_t limit)
+{
+	bool whole;
+
+	for (int looks = 0; looks < LOOKS; looks++) {
+		int code = look(path, limit, &whole);
+		if (code != 0 || whole)
+			return code;
+	}
+	return EXCEEDED;
 }

@@ -59,6 +59,7 @@ for number in range(1000):
     file = os.open(str(number), os.O_CREAT | os.O_WRONLY, dir_fd=d)
     os.write(file, bytes(1 << 20))
     os.fsync(file)
+    os.close(file)
 print("wrote it all")
 """
 DETACHED = """
