@@ -71,11 +71,12 @@ def examine(
         if any(limit.startswith("core=") for limit in box.ulimit):
             yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
         if box.writable or not box.keeps_nothing:
-            if box.storage:
-                how = f"Docker limits its file system to {box.storage}"
-            else:
-                how = f"what they write is watched, and limited to {box.work_size} MiB a run"
-            yield f"box {box.name}: programs may write to a disk: {how}"
+            hows = []
+            if box.writable and box.storage:
+                hows.append(f"Docker limits its file system to {box.storage}")
+            if box.has_quota:
+                hows.append(f"what they write is watched, and limited to {box.work_size} MiB a run")
+            yield f"box {box.name}: programs may write to a disk: {'; '.join(hows)}"
     if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
         yield f"{work_dir} shares a disk with the system: give it a file system of its own"
     for sandbox, commands in config.commands.items():

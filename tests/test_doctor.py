@@ -73,6 +73,7 @@ def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, s
         ({"ulimit": ("core=0",)}, {}, "box sh: makes core dumps"),
         ({"writable": True}, {}, "watched, and limited to 64 MiB"),
         ({"writable": True, "storage": "1g"}, {}, "Docker limits its file system to 1g"),
+        ({"volume": "%s:/sandbox", "storage": "1g"}, {}, "watched, and limited to 64 MiB"),
         ({"volume": "%s:/sandbox"}, {}, "box sh: programs may write to a disk"),
         ({}, {"user": "root"}, "sandbox sh, command run: runs as root"),
         ({}, {"user": "0:0"}, "runs as root"),

@@ -10,6 +10,7 @@ import pytest
 from codapi_flask import initbox
 from codapi_flask.cgroup import Sockets, sockets
 from codapi_flask.instance import NO_STEP
+from codapi_flask.models import Program
 from tests.docker.instance import PYTHON
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
@@ -110,6 +111,28 @@ def test_box_that_ran_beside_a_detached_one_serves_again_after_a_reset(execute, 
     served = waiting("box")
     assert execute(step, before=before, boxes=boxes).ok
     assert served & waiting("box")
+
+
+@REUSED
+@pytest.mark.parametrize("was_alone", [True, False])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees into a box from the host")
+def test_what_init_saw_at_the_end_counts_only_for_a_box_that_was_alone(instance, was_alone):
+    """Another box may plant a file after that: here the host does, at the same moment."""
+    instance.run("true", box={"nproc": 63})
+    [box] = [box for box, boxes in instance.stock.idle.items() if box.nproc == 63 and boxes]
+    started = instance.stock.idle[box].pop()
+    never = os.eventfd(0)
+    try:
+        assert started.run(Program(["true"], "sandbox"), never).ok
+        info = instance.daemon.find(started.container).inspect()
+        planted = Path(f"/proc/{info['State']['Pid']}/root/dev/shm/json.py")
+        planted.write_text("print('code of another client')")
+        os.chown(planted, 1000, 1000)
+        assert started.reset(was_alone)
+        assert planted.exists() is was_alone
+    finally:
+        os.close(never)
+        started.discard()
 
 
 @REUSED

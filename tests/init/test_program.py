@@ -231,9 +231,15 @@ def test_kill_refuses_what_is_no_process(pid: str) -> None:
 def test_kill_is_quick_where_there_is_much_to_look_at(
     family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
-    process = family("for _ in range(200):\n    if os.fork() == 0: break\ntime.sleep(1000)")
+    process = family(
+        "for _ in range(200):\n    if os.fork() == 0: time.sleep(1000)\n"
+        "print('all', flush=True)\ntime.sleep(1000)"
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "all\n"
     start = time.monotonic()
     assert init("kill", str(process.pid), cgroup.name).returncode == 0
+    assert process.wait(5) == -signal.SIGKILL
     assert time.monotonic() - start < 10
 
 
