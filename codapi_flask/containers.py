@@ -103,7 +103,7 @@ class Daemon:
                 raise ServerFault(f"box {box.name}: neither the step nor the image has a command")
             command = ["plain", str(int(self.bounds_sockets(box))), *argv]
             process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
-        limits = hostconfig.plain(box, lease, init_copy)
+        limits = hostconfig.plain(box, lease, init_copy, self.sockets())
         return self._create_box(name, box, process, limits, instance, lease, deadline)
 
     def create_with_init(
@@ -124,7 +124,7 @@ class Daemon:
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }
-        limits = hostconfig.with_init(box, lease)
+        limits = hostconfig.with_init(box, lease, self.sockets())
         return self._create_box(name, box, process, limits, instance, lease, deadline)
 
     def _create_box(
@@ -180,7 +180,14 @@ class Daemon:
         """Whether the server has to bound the memory of a box's sockets (`bound_sockets`)."""
         # gVisor has sockets of its own, in memory of the box
         is_runc = not box.runtime.startswith("runsc")
-        return self.is_local and is_runc and sockets() is Sockets.SERVER
+        return is_runc and self.sockets() is Sockets.SERVER
+
+    def sockets(self) -> Sockets:
+        """Return who bounds the memory of sockets on the daemon's host."""
+        if self.is_local:
+            return sockets()
+        is_v1 = self.info().get("CgroupVersion", "1") == "1"
+        return Sockets.NOBODY if is_v1 else Sockets.KERNEL
 
     def read(self, image: str, file: Path, instance: Path) -> bytes | None:
         """Return a small file of our disk as a box sees it; `None` when it is not there."""

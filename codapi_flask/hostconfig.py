@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask import init
-from codapi_flask.cgroup import Sockets, sockets
+from codapi_flask.cgroup import Sockets
 from codapi_flask.config import Box
 
 MIB = 1 << 20
@@ -30,26 +30,26 @@ QUEUES = {"fs.mqueue.queues_max": "2"}
 """POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
 
 
-def plain(box: Box, lease: Path, program: Path | None) -> dict[str, Any]:
+def plain(box: Box, lease: Path, program: Path | None, sockets: Sockets) -> dict[str, Any]:
     """Return the settings of a container that runs one program and ends.
 
     `program` is the box's own copy of our init to be its process 1; Docker's is when there is
-    none.
+    none. `sockets` tells who bounds the memory of the box's sockets.
     """
     binds = _binds(box, lease)
     if program:
         binds.append(f"{program}:{init.MOUNT}:ro")
-    return {**_limits(box), "binds": binds, "init": not program}
+    return {**_limits(box, sockets), "binds": binds, "init": not program}
 
 
-def with_init(box: Box, lease: Path) -> dict[str, Any]:
+def with_init(box: Box, lease: Path, sockets: Sockets) -> dict[str, Any]:
     """Return the settings of a container whose process 1 is our init.
 
     The lease holds the work directory (`work`) and the one of init's listener (`init`).
     """
     needs = settings_of_init(box)
     return {
-        **_limits(box),
+        **_limits(box, sockets),
         "binds": [*_binds(box, lease), f"{lease / 'init'}:{init.MOUNT}:ro"],
         "cap_add": needs.cap_add,
         "cap_drop": needs.cap_drop,
@@ -80,11 +80,11 @@ def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
     }
 
 
-def _limits(box: Box) -> dict[str, Any]:
+def _limits(box: Box, sockets: Sockets) -> dict[str, Any]:
     security = ["no-new-privileges"]
     if box.seccomp != "docker":
         has_network = box.network != "none"
-        has_ip = has_network or sockets() is not Sockets.NOBODY
+        has_ip = has_network or sockets is not Sockets.NOBODY
         profile = _our_profile(has_network, has_ip) if box.seccomp == "default" else box.seccomp
         security.append(f"seccomp={profile}")
     return {

@@ -22,7 +22,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from codapi_flask import doctor, sweeper
-from codapi_flask.cgroup import sockets
 from codapi_flask.config import Config
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import ServerFault
@@ -256,7 +255,7 @@ class Keeper:
                 # an image may hold anything as its passwd; the other warnings are worth more
                 log.warning("cannot tell whether boxes have the server's user: %s", error)
                 shared = []
-            for warning in doctor.examine(self._config, *found, sockets(), shared):
+            for warning in doctor.examine(self._config, *found, daemon.sockets(), shared):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
         pause, stuck = 0.0, list[str]()
