@@ -7,7 +7,7 @@ import socket
 import sys
 
 HOSTS = ("127.0.0.1", "169.254.169.254", "172.17.0.1", "8.8.8.8", "::1", "fd00:ec2::254")
-HARMLESS = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK}
+HARMLESS = {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6}
 VSOCK_HOST = 2
 
 name, port, *more = sys.argv[1:]
@@ -59,7 +59,8 @@ for what, attempt, argument in attempts():
         continue
     print(what)
 
-interfaces = [name for _, name in socket.if_nameindex()]
+with open("/proc/net/dev") as table:
+    interfaces = [line.split(":")[0].strip() for line in table.readlines()[2:]]
 if interfaces != ["lo"]:
     print(interfaces)
 
