@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -58,8 +57,7 @@ class Server:
             with _undisturbed():
                 own = instance.Lease.make(directory, "i", directory)
                 stack.callback(own.remove)
-                shutil.copy(init.binary(), own.path / "init")
-                (own.path / "init").chmod(0o555)
+                init.install(init.binary(), own.path / "init")
                 self.pool = Pool(config, own.path)
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()

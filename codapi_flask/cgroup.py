@@ -1,6 +1,6 @@
-"""Bounds the memory of a box's sockets, which version 1 of cgroups counts for no box by itself.
+"""Bounds the memory of a box's sockets, which cgroup v1 counts for no box by itself.
 
-Version 2 counts it as the box's memory. Version 1 has a limit of its own for it
+cgroup v2 counts it as the box's memory. Version 1 has a separate limit for it
 (`memory.kmem.tcp.limit_in_bytes`, which holds for UDP, too, and for all sockets that are made
 later); runc does not set it, so the server does, if it is root on the daemon's host.
 """
@@ -59,4 +59,4 @@ def bound_sockets(pid: int, memory: int) -> None:
         path = next(path for _, names, path in lines if "memory" in names.split(","))
         (MEMORY / path.lstrip("/") / LIMIT).write_text(str((memory << 20) // SHARE))
     except (OSError, StopIteration) as error:
-        raise ServerFault(f"cannot limit the sockets of the box {pid}: {error}") from error
+        raise ServerFault(f"cannot limit the sockets of process {pid}: {error}") from error

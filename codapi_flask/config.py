@@ -54,6 +54,11 @@ class Box:
     init: bool = True
 
     @property
+    def has_gvisor(self) -> bool:
+        """Whether gVisor's kernel stands between the box and the host's."""
+        return self.runtime.startswith("runsc")
+
+    @property
     def may_write_files(self) -> bool:
         """Whether a program may write to the work directory."""
         mode = self.volume.split(":")[2:]

@@ -137,8 +137,8 @@ class Daemon:
         lease: Path,
         deadline: float,
     ) -> Container:
-        if not (box.runtime.startswith("runsc") or self.has_user_namespace):
-            # gVisor has no such settings, and in a user namespace they need a new kernel
+        if not (box.has_gvisor or self.has_user_namespace):
+            # gVisor has no such setting, and in a user namespace it needs a new kernel
             limits = {**limits, "sysctls": hostconfig.QUEUES}
         with self.calls(f"create a box of {box.image}", deadline) as api:
             return self._create(api, process, limits, box.network, instance, lease / "work", name)
@@ -179,8 +179,7 @@ class Daemon:
     def bounds_sockets(self, box: Box) -> bool:
         """Whether the server has to bound the memory of a box's sockets (`bound_sockets`)."""
         # gVisor has sockets of its own, in memory of the box
-        is_runc = not box.runtime.startswith("runsc")
-        return is_runc and self.sockets() is Sockets.SERVER
+        return not box.has_gvisor and self.sockets() is Sockets.SERVER
 
     def sockets(self) -> Sockets:
         """Return who bounds the memory of sockets on the daemon's host."""
@@ -224,7 +223,8 @@ class Daemon:
                 with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
                     member = archive.extractfile(Path(path).name)
                     return member.read() if member else None
-            except docker.errors.NotFound:
+            except (docker.errors.NotFound, tarfile.TarError, KeyError):
+                # it is not there, or is a link
                 return None
             finally:
                 api.remove_container(box, force=True, v=True)
@@ -382,6 +382,20 @@ class Container:
                 api.stop(self.id, timeout=math.ceil(timeout))
             except docker.errors.NotFound as error:
                 raise NotRunning(f"{self.id} is not running") from error
+
+    def is_running(self) -> bool:
+        """Whether the container exists and its program runs."""
+        return bool(self.inspect().get("State", {}).get("Running"))
+
+    def begin_stop(self) -> None:
+        """Ask the container's program to end, as `stop` does first, and do not wait for that.
+
+        Raises:
+            NotRunning: there is no such container.
+        """
+        name = self.inspect().get("Config", {}).get("StopSignal") or "SIGTERM"
+        with self._daemon.calls(f"stop {self.id}") as api, _needs_running(self.id):
+            api.kill(self.id, signal=name)
 
     def remove(self) -> None:
         """Kill and remove the container; on return it is dead and gone.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask.cgroup import Sockets
-from codapi_flask.config import Config
+from codapi_flask.config import Box, Config
 
 SAFE_RUNC = (1, 1, 12)
 """The first runc that CVE-2024-21626 (leaked descriptors) does not open."""
@@ -59,30 +59,34 @@ def examine(
             f"of which there are {descriptors}: allow more (ulimit -Hn), or have fewer wait"
         )
     for box in config.boxes.values():
-        if box.network != "none":
-            yield f"box {box.name}: network {box.network}: programs reach what that reaches"
-        if box.cap_add:
-            yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
-        if "ALL" not in map(str.upper, box.cap_drop):
-            yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
-        if box.seccomp != "default":
-            whose = "Docker's" if box.seccomp == "docker" else "a file's"
-            yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
-        if any(limit.startswith("core=") for limit in box.ulimit):
-            yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
-        if box.writable or not box.keeps_nothing:
-            hows = []
-            if box.writable and box.storage:
-                hows.append(f"Docker limits its file system to {box.storage}")
-            if box.has_quota:
-                hows.append(f"what they write is watched, and limited to {box.work_size} MiB a run")
-            yield f"box {box.name}: programs may write to a disk: {'; '.join(hows)}"
+        yield from _examine_box(box)
     if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
         yield f"{work_dir} shares a disk with the system: give it a file system of its own"
     for sandbox, commands in config.commands.items():
         for name, command in commands.items():
             if any(step.runs_as_root for step in command.all_steps() if step.action != "stop"):
                 yield f"sandbox {sandbox}, command {name}: runs as root"
+
+
+def _examine_box(box: Box) -> Iterator[str]:
+    if box.network != "none":
+        yield f"box {box.name}: network {box.network}: programs reach what that reaches"
+    if box.cap_add:
+        yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
+    if "ALL" not in map(str.upper, box.cap_drop):
+        yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
+    if box.seccomp != "default":
+        whose = "Docker's" if box.seccomp == "docker" else "a file's"
+        yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
+    if any(limit.startswith("core=") for limit in box.ulimit):
+        yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
+    if box.writable or not box.keeps_nothing:
+        hows = []
+        if box.writable and box.storage:
+            hows.append(f"Docker limits its file system to {box.storage}")
+        if box.has_quota:
+            hows.append(f"what they write is watched, and limited to {box.work_size} MiB a run")
+        yield f"box {box.name}: programs may write to a disk: {'; '.join(hows)}"
 
 
 def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
@@ -99,8 +103,8 @@ def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
 def _examine_sockets(config: Config, bounds: Sockets) -> Iterator[str]:
     if bounds is not Sockets.NOBODY:
         return
-    why = "cgroups of version 1, and this server is not root on the host"
-    yield f"programs get no IP sockets, whose memory nobody could limit: {why}"
+    why = "with cgroup v1 only a server that is root on the host can limit that; use cgroup v2"
+    yield f"programs get no IP sockets, as the memory of these has no limit: {why}"
     for box in config.boxes.values():
         if box.network != "none" or box.seccomp != "default":
             yield f"box {box.name}: the memory of its sockets has no limit: {why}"

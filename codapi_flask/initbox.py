@@ -49,7 +49,7 @@ MESSAGE_MAX = 1 << 16
 def can_have_init(box: Box) -> bool:
     """Whether a box can be one with init, as far as its config tells."""
     # gVisor's boxes cannot connect to a socket of ours
-    return box.init and is_safe(box.cap_add) and not box.runtime.startswith("runsc")
+    return box.init and is_safe(box.cap_add) and not box.has_gvisor
 
 
 class NoInit(Exception):

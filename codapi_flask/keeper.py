@@ -249,12 +249,7 @@ class Keeper:
         with suppress(ServerFault):
             missing = [name for name in self._config.images() if not daemon.image(name)]
             found = daemon.info(), missing, self._instance.parent
-            try:
-                shared = boxes_of_own_user(daemon, self._config, self._instance)
-            except Exception as error:
-                # an image may hold anything as its passwd; the other warnings are worth more
-                log.warning("cannot tell whether boxes have the server's user: %s", error)
-                shared = []
+            shared = boxes_of_own_user(daemon, self._config, self._instance)
             for warning in doctor.examine(self._config, *found, daemon.sockets(), shared):
                 log.warning("%s", warning)
         root_box = RootBox(daemon, self._instance, self._config.images())
@@ -298,10 +293,10 @@ def boxes_of_own_user(daemon: Daemon, config: Config, instance: Path) -> list[st
         return []
     commands = [command for named in config.commands.values() for command in named.values()]
     steps = [step for command in commands for step in command.all_steps() if step.action == "run"]
-    used = {(step.box_name(""), step.user) for step in steps}
-    users = {(config.boxes[name].image, user) for name, user in used if name in config.boxes}
+    used = {(box, step.user) for step in steps if (box := config.boxes.get(step.box_name("")))}
+    users = {(box.image, user) for box, user in used}
     own = {found for found in users if daemon.user_id(*found, instance) == uid}
-    return sorted({name for name, user in used if (config.boxes[name].image, user) in own})
+    return sorted({box.name for box, user in used if (box.image, user) in own})
 
 
 def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:

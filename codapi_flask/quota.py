@@ -62,13 +62,14 @@ class Quota:
         self,
         directory: Path,
         writers: Sequence[tuple[Box, Writable]],
-        measure_as_root: Callable[[Path, int], bool],
+        measure_as_root: Callable[[Path, int], bool | None],
         interval: float = INTERVAL,
     ) -> None:
         """Allow what the boxes' config does, in `directory` and in the containers together.
 
         `measure_as_root(directory, limit)` tells whether a tree takes more than `limit` bytes
-        when a part of it is closed to this process. It may raise `ServerFault`. `interval` is
+        when a part of it is closed to this process; `None`: names vanish all the time. It may
+        raise `ServerFault`. `interval` is
         the seconds between two measurements.
         """
         self._measure_as_root = measure_as_root
@@ -117,13 +118,13 @@ class Quota:
                 with self._unless_gone(place):
                     used += measure(place, limit)
             except PermissionError:
-                if self._measure_as_root(place, limit):
+                larger = self._measure_as_root(place, limit)
+                if larger:
                     return True
                 self._not_before = time.monotonic() + ROOT_INTERVAL
+                used += 0 if larger is False else _lost(place, free)
             except Unsteady as error:
-                # what the disk has lost meanwhile, be it to this tree or to another
-                disk = os.statvfs(place)
-                used += max(error.used, free - disk.f_bavail * disk.f_frsize)
+                used += max(error.used, _lost(place, free))
         for container in self._asked:
             # a daemon that does not say ends no program: it is no program's fault
             with suppress(ServerFault):
@@ -138,6 +139,12 @@ class Quota:
         except FileNotFoundError:
             if place == self._directory:
                 raise
+
+
+def _lost(place: Path, free: int) -> int:
+    """Return the bytes that a disk has lost since `free` were, be it to this tree or to another."""
+    disk = os.statvfs(place)
+    return max(free - disk.f_bavail * disk.f_frsize, 0)
 
 
 def measure(directory: Path, limit: int) -> int:

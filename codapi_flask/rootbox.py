@@ -11,8 +11,8 @@ from codapi_flask.config import START_DEADLINE
 from codapi_flask.containers import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 
-EXCEEDED = 3
-"""The exit status of `init measure` for a directory that takes too much."""
+EXCEEDED, UNSTEADY = 3, 4
+"""Exit statuses of `init measure`: a tree takes too much, or names vanish all the time."""
 
 
 class RootBox:
@@ -34,14 +34,17 @@ class RootBox:
         except OSError:
             self._run(["remove", f"/mount/{directory.name}"], directory.parent)
 
-    def is_larger(self, directory: Path, limit: int) -> bool:
+    def is_larger(self, directory: Path, limit: int) -> bool | None:
         """Tell whether a tree takes more than `limit` bytes on disk, or is too deep to tell.
+
+        `None` when names vanish whenever it is measured.
 
         Raises:
             ServerFault: that cannot be told.
         """
         argv = ["measure", str(limit), f"/mount/{directory.name}"]
-        return self._run(argv, directory.parent, EXCEEDED) == EXCEEDED
+        code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY)
+        return None if code == UNSTEADY else code == EXCEEDED
 
     def kill(self, pid: int, container: str) -> None:
         """End a process of the daemon's host, its session and its descendants.

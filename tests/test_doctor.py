@@ -94,7 +94,7 @@ def test_examine_sockets_without_a_limit_are_named(tmp_path, box):
     )
     said = "\n".join(examine(config, HEALTHY, [], tmp_path, Sockets.NOBODY))
     assert "programs get no IP sockets" in said
-    assert "box sh: the memory of its sockets has no limit: cgroups of version 1" in said
+    assert "box sh: the memory of its sockets has no limit: with cgroup v1" in said
 
 
 @pytest.mark.parametrize("bounds", [Sockets.KERNEL, Sockets.SERVER])

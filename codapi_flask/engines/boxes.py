@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from codapi_flask.stock import Stock
 
 FALLBACK_TIME = 300
 """Seconds without init for a box in which it did not report."""
+
+STOP_INTERVAL = 0.1
+"""Seconds between two looks at a box that was asked to stop while another may write to disk."""
 
 log = logging.getLogger("codapi")
 
@@ -72,16 +75,13 @@ class Boxes:
         if first and place.can_have_init(first):
             self._taken = first
             self._box = place.stock.take(first)
-        if self._box:
-            self._lease = self._box.lease
-        else:
-            try:
-                self._lease = Lease.make_work(place.instance)
-            except OSError:
-                self._tell_used()
-                raise
+        try:
+            self._lease = self._box.lease if self._box else Lease.make_work(place.instance)
+        except OSError:
+            self._tell_used()
+            raise
         self.directory = self._lease.path / "work"
-        self._empty_size = os.stat(self.directory).st_size
+        self._empty_size = _size(self.directory)
         self._attached = Attached(
             place.daemon, place.root_box, self._lease.path, place.lifeline, self._quota
         )
@@ -131,6 +131,26 @@ class Boxes:
         """Run a program in a running container, see `Attached.exec`."""
         return self._attached.exec(container, own, program)
 
+    def stop(self, container: Container, timeout: float) -> Outcome:
+        """Stop a running container, by force after `timeout` seconds, or if too much is written.
+
+        Raises:
+            NotRunning: there is no such container.
+            ServerFault: the daemon cannot do it.
+        """
+        quota = self._quota(None, None)
+        if not quota:
+            container.stop(timeout)
+            return Outcome()
+        deadline = time.monotonic() + timeout
+        with suppress(NotRunning):
+            # it may have ended by itself
+            container.begin_stop()
+        while container.is_running() and not quota.check() and time.monotonic() < deadline:
+            time.sleep(STOP_INTERVAL)
+        container.stop(0)
+        return quota.outcome() if quota.is_exceeded else Outcome()
+
     def end_detached(self) -> None:
         """Kill and remove all detached boxes; on return they are dead and gone.
 
@@ -160,7 +180,7 @@ class Boxes:
             trees.empty(self.directory)
             # a detached box has had it
             (self._lease.path / PLAIN_INIT).unlink(missing_ok=True)
-            is_as_new = os.stat(self.directory).st_size == self._empty_size
+            is_as_new = 0 <= _size(self.directory) == self._empty_size
         except OSError:
             # the disk does not do it
             is_as_new = False
@@ -241,3 +261,11 @@ class Boxes:
         if self._box:
             self._box.close()
         self._box = None
+
+
+def _size(directory: Path) -> int:
+    """Return the size of a directory itself, -1 when that cannot be told."""
+    try:
+        return os.stat(directory).st_size
+    except OSError:
+        return -1

@@ -126,12 +126,11 @@ class _Walk:
         try:
             if step.action == "exec":
                 return self._boxes.exec(container, own is not None, program)
-            container.stop(step.timeout)
+            return self._boxes.stop(container, step.timeout)
         except NotRunning as error:
             if own or name == self._job.id:
                 return _failure(f"box {step.box} is not running")
             raise ServerFault(f"{error}: the {step.action} step needs it") from error
-        return Outcome()
 
 
 def _failure(text: str) -> Outcome:

@@ -10,7 +10,8 @@
  *			orphans, and exits with its status. With WAIT 1 it first waits until the memory that sockets
  *			may take is limited (cgroup v1).
  *	init remove DIR	deletes a directory, however deep, following no link (needs DAC_OVERRIDE and FOWNER)
- *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, else with 0 (needs DAC_OVERRIDE)
+ *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, with 4 if it never holds still, else
+ *			with 0 (needs DAC_OVERRIDE)
  *	init kill PID ID	kills a process, its session and descendants, as far as they belong to the container ID
  *			(needs the host's pids, and KILL)
  *

@@ -15,6 +15,7 @@
 #define DEPTH 200  /* levels above which a tree is too deep, as in quota.py */
 #define LOOKS 8	   /* at a tree in which names vanish, as in quota.py */
 #define EXCEEDED 3
+#define UNSTEADY 4
 
 static DIR *open_directory(int parent, const char *name)
 {
@@ -77,5 +78,5 @@ int measure_path(const char *path, uint64_t limit)
 		if (code != 0 || whole)
 			return code;
 	}
-	return EXCEEDED;
+	return UNSTEADY;
 }

@@ -46,9 +46,9 @@ def binary(machine: str = "") -> Path:
 
 
 def install(binary: Path, path: Path) -> None:
-    """Copy the program to `path` for boxes of one execution.
+    """Copy the program to `path`, for one server or for the boxes of one execution.
 
-    A file that boxes of different clients had in common could be locked and watched across them.
+    Programs of different clients could lock and watch a file that their boxes share.
     """
     shutil.copyfile(binary, path)
     # whatever the umask: in the box, init has no more rights than others

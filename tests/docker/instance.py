@@ -102,7 +102,7 @@ class Instance:
         work_dir.mkdir(mode=0o700)
         self._lease = Lease.make(work_dir, "i", work_dir)
         self.path = self._lease.path
-        shutil.copy(init.binary(), self.path / "init")
+        init.install(init.binary(), self.path / "init")
         for path in (self._directory, work_dir, *work_dir.glob("**/*")):
             path.chmod(path.stat().st_mode | 0o444)
             if uid:

@@ -107,6 +107,17 @@ def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image
     assert (execution.ok, execution.stderr) == (False, "disk limit exceeded (4 MiB)")
 
 
+@pytest.mark.parametrize("kind", ["attached"])
+def test_detached_box_that_writes_while_it_is_stopped_is_killed(execute, image):
+    boxes = {"helper": {"image": image, "volume": "%s:/sandbox", "work_size": 4}}
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)" + DETACHED
+    before = {"box": "helper", "detach": True, "command": ["python", "-c", deaf]}
+    stop = {"box": ":name", "action": "stop", "timeout": 10}
+    execution = execute(stop, before=before, boxes=boxes)
+    assert (execution.ok, execution.stderr) == (False, "disk limit exceeded (4 MiB)")
+    assert execution.duration < 8000
+
+
 @pytest.mark.parametrize(("place", "how"), [(p, how) for p, ways in WAYS.items() for how in ways])
 @KINDS
 def test_a_program_that_fills_a_disk_is_killed(attack, place, how):
