@@ -62,6 +62,12 @@ for number in range(1000):
     os.close(file)
 print("wrote it all")
 """
+AT_STOP = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+open("/sandbox/ready", "w").close()
+signal.sigwait([signal.SIGTERM])
+"""
 DETACHED = """
 import os, time
 for number in range(1000):
@@ -110,10 +116,11 @@ def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image
 @pytest.mark.parametrize("kind", ["attached"])
 def test_detached_box_that_writes_while_it_is_stopped_is_killed(execute, image):
     boxes = {"helper": {"image": image, "volume": "%s:/sandbox", "work_size": 4}}
-    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)" + DETACHED
-    before = {"box": "helper", "detach": True, "command": ["python", "-c", deaf]}
+    before = {"box": "helper", "detach": True, "command": ["python", "-c", AT_STOP + DETACHED]}
+    wait = ["sh", "-c", "until test -e /sandbox/ready; do sleep .1; done"]
+    ready = {"box": ":name", "action": "exec", "command": wait, "timeout": 10}
     stop = {"box": ":name", "action": "stop", "timeout": 10}
-    execution = execute(stop, before=before, boxes=boxes)
+    execution = execute(ready, stop, before=before, boxes=boxes)
     assert (execution.ok, execution.stderr) == (False, "disk limit exceeded (4 MiB)")
     assert execution.duration < 8000
 
