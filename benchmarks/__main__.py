@@ -8,10 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import cost, machine, speed
+from benchmarks import cost, speed
 from benchmarks.overload import overload
 from benchmarks.plan import FULL, QUICK
 from benchmarks.rows import Row, table
+from tests.support import machine
 
 CASES = {
     case.__name__: case

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from benchmarks import machine
 from benchmarks.load import Question, closed_loop
 from benchmarks.plan import Plan
 from benchmarks.programs import SH, serving, wait_for_stock, wait_until_quiet
 from benchmarks.rows import Row, ratio, record
-from tests.server import Server
+from tests.support import machine
+from tests.support.server import Server
 
 WARM = CLIENTS = 8
 NOWHERE = Question({"sandbox": "nowhere", "command": "run"}, "unknown sandbox")

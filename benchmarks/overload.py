@@ -12,7 +12,7 @@ from benchmarks.load import open_loop
 from benchmarks.plan import Plan
 from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock
 from benchmarks.rows import Row, ratio, record
-from tests.server import Server
+from tests.support.server import Server
 
 CLIENTS, FACTOR = 8, 20
 SLEEPING = replace(SH, name="sleeping", text="sleep 0.1; echo hello")

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.load import Question
 from benchmarks.plan import Plan
-from tests.server import Server, wait_for, write_root
+from tests.support.server import Server, wait_for, write_root
 
 QUIET = 0.15
 """Share of the machine that may be busy before we measure the next thing."""

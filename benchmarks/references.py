@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.programs import Program
-from codapi_flask.config import Box, Step
+from codapi_flask.config.model import BoxSpec, Step
 
 STDOUT = 1
 TIMEOUT = 60
@@ -25,7 +25,7 @@ class DockerRun:
     """`docker run --rm` on the command line, with the limits that our boxes have by default."""
 
     def __init__(self, program: Program, directory: Path) -> None:
-        box, step = Box(name="", image=program.image), Step(box="")
+        box, step = BoxSpec(name="", image=program.image), Step(box="")
         options = {
             "runtime": box.runtime,
             "cpus": box.cpu,

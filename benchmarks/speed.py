@@ -13,7 +13,7 @@ from benchmarks.plan import Plan
 from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock, wait_until_quiet
 from benchmarks.references import references
 from benchmarks.rows import Row, more, ratio
-from tests.server import Server
+from tests.support.server import Server
 
 CLIENTS = 8
 REUSED: dict[str, Any] = {"uses": 1000}

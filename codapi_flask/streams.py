@@ -1,37 +1,22 @@
-"""The streams of a program: as pipes, or as Docker carries them over one connection."""
+"""Carries a program's input and output between descriptors, and cuts the output while it reads."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import codecs
 import select
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Protocol
 
 from codapi_flask.errors import Abandoned
-from codapi_flask.output import Output
 
 CHUNK = 1 << 16
-HEAD = 8
 CALM_TIME = 0.05
 """Seconds for which only the last source is read: by then most programs have ended, and to be
 woken for each line costs more than the line."""
 
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at what a program has written to a disk."""
-
-STDOUT, STDERR = 1, 2
-
-
-class SupportsClose(Protocol):
-    """What a connection belongs to."""
-
-    def close(self) -> None:
-        """Close the connection."""
 
 
 class Source(Protocol):
@@ -121,148 +106,23 @@ def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> m
     return left
 
 
-class OutputPipe:
-    """The pipe of a program's stdout or stderr; `theirs` is the program's end."""
+class Output:
+    """Keeps the first `limit` bytes of a stream and forgets the others."""
 
-    def __init__(self, noutput: int) -> None:
-        """Keep at most `noutput` bytes of what comes."""
-        self._ours, self.theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.theirs)
-        self.output = Output(noutput)
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept = bytearray()
+        self.truncated = False
 
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._ours
+    def write(self, data: bytes | memoryview) -> None:
+        """Take what came next."""
+        room = self._limit - len(self._kept)
+        if len(data) > room:
+            self.truncated = True
+            data = data[:room]
+        self._kept += data
 
-    def read(self) -> bool:
-        """Take what has come; return False when nobody can write any more."""
-        try:
-            data = os.read(self._ours, CHUNK)
-        except BlockingIOError:
-            return True
-        self.output.write(data)
-        return bool(data)
-
-    def drain(self) -> None:
-        """Take all that is left of a program that is dead.
-
-        That is a pipe full at most: more comes from a process of another box that got its end.
-        """
-        left = fcntl.fcntl(self._ours, fcntl.F_GETPIPE_SZ)
-        with suppress(BlockingIOError):
-            while left > 0 and (data := os.read(self._ours, CHUNK)):
-                self.output.write(data)
-                left -= len(data)
-
-    def close(self) -> None:
-        """Close our end."""
-        os.close(self._ours)
-
-
-class InputPipe:
-    """The pipe of a program's stdin; `theirs` is the program's end."""
-
-    def __init__(self) -> None:
-        self.theirs, self._ours = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.theirs)
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._ours
-
-    def write(self, data: memoryview) -> int:
-        """Send a part; return how much, all when nobody reads any more."""
-        try:
-            return os.write(self._ours, data[:CHUNK])
-        except BlockingIOError:
-            return 0
-        except BrokenPipeError:
-            return len(data)
-
-    def end_stdin(self) -> None:
-        """Close our end."""
-        if self._ours >= 0:
-            os.close(self._ours)
-        self._ours = -1
-
-    close = end_stdin
-
-
-def _hand_out(end: int) -> None:
-    # a program expects a pipe that blocks, and may open it again by name, whatever its user
-    os.set_blocking(end, True)
-    os.fchmod(end, 0o666)
-
-
-class Stream:
-    """A program's streams over an upgraded connection to the daemon; no call blocks.
-
-    Docker Engine API v1.41, "Attach to a container": what goes up is stdin, what comes down are
-    frames of eight bytes of head (stream, 0, 0, 0, size in big-endian) and the data. A frame may
-    be split anywhere.
-    """
-
-    def __init__(
-        self, connection: socket.socket, leftover: bytes, noutput: int, owner: SupportsClose
-    ) -> None:
-        """Take over an upgraded connection; `owner` closes it.
-
-        `leftover` is what was read of it with the answer's head: docker-py forgets these bytes
-        (docker-py #3332), and with them the output of a quick program. `noutput` is the most
-        that is kept of each stream, in bytes.
-        """
-        self._connection, self._owner = connection, owner
-        connection.setblocking(False)
-        self.stdout, self.stderr = Output(noutput), Output(noutput)
-        self._head = bytearray()
-        self._left = 0
-        self._take(memoryview(leftover))
-
-    def fileno(self) -> int:
-        """Return the descriptor to poll."""
-        return self._connection.fileno()
-
-    def read(self) -> bool:
-        """Take what has come; return False when both streams are closed."""
-        try:
-            data = self._connection.recv(CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            return False
-        self._take(memoryview(data))
-        return bool(data)
-
-    def write(self, data: memoryview) -> int:
-        """Send a part of the program's stdin; return how much, all when it no longer reads."""
-        try:
-            return self._connection.send(data[:CHUNK])
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            return 0
-        except OSError:
-            return len(data)
-
-    def end_stdin(self) -> None:
-        """Let the program read the end of its stdin."""
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._owner.close()
-
-    def _take(self, data: memoryview) -> None:
-        while data:
-            if not self._left:
-                wanted = HEAD - len(self._head)
-                self._head += data[:wanted]
-                data = data[wanted:]
-                if len(self._head) < HEAD:
-                    return
-                self._target = self.stderr if self._head[0] == STDERR else self.stdout
-                self._left = int.from_bytes(self._head[4:], "big")
-                self._head.clear()
-                continue
-            part, data = data[: self._left], data[self._left :]
-            self._left -= len(part)
-            self._target.write(part)
+    def text(self) -> str:
+        """Return the text so far, cut at a character's boundary; invalid UTF-8 is U+FFFD."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        return decoder.decode(bytes(self._kept), final=not self.truncated)

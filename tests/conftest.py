@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import Server, write_root
+from tests.support.server import Server, write_root
 
 BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
 COMMANDS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import REPOSITORY
+from tests.support.server import REPOSITORY
 
 
 @pytest.mark.docker

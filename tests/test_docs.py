@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from codapi_flask import checks, configfile
+from codapi_flask.config import schema
+from codapi_flask.config.load import load_config
 from codapi_flask.errors import ConfigError
-from codapi_flask.metrics import Metrics
-from tests.documents import (
+from codapi_flask.web.metrics import Metrics
+from tests.support.documents import (
     DOCS,
     PAGES,
     anchors,
@@ -19,20 +20,20 @@ from tests.documents import (
     sections,
     write_config,
 )
-from tests.server import REPOSITORY
+from tests.support.server import REPOSITORY
 
 CONFIG = DOCS / "config.md"
 KEYS = {
     "Top": [
-        *checks.TOP.keys() - {"http", "auth", "cors", "docker"},
+        *schema.TOP.keys() - {"http", "auth", "cors", "docker"},
         "http.hosts",
-        *(f"auth.{key}" for key in checks.AUTH),
-        *(f"cors.{key}" for key in checks.CORS),
-        *(f"docker.{key}" for key in checks.DOCKER),
+        *(f"auth.{key}" for key in schema.AUTH),
+        *(f"cors.{key}" for key in schema.CORS),
+        *(f"docker.{key}" for key in schema.DOCKER),
     ],
-    "Boxes": checks.BOX,
-    "Commands": checks.COMMAND,
-    "Steps": checks.STEP,
+    "Boxes": schema.BOX,
+    "Commands": schema.COMMAND,
+    "Steps": schema.STEP,
 }
 EXAMPLES = [
     pytest.param(config_files(text), id=f"{page.name}: {title}")
@@ -76,14 +77,14 @@ def test_the_defaults_shown_are_those_in_force(tmp_path):
             "configs/commands/sh.json": commands,
         }
         texts = {path: json.dumps(document) for path, document in texts.items()}
-        return replace(configfile.load(write_config(tmp_path / name, texts)), root="")
+        return replace(load_config(write_config(tmp_path / name, texts)), root="")
 
     assert load("shown", *shown.values()) == load("silent", {}, {}, {}, {})
 
 
 @pytest.mark.parametrize("texts", EXAMPLES)
 def test_configs_that_are_shown_are_right(tmp_path, texts):
-    config = configfile.load(write_config(tmp_path, texts))
+    config = load_config(write_config(tmp_path, texts))
     assert config.boxes or config.commands
 
 
@@ -91,7 +92,7 @@ def test_mistakes_are_told_as_shown(tmp_path):
     text = sections(CONFIG)["Mistakes"]
     root = write_config(tmp_path, config_files(text))
     with pytest.raises(ConfigError) as caught:
-        configfile.load(root)
+        load_config(root)
     shown = ["the config cannot be used:", *(f"  {line}" for line in caught.value.problems)]
     assert blocks(text, "text") == ["\n".join(shown) + "\n"]
 
@@ -106,7 +107,7 @@ def test_every_variable_of_the_environment_is_told():
 
 
 def test_every_status_is_told():
-    api = json.loads((REPOSITORY / "codapi_flask/openapi.json").read_text())
+    api = json.loads((REPOSITORY / "codapi_flask/web/openapi.json").read_text())
     described = api["paths"]["/v1/exec"]["post"]["responses"]
     told = {row[1] for row in table(DOCS / "api.md", "What can happen")[1:]}
     # of a path that it does not describe, and of methods

@@ -1,10 +1,13 @@
-"""The engines: each executes a job's command and says how it ended."""
+"""The engines: each executes the commands of its kind.
+
+Comes in: a `Job` and its `Command`. Goes out: the `Outcome` of each step that counts.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from codapi_flask.config import Command
+from codapi_flask.config.model import Command
 from codapi_flask.models import Job, Outcome
 
 

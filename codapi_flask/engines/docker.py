@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask import files
-from codapi_flask.config import Box, Command, Config, Step
-from codapi_flask.engines.boxes import Boxes, Place
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.engines.workspace import WorkerContext, Workspace
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
 
@@ -15,9 +15,9 @@ from codapi_flask.models import Job, Outcome, Program
 class DockerEngine:
     """Runs steps in boxes of the daemon."""
 
-    def __init__(self, config: Config, place: Place) -> None:
+    def __init__(self, config: Config, place: WorkerContext) -> None:
         self._config, self._place = config, place
-        self._boxes: Boxes | None = None
+        self._boxes: Workspace | None = None
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Execute before, the steps until one fails, and after, whatever happened."""
@@ -28,7 +28,7 @@ class DockerEngine:
             if step.action == "run"
         }
         first = command.all_steps()[0]
-        self._boxes = boxes = Boxes(self._place, None if first.detach else runs.get(first))
+        self._boxes = boxes = Workspace(self._place, None if first.detach else runs.get(first))
         if command.entry:
             named = {name or command.entry: text for name, text in texts.items()}
             files.write(boxes.directory, named)
@@ -57,9 +57,9 @@ class _Walk:
 
     def __init__(
         self,
-        place: Place,
-        boxes: Boxes,
-        runs: dict[Step, Box],
+        place: WorkerContext,
+        boxes: Workspace,
+        runs: dict[Step, BoxSpec],
         job: Job,
         command: Command,
         stdin: bytes,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from codapi_flask import files
-from codapi_flask.config import HTTP_DEADLINE, Command
+from codapi_flask.config.model import HTTP_TIMEOUT, Command
 from codapi_flask.models import Job, Outcome
 
 MAX_ANSWER = 1 << 20
@@ -84,7 +84,7 @@ class HttpRequest:
 class HttpEngine:
     """Sends requests to the hosts of a table, by the addresses in it, and to no others."""
 
-    def __init__(self, hosts: Mapping[str, str], deadline: float = HTTP_DEADLINE) -> None:
+    def __init__(self, hosts: Mapping[str, str], deadline: float = HTTP_TIMEOUT) -> None:
         """Use a table of hosts; a request may take `deadline` seconds."""
         self._hosts, self._deadline = hosts, deadline
 

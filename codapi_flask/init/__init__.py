@@ -1,24 +1,26 @@
-"""Boxes whose process 1 is our own small program, `init`, and the connections to them.
+"""The program `init`, process 1 of a box, and the connections to it.
 
-`init.c` tells the protocol and why it is as it is. One box goes like this: make a `Listener`,
-start a container with what `settings` says and the listener's directory at `MOUNT`, `accept`;
-then `Init.run` programs in it. All is over when the connection is closed.
+`init.c` defines the protocol. One box goes like this: make a `Listener`, start a container with
+what `options` returns and the listener's directory at `MOUNT`, `accept`; then `InitConnection.run`
+programs in it. Closing the connection ends the box.
+
+Comes in: the argv, user and descriptors of a program. Goes out: `RunDone` and `ResetDone`.
 """
 
-from codapi_flask.init.answers import Clean, Done, Stage
-from codapi_flask.init.connection import Init, Listener
-from codapi_flask.init.settings import MOUNT, Settings, binary, install, is_safe, settings
+from codapi_flask.init.answers import ResetDone, RunDone, Stage
+from codapi_flask.init.connection import InitConnection, Listener
+from codapi_flask.init.options import MOUNT, InitOptions, binary, install, is_safe, options
 
 __all__ = [
     "MOUNT",
-    "Clean",
-    "Done",
-    "Init",
+    "InitConnection",
+    "InitOptions",
     "Listener",
-    "Settings",
+    "ResetDone",
+    "RunDone",
     "Stage",
     "binary",
     "install",
     "is_safe",
-    "settings",
+    "options",
 ]

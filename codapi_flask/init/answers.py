@@ -48,7 +48,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class RunDone:
     """A run is over: every process of it is dead.
 
     Either `code` or `signal` is set; neither when the program did not start, then `stage` and
@@ -95,7 +95,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Clean:
+class ResetDone:
     """A reset is over, in `wall_ns` nanoseconds: the box is as new if `ok`, else throw it away."""
 
     stage: Stage
@@ -108,7 +108,7 @@ class Clean:
         return self.stage is Stage.NONE
 
 
-def parse(message: bytes) -> Hello | Done | Clean:
+def parse(message: bytes) -> Hello | RunDone | ResetDone:
     """Return the answer in a message.
 
     Raises:
@@ -124,7 +124,7 @@ def parse(message: bytes) -> Hello | Done | Clean:
             return Hello()
         case "D" if how in (EXIT, SIGNAL, NOT_STARTED, EXIT | CLEAN, SIGNAL | CLEAN):
             is_clean, how = bool(how & CLEAN), how & ~CLEAN
-            return Done(
+            return RunDone(
                 value if how == EXIT else None,
                 value if how == SIGNAL else None,
                 stage,
@@ -136,7 +136,7 @@ def parse(message: bytes) -> Hello | Done | Clean:
                 is_clean,
             )
         case "C":
-            return Clean(stage, value if how == NOT_STARTED else 0, wall)
+            return ResetDone(stage, value if how == NOT_STARTED else 0, wall)
         case "F":
             raise ConnectionError(f"init cannot start: {os.strerror(value)}")
     raise ConnectionError(f"not an answer of init: {message!r}")

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from codapi_flask.init.answers import ANSWER, Clean, Done, Hello, parse
-from codapi_flask.init.settings import install
+from codapi_flask import unixsocket
+from codapi_flask.init.answers import ANSWER, Hello, ResetDone, RunDone, parse
+from codapi_flask.init.options import install
 
 MESSAGE_MAX = 65536
 STRINGS_MAX = 1024
@@ -20,7 +21,7 @@ CREDENTIALS = struct.Struct("3i")
 """`struct ucred`: pid, uid, gid."""
 
 
-class Init:
+class InitConnection:
     """A box that runs one program at a time; closing it ends the box with all that is in it.
 
     Hold it in one process only: to pass it on, send the descriptor, then close it here. No call
@@ -52,7 +53,7 @@ class Init:
 
         `files` are descriptors of its stdin, stdout and stderr, which stay ours too: close them.
         `env` (`NAME=value`) comes on top of the image's environment; HOME is the one of the
-        box's passwd unless it is in `env`. Answered by `Done`.
+        box's passwd unless it is in `env`. Answered by `RunDone`.
 
         Raises:
             ValueError: a string holds a NUL, or there are too many or too long ones.
@@ -72,10 +73,10 @@ class Init:
         self._send(b"K")
 
     def reset(self) -> None:
-        """Delete what the last program left. Answered by `Clean`."""
+        """Delete what the last program left. Answered by `ResetDone`."""
         self._send(b"C")
 
-    def receive(self) -> Done | Clean | None:
+    def receive(self) -> RunDone | ResetDone | None:
         """Return the next answer, `None` when it has not come yet.
 
         Raises:
@@ -118,12 +119,7 @@ class Listener:
         directory.chmod(0o711)
         install(binary, directory / "init")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        opened = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-        try:
-            # the path itself may be longer than the 107 bytes that fit in an address
-            self._socket.bind(f"/proc/self/fd/{opened}/socket")
-        finally:
-            os.close(opened)
+        unixsocket.bind(self._socket, directory / "socket")
         (directory / "socket").chmod(0o666)
         self._socket.listen(1)
 
@@ -131,7 +127,7 @@ class Listener:
         """Return the descriptor to poll: when it is readable, `accept` does not wait long."""
         return self._socket.fileno()
 
-    def accept(self, deadline: float) -> Init:
+    def accept(self, deadline: float) -> InitConnection:
         """Return the box that has connected and said hello; close this, whatever happens.
 
         Raises:
@@ -150,7 +146,7 @@ class Listener:
         except BaseException:
             connection.close()
             raise
-        return Init(connection)
+        return InitConnection(connection)
 
     def close(self) -> None:
         """Close the socket and delete the directory; a box that has it mounted keeps it, empty."""

@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
-from tests.docker.instance import BOX_DEFAULTS, Instance, docker
-from tests.server import wait_for
+from tests.support.instance import BOX_DEFAULTS, Instance, docker
+from tests.support.server import wait_for
 
 
 @pytest.fixture(scope="session")

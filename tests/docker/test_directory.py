@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask import initbox
 from codapi_flask.errors import Abandoned
-from tests.docker.instance import PYTHON
-from tests.programs import Sleep
-from tests.server import wait_for
+from tests.support.instance import PYTHON
+from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -97,7 +96,7 @@ def test_a_command_without_entry_writes_no_files(run):
 @pytest.mark.parametrize("kind", ["reused"])
 def test_a_file_that_cannot_be_written_costs_no_box(instance, monkeypatch):
     # a busy machine may be slow to reset a box, which would cost it too
-    monkeypatch.setattr(initbox, "RESET_TIMEOUT", 30.0)
+    monkeypatch.setattr("codapi_flask.boxes.box.RESET_TIMEOUT", 30.0)
     [before] = given_back(instance, {"": "text"})
     assert [before] == given_back(instance, {"good": "text", "../bad": "text"})
     assert instance.run("ls", "-A", files={"": "text"}, entry="main").stdout == "main\n"

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.documents import (
+from tests.support.documents import (
     DOCS,
     README,
     blocks,
@@ -16,7 +16,7 @@ from tests.documents import (
     sections,
     write_config,
 )
-from tests.server import REPOSITORY
+from tests.support.server import REPOSITORY
 
 pytestmark = pytest.mark.docker
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.programs import Sleep
+from tests.support.programs import Sleep
 
 pytestmark = pytest.mark.docker
 

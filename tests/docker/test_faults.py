@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.errors import Abandoned
-from tests.docker.instance import SOCKET, Instance, docker
-from tests.programs import Sleep
-from tests.server import wait_for
+from tests.support.instance import SOCKET, Instance, docker
+from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

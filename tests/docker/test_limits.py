@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from codapi_flask.hostconfig import NO_TERMINALS
-from tests.docker.instance import PYTHON, docker
-from tests.programs import Sleep
-from tests.server import wait_for
+from codapi_flask.daemon.hostconfig import NO_TERMINALS
+from tests.support.instance import PYTHON, docker
+from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

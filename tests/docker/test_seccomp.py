@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-import codapi_flask
-from tests.docker.instance import PYTHON, docker
+from codapi_flask import daemon
 from tests.init.conftest import compile_c
+from tests.support.instance import PYTHON, docker
 
 __all__ = ["compile_c"]
 
 pytestmark = pytest.mark.docker
 
-OURS = f"--security-opt=seccomp={Path(codapi_flask.__file__).with_name('seccomp.json')}"
+OURS = f"--security-opt=seccomp={Path(daemon.__file__).with_name('seccomp.json')}"
 
 
 def calls(table: str) -> tuple[str, ...]:

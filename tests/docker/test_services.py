@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.docker.instance import docker
 from tests.docker.test_ends import UNSTARTABLE
-from tests.programs import Sleep
-from tests.server import wait_for
+from tests.support.instance import docker
+from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 # they never use boxes of ours
 pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["attached"])]

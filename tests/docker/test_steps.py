@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.docker.instance import docker
-from tests.programs import Sleep
+from tests.support.instance import docker
+from tests.support.programs import Sleep
 
 pytestmark = pytest.mark.docker
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.instance import BOX_DEFAULTS
+from tests.support.instance import BOX_DEFAULTS
 
 pytestmark = pytest.mark.docker
 

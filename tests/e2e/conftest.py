@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMANDS
-from tests.programs import Sleep
-from tests.server import Server, wait_for
+from tests.support.programs import Sleep
+from tests.support.server import Server, wait_for
 
 BOXES = {
     "attached": {"image": "codapi/sh", "init": False},

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import BOXES
-from tests.programs import INTERVAL, most_at_once
-from tests.server import Server, wait_for
+from tests.support.programs import INTERVAL, most_at_once
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 

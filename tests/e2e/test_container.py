@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import COMMANDS
-from tests.server import REPOSITORY, wait_for
+from tests.support.server import REPOSITORY, wait_for
 
 pytestmark = [
     pytest.mark.docker,

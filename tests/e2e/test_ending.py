@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES
-from tests.server import GUNICORN, REPOSITORY, environment, wait_for
+from tests.support.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.fuzz.client import Client
-from tests.server import Server
+from tests.support.client import Client
+from tests.support.server import Server
 
 pytestmark = pytest.mark.docker
 

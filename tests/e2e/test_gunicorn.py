@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.server import GUNICORN, REPOSITORY, environment, wait_for
+from tests.support.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -15,8 +15,8 @@ from contextlib import ExitStack, closing
 import pytest
 
 from tests.conftest import BOXES, COMMANDS
-from tests.programs import Sleep
-from tests.server import Answer, Server, wait_for, write_root
+from tests.support.programs import Sleep
+from tests.support.server import Answer, Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 

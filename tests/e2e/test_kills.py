@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES, boxes, is_our_fault, serves
-from tests.server import Server, wait_for
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import COMMANDS
 from tests.e2e.conftest import BOXES, boxes
-from tests.server import wait_for
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import REPOSITORY, Answer, wait_for
+from tests.support.server import REPOSITORY, Answer, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.nginx]
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.server import wait_for
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -11,9 +11,9 @@ from http.client import HTTPConnection
 
 import pytest
 
-from tests.fuzz.client import Client
-from tests.programs import Sleep
-from tests.server import Answer, Server, wait_for
+from tests.support.client import Client
+from tests.support.programs import Sleep
+from tests.support.server import Answer, Server, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOXES, COMMANDS
-from tests.server import GUNICORN, REPOSITORY, environment
+from tests.support.server import GUNICORN, REPOSITORY, environment
 
 pytestmark = pytest.mark.docker
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.server import REPOSITORY
+from tests.support.server import REPOSITORY
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

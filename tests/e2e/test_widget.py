@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import Browser
 from tests.conftest import BOXES, COMMANDS
-from tests.programs import Sleep
-from tests.server import Server, wait_for, write_root
+from tests.support.browser import Browser
+from tests.support.programs import Sleep
+from tests.support.server import Server, wait_for, write_root
 
 pytestmark = [pytest.mark.docker, pytest.mark.chromium, pytest.mark.npm]
 

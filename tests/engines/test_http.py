@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codapi_flask.config import Command
+from codapi_flask.config.model import Command
 from codapi_flask.engines.http import MAX_ANSWER, HttpEngine, HttpRequest
 from codapi_flask.models import Job
 

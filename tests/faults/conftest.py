@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import descriptors, flat
 from tests.e2e.conftest import BOXES, threads
-from tests.faults.daemon import Daemon
-from tests.server import Server, wait_for, write_root
+from tests.support.daemon import Daemon
+from tests.support.machine import descriptors, flat
+from tests.support.server import Server, wait_for, write_root
 
 __all__ = ["threads"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import load, restored, write_config
-from tests.programs import Sleep
-from tests.server import Server, wait_for
+from tests.support.programs import Sleep
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from codapi_flask.config import START_DEADLINE
-from codapi_flask.containers import CALL_TIMEOUT
+from codapi_flask.config.model import START_TIMEOUT
+from codapi_flask.daemon.daemon import CALL_TIMEOUT
 from tests.faults.conftest import load, restored
-from tests.server import wait_for
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -34,7 +34,7 @@ def test_without_its_daemon_a_server_uses_the_boxes_it_has(server, daemon, illne
             wait_for(seen.gave("right"), 60)
         wait_for(lambda: is_ready(server), 30)
     assert seen.verdicts() == {"right", "fault"}
-    assert seen.longest < START_DEADLINE + 2 * CALL_TIMEOUT
+    assert seen.longest < START_TIMEOUT + 2 * CALL_TIMEOUT
 
 
 def test_a_slow_daemon_costs_time_only(server, daemon):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import load, restored, write_config
-from tests.server import Server, wait_for
+from tests.support.server import Server, wait_for
 
 pytestmark = [
     pytest.mark.docker,

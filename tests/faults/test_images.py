@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docker.instance import docker
 from tests.e2e.conftest import BOXES
 from tests.faults.conftest import load, restored, write_config
-from tests.server import Server, wait_for
+from tests.support.instance import docker
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 

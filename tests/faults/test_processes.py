@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.faults.conftest import POOL, ask, is_fault, load, restored
-from tests.programs import Sleep
-from tests.server import Server, wait_for
+from tests.support.programs import Sleep
+from tests.support.server import Server, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 
 from tests.conftest import BOXES, COMMANDS
-from tests.fuzz.client import Client
-from tests.server import Answer, Server, write_root
+from tests.support.client import Client
+from tests.support.server import Answer, Server, write_root
 
 FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), deadline=None)
 """How much is tried of what is drawn by chance; `make fuzz` tries more."""

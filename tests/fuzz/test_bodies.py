@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fuzz.conftest import FUZZ, GOOD, check, encode
-from tests.server import Answer
+from tests.support.server import Answer
 
 pytestmark = pytest.mark.docker
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import descriptors, resident
-from codapi_flask.reader import SEND_TIMEOUT
-from tests.fuzz.client import Client
+from codapi_flask.httpd.worker import SEND_TIMEOUT
 from tests.fuzz.conftest import GOOD, encode
 from tests.fuzz.test_requests import CHUNKED, HEALTH, LARGE_HEAD, LINES, REQUEST
-from tests.programs import Sleep
-from tests.server import wait_for
+from tests.support.client import Client
+from tests.support.machine import descriptors, resident
+from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.fuzz.client import Client
 from tests.fuzz.conftest import FUZZ, GOOD, check, encode
-from tests.server import Answer
+from tests.support.client import Client
+from tests.support.server import Answer
 
 pytestmark = pytest.mark.docker
 

@@ -6,11 +6,11 @@ import pytest
 import schemathesis
 
 from tests.fuzz.conftest import FUZZ, GOOD
-from tests.server import REPOSITORY
+from tests.support.server import REPOSITORY
 
 pytestmark = pytest.mark.docker
 
-DESCRIPTION = REPOSITORY / "codapi_flask/openapi.json"
+DESCRIPTION = REPOSITORY / "codapi_flask/web/openapi.json"
 
 schema = schemathesis.openapi.from_path(DESCRIPTION)
 

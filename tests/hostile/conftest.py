@@ -12,10 +12,10 @@ import pytest
 
 from codapi_flask.models import Execution
 from tests.docker.conftest import execute, instance_of, run, uid
-from tests.docker.instance import Instance, docker
 from tests.hostile.host import Host
 from tests.init.conftest import compile_c
-from tests.server import wait_for
+from tests.support.instance import Instance, docker
+from tests.support.server import wait_for
 
 __all__ = ["compile_c", "execute", "instance_of", "run", "uid"]
 

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.docker.instance import Instance
+from tests.support.instance import Instance
 
 SETTINGS = (
     "/proc/sys/fs/file-max",

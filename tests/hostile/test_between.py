@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask import initbox
-from codapi_flask.cgroup import Sockets, sockets
-from codapi_flask.instance import NO_STEP
+from codapi_flask.boxes.instance import NO_STEP
+from codapi_flask.daemon.cgroup import Sockets, sockets
 from codapi_flask.models import Program
-from tests.docker.instance import PYTHON
+from tests.support.instance import PYTHON
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
 
@@ -73,7 +72,7 @@ for path in ("/dev/ptmx", "/dev/pts/ptmx", "/dev/tty"):
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """Give resets time: a busy machine may be slow to do one, which would cost the box."""
-    monkeypatch.setattr(initbox, "RESET_TIMEOUT", 30.0)
+    monkeypatch.setattr("codapi_flask.boxes.box.RESET_TIMEOUT", 30.0)
 
 
 @pytest.fixture

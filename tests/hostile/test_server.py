@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.server import Server, write_root
+from tests.support.server import Server, write_root
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
 

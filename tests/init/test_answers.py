@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.init import Clean, Done, Stage
+from codapi_flask.init import ResetDone, RunDone, Stage
 from codapi_flask.init.answers import ANSWER, UNKNOWN, Hello, parse
 
 SOURCES = Path(__file__).parents[2] / "codapi_flask" / "init"
@@ -31,20 +31,20 @@ def test_the_stages_are_those_of_the_c_source() -> None:
     ("message", "result"),
     [
         (answer("H", value=2), Hello()),
-        (answer("D", 0, value=3), Done(3, None, Stage.NONE, 0, 5, 6, 7, 8, False)),
-        (answer("D", 4, value=3), Done(3, None, Stage.NONE, 0, 5, 6, 7, 8, True)),
-        (answer("D", 1, value=9), Done(None, 9, Stage.NONE, 0, 5, 6, 7, 8, False)),
-        (answer("D", 5, value=9), Done(None, 9, Stage.NONE, 0, 5, 6, 7, 8, True)),
-        (answer("D", 2, Stage.EXEC, 2), Done(None, None, Stage.EXEC, 2, 5, 6, 7, 8, False)),
+        (answer("D", 0, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, False)),
+        (answer("D", 4, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, True)),
+        (answer("D", 1, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, False)),
+        (answer("D", 5, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, True)),
+        (answer("D", 2, Stage.EXEC, 2), RunDone(None, None, Stage.EXEC, 2, 5, 6, 7, 8, False)),
         (
             answer("D", numbers=(5, UNKNOWN, 7, UNKNOWN)),
-            Done(0, None, Stage.NONE, 0, 5, None, 7, 0, False),
+            RunDone(0, None, Stage.NONE, 0, 5, None, 7, 0, False),
         ),
-        (answer("C"), Clean(Stage.NONE, 0, 5)),
-        (answer("C", 2, Stage.PLACES, 1), Clean(Stage.PLACES, 1, 5)),
+        (answer("C"), ResetDone(Stage.NONE, 0, 5)),
+        (answer("C", 2, Stage.PLACES, 1), ResetDone(Stage.PLACES, 1, 5)),
     ],
 )
-def test_an_answer_is_parsed(message: bytes, result: Hello | Done | Clean) -> None:
+def test_an_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetDone) -> None:
     assert parse(message) == result
 
 
@@ -81,7 +81,7 @@ def test_anything_else_is_an_error(message: bytes, text: str) -> None:
 )
 def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
     answered = parse(done)
-    assert isinstance(answered, Done)
+    assert isinstance(answered, RunDone)
     assert answered.status == status
 
 
@@ -99,5 +99,5 @@ def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
 )
 def test_a_problem_has_dockers_words(stage: Stage, error: int, program: str, text: str) -> None:
     done = parse(answer("D", 2, stage, error))
-    assert isinstance(done, Done)
+    assert isinstance(done, RunDone)
     assert done.problem(program, "joe:staff") == text

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.init import Clean, Done, Init, Listener, Stage
+from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage
 from codapi_flask.init.answers import ANSWER, VERSION
 
 HELLO = ANSWER.pack(ord("H"), 0, 0, VERSION, 0, 0, 0, 0)
@@ -35,9 +35,9 @@ def listener(tmp_path: Path, program: Path) -> Iterator[Listener]:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Init, socket.socket]]:
+def pair() -> Iterator[tuple[InitConnection, socket.socket]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    init = Init(ours)
+    init = InitConnection(ours)
     yield init, theirs
     init.close()
     theirs.close()
@@ -62,7 +62,7 @@ def test_a_box_that_says_hello_is_accepted(listener: Listener) -> None:
         assert select.select([listener], [], [], 5)[0]
         init = listener.accept(soon())
         box.send(DONE)
-        assert init.receive() == Done(3, None, Stage.NONE, 0, 1, 2, 3, 0, False)
+        assert init.receive() == RunDone(3, None, Stage.NONE, 0, 1, 2, 3, 0, False)
         init.close()
         assert box.recv(1) == b""
 
@@ -116,7 +116,7 @@ def test_a_box_that_is_silent_is_not_waited_for(listener: Listener) -> None:
         listener.accept(time.monotonic() + 0.01)
 
 
-def test_a_run_carries_strings_and_descriptors(pair: tuple[Init, socket.socket]) -> None:
+def test_a_run_carries_strings_and_descriptors(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     read, write = os.pipe()
     init.run(["sh", "-c", "é"], "joe", (read, write, write), ["A=b"])
@@ -129,7 +129,7 @@ def test_a_run_carries_strings_and_descriptors(pair: tuple[Init, socket.socket])
         os.close(file)
 
 
-def test_kill_and_reset_are_single_letters(pair: tuple[Init, socket.socket]) -> None:
+def test_kill_and_reset_are_single_letters(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     init.kill()
     init.reset()
@@ -149,29 +149,29 @@ def test_kill_and_reset_are_single_letters(pair: tuple[Init, socket.socket]) -> 
     ],
 )
 def test_what_does_not_fit_is_refused(
-    pair: tuple[Init, socket.socket], argv: list[str], user: str, env: list[str]
+    pair: tuple[InitConnection, socket.socket], argv: list[str], user: str, env: list[str]
 ) -> None:
     with pytest.raises(ValueError, match="argument"):
         pair[0].run(argv, user, (0, 1, 2), env)
 
 
-def test_the_largest_run_is_sent(pair: tuple[Init, socket.socket]) -> None:
+def test_the_largest_run_is_sent(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     init.run(["a" * (65536 - len(b"R\0\1\0\0\0joe\0\0"))], "joe", (0, 1, 2))
     assert len(box.recv(1 << 20)) == 65536
 
 
-def test_an_answer_is_not_waited_for(pair: tuple[Init, socket.socket]) -> None:
+def test_an_answer_is_not_waited_for(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     assert init.receive() is None
     box.send(CLEAN)
-    assert init.receive() == Clean(Stage.NONE, 0, 1)
+    assert init.receive() == ResetDone(Stage.NONE, 0, 1)
     box.send(HELLO)
     with pytest.raises(ConnectionError, match="twice"):
         init.receive()
 
 
-def test_a_box_that_is_gone_is_an_error(pair: tuple[Init, socket.socket]) -> None:
+def test_a_box_that_is_gone_is_an_error(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     box.close()
     with pytest.raises(ConnectionError):
@@ -180,7 +180,9 @@ def test_a_box_that_is_gone_is_an_error(pair: tuple[Init, socket.socket]) -> Non
         init.kill()
 
 
-def test_a_box_that_takes_no_messages_is_an_error(pair: tuple[Init, socket.socket]) -> None:
+def test_a_box_that_takes_no_messages_is_an_error(
+    pair: tuple[InitConnection, socket.socket],
+) -> None:
     def flood() -> None:
         for _ in range(10000):
             pair[0].kill()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import binary
-from tests.server import wait_for
+from tests.support.server import wait_for
 
 
 def init(*args: str | Path) -> subprocess.CompletedProcess[str]:

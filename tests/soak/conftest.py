@@ -12,12 +12,12 @@ from contextlib import suppress
 
 import pytest
 
-from tests.server import Server, wait_for, write_root
 from tests.soak.load import Load
 from tests.soak.mix import BOXES, COMMANDS, cases
 from tests.soak.report import Soak
 from tests.soak.state import settled
 from tests.soak.watch import Watch
+from tests.support.server import Server, wait_for, write_root
 
 RUNS = int(os.environ.get("CODAPI_SOAK_RUNS", "600"))
 SEED = os.environ.get("CODAPI_SOAK_SEED") or secrets.token_hex(4)

@@ -16,9 +16,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fuzz.client import Client
-from tests.server import Server, wait_for
 from tests.soak.mix import Case
+from tests.support.client import Client
+from tests.support.server import Server, wait_for
 
 CLIENTS = 10
 HEADERS = {"Content-Type": "application/json"}

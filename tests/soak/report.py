@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from benchmarks.machine import describe
 from benchmarks.rows import markdown
 from tests.soak.load import Load
 from tests.soak.mix import KINDS
 from tests.soak.state import State
 from tests.soak.watch import Watch
+from tests.support.machine import describe
 
 OUTCOMES = ("right", "no client", "internal error", "connection lost")
 ROLES = ("master", "web", "forkserver", "keeper", "worker")

@@ -6,9 +6,9 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from benchmarks.machine import descriptors, resident
-from tests.server import Server, wait_for
 from tests.soak.watch import executions
+from tests.support.machine import descriptors, resident
+from tests.support.server import Server, wait_for
 
 SETTLE = 60
 """Seconds in which what was used must be gone: the sweeper looks every ten."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import binary
-from tests.docker.init.boxes import Box
 from tests.init.conftest import compile_c
+from tests.support.initbox import Box
 
 __all__ = ["compile_c"]
 

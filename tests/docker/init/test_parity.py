@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from codapi_flask.init import Stage
-from tests.docker.init.boxes import Box
+from tests.support.initbox import Box
 
 pytestmark = pytest.mark.docker
 

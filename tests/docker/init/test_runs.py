@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.init import Done, Init, Stage
-from tests.docker.init.boxes import Box
-from tests.server import wait_for
+from codapi_flask.init import InitConnection, RunDone, Stage
+from tests.support.initbox import Box
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -190,7 +190,7 @@ def test_a_box_dies_with_its_connection(box: Box, script: str) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tests.docker.init.boxes import Box
+from tests.support.initbox import Box
 box = Box(Path(sys.argv[1]), "codapi/python")
 run = box.start(["sh", "-c", "while :; do sleep 0.01 & done"])
 print(box.id, flush=True)
@@ -220,7 +220,7 @@ def test_a_connection_may_be_handed_on(box: Box) -> None:
     socket.send_fds(ours, [b"x"], [box.init.fileno()])
     _, files, _, _ = socket.recv_fds(theirs, 1, 1)
     box.init.close()
-    box.init = Init(socket.socket(fileno=files[0]))
+    box.init = InitConnection(socket.socket(fileno=files[0]))
     assert box.run(["echo", "hi"]).stdout == "hi\n"
     ours.close()
     theirs.close()
@@ -230,5 +230,5 @@ def test_a_full_box_refuses_a_run_and_stays(start_box: Callable[..., Box]) -> No
     box = start_box(pids_limit=1)
     result = box.run(["true"])
     assert (result.done.stage, result.done.status) == (Stage.SYSTEM, 125)
-    assert isinstance(result.done, Done)
+    assert isinstance(result.done, RunDone)
     assert not select.select([box.init], [], [], 0)[0]

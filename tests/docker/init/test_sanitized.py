@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.init.boxes import Box
 from tests.init.conftest import SOURCES
+from tests.support.initbox import Box
 
 pytestmark = pytest.mark.docker
 

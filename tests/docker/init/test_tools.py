@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import binary
-from tests.server import wait_for
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -1,0 +1,254 @@
+"""A box with init: how it is started, used, reset, and passed from process to process.
+
+Such a box is a lease with two directories (the work directory `work`, and for the start `init`),
+a container that lives for it, and the connection to its init. Whoever holds the connection owns
+the box; when it closes, the box dies and the daemon removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import select
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+
+from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.pipes import InputPipe, OutputPipe
+from codapi_flask.boxes.quota import Quota
+from codapi_flask.config.model import START_TIMEOUT, BoxSpec
+from codapi_flask.daemon.cgroup import bound_sockets
+from codapi_flask.daemon.container import Container
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage, is_safe
+from codapi_flask.models import Image, Kind, Outcome, Program
+from codapi_flask.streams import Output, carry
+
+KILL_TIMEOUT = 5.0
+"""Seconds that init may take to kill a run; then the daemon has to."""
+
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether a box that does not report has died."""
+
+STAGGER = 10
+"""Percent of a box's uses, from a hundred on, that may be left out."""
+
+RESET_TIMEOUT = 1.0
+"""Seconds that a reset may take; then the box is thrown away."""
+
+
+def can_have_init(box: BoxSpec) -> bool:
+    """Whether a box can be one with init, as far as its config tells."""
+    # gVisor's boxes cannot connect to a socket of ours
+    return box.init and is_safe(box.cap_add) and not box.has_gvisor
+
+
+class NoInit(Exception):
+    """A box's init did not report in time: the box cannot be used this way."""
+
+
+class Box:
+    """A started box that runs one program at a time, until `close` or a hand-over."""
+
+    def __init__(
+        self,
+        box: BoxSpec,
+        container: str,
+        image: Image,
+        lease: Lease,
+        init: InitConnection,
+        kind: Kind,
+    ) -> None:
+        """Own a started box; `kind` is how it came about."""
+        self.spec, self.container, self.image = box, container, image
+        self.lease, self.kind = lease, kind
+        # of many uses, some are left out: boxes that started together shall not end together
+        self.uses = box.uses - secrets.randbelow(box.uses // 100 * STAGGER + 1)
+        self._init = init
+        self._is_clean = False
+        self.unclean = ""
+
+    @classmethod
+    def start(cls, daemon: Daemon, box: BoxSpec, instance: Path, lease: Lease, kind: Kind) -> Box:
+        """Start a box that lives for the lease, which has a work directory.
+
+        Raises:
+            ServerFault: the container cannot be started in time.
+            NoInit: it was, but its init does not report.
+        """
+        deadline = time.monotonic() + START_TIMEOUT
+        image = daemon.box_image(box)
+        name = f"{box.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
+        listener = Listener(lease.path / "init", instance / "init")
+        try:
+            container = daemon.create_with_init(name, box, image, instance, lease.path, deadline)
+            try:
+                container.start(deadline)
+                _await_init(listener, container, deadline)
+                init = listener.accept(deadline)
+                if daemon.bounds_sockets(box):
+                    bound_sockets(init.pid, box.memory)
+            except (TimeoutError, ConnectionError) as error:
+                container.remove()
+                raise NoInit(f"init does not report in a box of {box.image}: {error}") from error
+            except ServerFault:
+                container.remove()
+                raise
+        finally:
+            listener.close()
+        return cls(box, container.id, image, lease, init, kind)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the box still waits: the connection of a dead one is closed."""
+        try:
+            return self._init.receive() is None
+        except ConnectionError:
+            return False
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when the waiting box dies."""
+        return self._init.fileno()
+
+    def run(self, program: Program, lifeline: int, quota: Quota | None = None) -> Outcome:
+        """Run a program; on return all its processes are dead. Over its quota, it is killed.
+
+        Raises:
+            NotRunning: the box died.
+            ServerFault: the program's user does not exist, or init failed.
+            Abandoned: the lifeline (a descriptor) became readable.
+        """
+        self._is_clean = False
+        with ExitStack() as stack:
+            stdin_pipe = stack.enter_context(closing(InputPipe()))
+            stdout = stack.enter_context(closing(OutputPipe(program.noutput)))
+            stderr = stack.enter_context(closing(OutputPipe(program.noutput)))
+            self._start(program, (stdin_pipe.theirs, stdout.theirs, stderr.theirs))
+            answer = _Answer(self._init)
+            deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
+            sources, stdin = (stdout, stderr, answer), program.stdin or b""
+            in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline, check)
+            if not in_time:
+                self._kill(answer, lifeline)
+            stdout.drain()
+            stderr.drain()
+        if quota and quota.is_exceeded:
+            return replace(quota.outcome(), kind=self.kind)
+        if not isinstance(answer.value, RunDone):
+            raise NotRunning("sandbox died")
+        self._is_clean = answer.value.is_clean
+        return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
+
+    def reset(self, was_alone: bool = True) -> bool:
+        """Make the box as new after a run; False when that fails: then throw it away.
+
+        What init saw at the end of the run counts only if the box `was_alone`: a program in
+        another box may have held descriptors of this one's places, and written to them later.
+        What was not as new, `unclean` says; it is empty when the box died.
+        """
+        self.kind = "reused"
+        if self._is_clean and was_alone:
+            return True
+        try:
+            self._init.reset()
+            poll = select.poll()
+            poll.register(self._init, select.POLLIN)
+            answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
+        except ConnectionError:
+            self.unclean = ""
+            return False
+        if isinstance(answer, ResetDone):
+            self.unclean = answer.stage.name.lower()
+            return answer.ok
+        self.unclean = "too slow"
+        return False
+
+    def close(self) -> None:
+        """Let the box die. Its lease stays."""
+        self._init.close()
+
+    def discard(self) -> None:
+        """Let the box die, unused, and remove its directory."""
+        self.close()
+        self.lease.drop()
+
+    def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
+        """Have init start the program with these ends of its pipes, which it then has alone."""
+        argv, env = self.image.argv(program.argv), self.image.home
+        try:
+            self._init.run(argv, program.user, ends, env)
+        except ValueError as error:
+            why = error if argv else "neither the step nor the image has a command"
+            raise ServerFault(f"box {self.spec.name}: {why}") from error
+        except ConnectionError as error:
+            raise NotRunning("sandbox died") from error
+        finally:
+            for end in ends:
+                os.close(end)
+
+    def _kill(self, answer: _Answer, lifeline: int) -> None:
+        try:
+            self._init.kill()
+        except ConnectionError:
+            return
+        if not carry(lifeline, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
+            raise ServerFault(f"init of box {self.container} does not kill")
+
+    def _outcome(
+        self, done: RunDone, program: Program, stdout: Output, stderr: Output, in_time: bool
+    ) -> Outcome:
+        argv = self.image.argv(program.argv)
+        if done.stage not in (Stage.NONE, Stage.EXEC):
+            raise ServerFault(f"box {self.spec.name}: {done.problem(argv[0], program.user)}")
+        texts = stdout.text(), stderr.text()
+        if done.stage is Stage.EXEC:
+            why = "not found" if done.errno == errno.ENOENT else os.strerror(done.errno)
+            texts = "", f"{argv[0]}: {why}"
+        outcome = Outcome(
+            *texts,
+            exit_code=done.status,
+            signal=done.signal,
+            reason="exit" if done.status else "ok",
+            truncated=stdout.truncated * ("stdout",) + stderr.truncated * ("stderr",),
+            wall_ms=done.wall_ns / 1e6,
+            cpu_ms=None if done.cpu_ns is None else done.cpu_ns / 1e6,
+            memory_kib=done.memory_kib,
+            kind=self.kind,
+        )
+        if not in_time:
+            return replace(outcome, exit_code=None, signal=None, reason="timeout")
+        if done.status and done.oom_kills:
+            note = f"out of memory ({self.spec.memory} MiB)\n"
+            return replace(outcome, reason="memory", note=note)
+        return outcome if done.signal is None else replace(outcome, reason="signal")
+
+
+def _await_init(listener: Listener, container: Container, deadline: float) -> None:
+    """Wait until init connects; not for longer than its container lives."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    while not poll.poll(LOOK_INTERVAL * 1000):
+        if time.monotonic() >= deadline or not container.inspect():
+            raise TimeoutError("it did not connect")
+
+
+class _Answer:
+    """What init says of a run, as a source; `None` at the end means that the box died."""
+
+    def __init__(self, init: InitConnection) -> None:
+        self._init = init
+        self.value: RunDone | ResetDone | None = None
+
+    def fileno(self) -> int:
+        return self._init.fileno()
+
+    def read(self) -> bool:
+        try:
+            self.value = self._init.receive()
+        except ConnectionError:
+            return False
+        return self.value is None

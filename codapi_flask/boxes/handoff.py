@@ -1,0 +1,85 @@
+"""Passes a started box, with its lease, from one process to another (fd passing, unix(7))."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from codapi_flask.boxes.box import Box
+from codapi_flask.boxes.instance import Lease
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.init import InitConnection
+from codapi_flask.models import Image
+
+MESSAGE_MAX = 1 << 16
+"""Bytes of a message between processes, for one about a box."""
+
+
+def send(box: Box, to: socket.socket, *more: int) -> int:
+    """Hand a box and its lease over to another process; this one no longer has them.
+
+    With `more` descriptors before those of the box. Returns the size of the message.
+
+    Raises:
+        OSError: the other process is gone, or nothing fits in; the box dies.
+    """
+    fields = {
+        "name": box.spec.name,
+        "container": box.container,
+        "image": [box.image.id, box.image.entrypoint, box.image.cmd, box.image.home],
+        "lease": str(box.lease.path),
+        "kind": box.kind,
+        "uses": box.uses,
+    }
+    try:
+        message = json.dumps({"box": fields}).encode()
+        if len(message) > MESSAGE_MAX:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        size = socket.send_fds(to, [message], [*more, box.fileno(), box.lease.lock])
+    except OSError:
+        box.discard()
+        raise
+    box.close()
+    box.lease.close()
+    return size
+
+
+def receive(source: socket.socket, spec: BoxSpec) -> Box | None:
+    """Take over a box that waits in a socket that does not block, if there is one.
+
+    Raises:
+        ValueError: it came without its descriptors, this process has too many; it dies.
+    """
+    try:
+        message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, 2)
+    except BlockingIOError:
+        return None
+    return received(json.loads(message)["box"], descriptors, spec) if message else None
+
+
+def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> Box:
+    """Take a box over: what `send` wrote, and the descriptors that came with it.
+
+    Raises:
+        ValueError: they did not all come, this process has too many; the box dies.
+    """
+    if len(descriptors) != 2:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise ValueError("a box came without its descriptors")
+    connection, lock = descriptors
+    id, *texts = fields["image"]
+    box = Box(
+        spec,
+        fields["container"],
+        Image(id, *map(tuple, texts)),
+        Lease(Path(fields["lease"]), lock),
+        InitConnection(socket.socket(fileno=connection)),
+        fields["kind"],
+    )
+    box.uses = fields["uses"]
+    return box

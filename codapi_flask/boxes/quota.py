@@ -1,0 +1,195 @@
+"""Bounds what programs may write, where the daemon has no disk quota for it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from codapi_flask.boxes.trees import FLAGS
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.errors import ServerFault
+from codapi_flask.models import Outcome
+
+BLOCK = 512
+"""Bytes of a unit of `st_blocks` (stat(2))."""
+
+ENTRY = 4096
+"""Bytes that any entry of a directory counts for, so that empty files are not free."""
+
+DEPTH = 200
+"""Levels of a tree above which it counts as too much: no program needs them."""
+
+LOOKS = 8
+"""Times that a tree is measured in which names vanish: a directory may be renamed all the time."""
+
+INTERVAL = 0.25
+"""Seconds between two measurements."""
+
+ROOT_INTERVAL = 0.5
+"""Seconds after a measurement for which a container had to be started."""
+
+
+class Unsteady(Exception):
+    """Names vanish each time that a tree is measured: it takes at least `used` bytes."""
+
+    def __init__(self, used: int) -> None:
+        self.used = used
+        super().__init__(f"at least {used} bytes")
+
+
+class Writable(Protocol):
+    """What a program may write to, besides its work directory."""
+
+    def layer(self) -> Path | None:
+        """Return the directory of what was written, if we may see it."""
+
+    def size(self) -> int:
+        """Return the bytes of the files that were written."""
+
+
+class Quota:
+    """Watches what boxes keep: in their work directory, and in their own file systems.
+
+    A directory that cannot be measured counts as too much. `is_exceeded` stays true once it was.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        writers: Sequence[tuple[BoxSpec, Writable]],
+        measure_as_root: Callable[[Path, int], bool | None],
+        interval: float = INTERVAL,
+    ) -> None:
+        """Allow what the boxes' config does, in `directory` and in the containers together.
+
+        `measure_as_root(directory, limit)` tells whether a tree takes more than `limit` bytes
+        when a part of it is closed to this process; `None`: names vanish all the time. It may
+        raise `ServerFault`. `interval` is
+        the seconds between two measurements.
+        """
+        self._measure_as_root = measure_as_root
+        self._interval, self._not_before = interval, 0.0
+        self._size = max(box.work_size for box, _ in writers)
+        watched = [container for box, container in writers if box.has_watched_layer]
+        own = [(container, container.layer()) for container in watched]
+        self._directory = directory
+        self._places = [directory, *(layer for _, layer in own if layer)]
+        self._asked = [container for container, layer in own if not layer]
+        disks = [os.statvfs(place) for place in self._places]
+        # a file that is deleted while it is open is in no directory, but takes room
+        self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
+        self._free = [disk.f_bavail * disk.f_frsize for disk in disks]
+        self.is_exceeded = False
+
+    def check(self) -> bool:
+        """Tell whether it is too much, or hardly anything of the disk is left.
+
+        Measures when the last time is long enough ago.
+        """
+        if not self.is_exceeded and time.monotonic() >= self._not_before:
+            try:
+                self.is_exceeded = self._is_disk_full() or self._is_too_much()
+            except (ServerFault, OSError):
+                self.is_exceeded = True
+            self._not_before = max(self._not_before, time.monotonic() + self._interval)
+        return self.is_exceeded
+
+    def outcome(self) -> Outcome:
+        """Return how the step of a program ended that wrote too much."""
+        text = f"disk limit exceeded ({self._size} MiB)"
+        return Outcome(stderr=text, exit_code=None, reason="error")
+
+    def _is_disk_full(self) -> bool:
+        for place, floor in zip(self._places, self._floors, strict=True):
+            with self._unless_gone(place):
+                if os.statvfs(place).f_bavail < floor:
+                    return True
+        return False
+
+    def _is_too_much(self) -> bool:
+        limit, used = self._size << 20, 0
+        for place, free in zip(self._places, self._free, strict=True):
+            try:
+                with self._unless_gone(place):
+                    used += measure(place, limit)
+            except PermissionError:
+                larger = self._measure_as_root(place, limit)
+                if larger:
+                    return True
+                self._not_before = time.monotonic() + ROOT_INTERVAL
+                used += 0 if larger is False else _lost(place, free)
+            except Unsteady as error:
+                used += max(error.used, _lost(place, free))
+        for container in self._asked:
+            # a daemon that does not say ends no program: it is no program's fault
+            with suppress(ServerFault):
+                used += container.size()
+        return used > limit
+
+    @contextmanager
+    def _unless_gone(self, place: Path) -> Iterator[None]:
+        """Pass over a box's own file system that is gone, with the box that has died."""
+        try:
+            yield
+        except FileNotFoundError:
+            if place == self._directory:
+                raise
+
+
+def _lost(place: Path, free: int) -> int:
+    """Return the bytes that a disk has lost since `free` were, be it to this tree or to another."""
+    disk = os.statvfs(place)
+    return max(free - disk.f_bavail * disk.f_frsize, 0)
+
+
+def measure(directory: Path, limit: int) -> int:
+    """Return the bytes that a tree takes on disk, or some number above `limit` when it is more.
+
+    Follows no link, even if one takes the place of a directory meanwhile.
+
+    Raises:
+        PermissionError: a directory is closed to this process.
+        Unsteady: names vanish whenever it is measured.
+    """
+    most = 0
+    for _ in range(LOOKS):
+        used, is_whole = _look(directory, limit)
+        if is_whole or used > limit:
+            return used
+        most = max(most, used)
+    raise Unsteady(most)
+
+
+def _look(directory: Path, limit: int) -> tuple[int, bool]:
+    """Measure a tree once; also return whether no name vanished meanwhile."""
+    used, is_whole = 0, True
+    handles = [os.open(directory, FLAGS)]
+    walks = [os.scandir(handles[0])]
+    try:
+        while walks and used <= limit:
+            entry = next(walks[-1], None)
+            if entry is None:
+                walks.pop().close()
+                os.close(handles.pop())
+                continue
+            try:
+                info = entry.stat(follow_symlinks=False)
+                used += max(info.st_blocks * BLOCK, ENTRY)
+                if stat.S_ISDIR(info.st_mode):
+                    if len(handles) == DEPTH:
+                        return limit + 1, True
+                    handles.append(os.open(entry.name, FLAGS, dir_fd=handles[-1]))
+                    walks.append(os.scandir(handles[-1]))
+            except (FileNotFoundError, NotADirectoryError):
+                is_whole = False
+        return used, is_whole
+    finally:
+        for walk in walks:
+            walk.close()
+        for handle in handles:
+            os.close(handle)

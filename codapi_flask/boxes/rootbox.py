@@ -1,0 +1,75 @@
+"""Chores that need root: done by our own program in a small box, whoever we run as."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from codapi_flask.boxes import trees
+from codapi_flask.config.model import START_TIMEOUT
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.errors import NotRunning, ServerFault
+
+EXCEEDED, UNSTEADY = 3, 4
+"""Exit statuses of `init measure`: a tree takes too much, or names vanish all the time."""
+
+
+class RootBox:
+    """Does chores in boxes of any of `images`: nothing of the image is used."""
+
+    def __init__(self, daemon: Daemon, instance: Path, images: Iterable[str]) -> None:
+        self._daemon, self._instance, self._images = daemon, instance, images
+
+    def remove_tree(self, directory: Path) -> None:
+        """Remove a directory in a lease or an instance, whoever made what is in it.
+
+        Raises:
+            ServerFault: something is left.
+        """
+        try:
+            trees.remove(directory)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._run(["remove", f"/mount/{directory.name}"], directory.parent)
+
+    def is_larger(self, directory: Path, limit: int) -> bool | None:
+        """Tell whether a tree takes more than `limit` bytes on disk, or is too deep to tell.
+
+        `None` when names vanish whenever it is measured.
+
+        Raises:
+            ServerFault: that cannot be told.
+        """
+        argv = ["measure", str(limit), f"/mount/{directory.name}"]
+        code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY)
+        return None if code == UNSTEADY else code == EXCEEDED
+
+    def kill(self, pid: int, container: str) -> None:
+        """End a process of the daemon's host, its session and its descendants.
+
+        Nobody is ended who is not in the container with that full id: the number may be another
+        process's by now.
+
+        Raises:
+            ServerFault: that did not work.
+        """
+        self._run(["kill", str(pid), container], None)
+
+    def _run(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
+        image = next(filter(self._daemon.image, self._images), None)
+        if image is None:
+            raise ServerFault(f"no image for a root box to {' '.join(argv)}")
+        box = self._daemon.create_root_box(image, argv, self._instance, mount)
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            box.start(deadline)
+            code = box.wait(deadline)
+            if code not in (0, *expected):
+                raise ServerFault(f"a root box to {' '.join(argv)} failed with {code}")
+            return code
+        except NotRunning as error:
+            raise ServerFault(f"a root box to {' '.join(argv)} was removed") from error
+        finally:
+            box.remove()

@@ -1,0 +1,67 @@
+"""Removes what dead owners left: containers and directories, ours and other servers'."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from codapi_flask.boxes.instance import is_abandoned
+from codapi_flask.boxes.rootbox import RootBox
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.errors import ServerFault
+
+TOKEN = "[0-9a-f]" * 8
+"""What a lease's name ends with, as a glob pattern."""
+
+
+def sweep(
+    work_dir: Path, daemon: Daemon, root_box: RootBox, patience: float = 0
+) -> tuple[int, list[str]]:
+    """Remove all that belongs to an abandoned lease, whatever server it was of.
+
+    Another server's leftovers are removed when this process may see them on disk; else they are
+    nobody's business. What cannot be removed is passed over, for `patience` seconds: a daemon
+    that hangs may take ten for each. Returns the number of containers removed, and the faults.
+
+    Raises:
+        ServerFault: the daemon is gone.
+    """
+    count, faults = 0, list[str]()
+    deadline = time.monotonic() + patience
+    for remove, is_box in _leftovers(work_dir, daemon, root_box):
+        try:
+            remove()
+            count += is_box
+        except ServerFault as error:
+            faults.append(str(error))
+            if time.monotonic() > deadline:
+                break
+    return count, faults
+
+
+def _leftovers(
+    work_dir: Path, daemon: Daemon, root_box: RootBox
+) -> Iterator[tuple[Callable[[], object], bool]]:
+    """Yield how to remove each thing that is left, and whether it is a dead owner's container."""
+    roots = {work_dir}
+    for container, instance, directory in daemon.containers():
+        root = instance.parent
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            continue
+        roots.add(root)
+        # a box lives for a directory in a lease, a root box for a lease or an instance
+        lease = directory if directory.parent in (root, instance) else directory.parent
+        abandoned = is_abandoned(lease, root)
+        if abandoned or not directory.exists():
+            # without a directory it is dying already, or its owner could not wait for that
+            yield container.remove, abandoned
+    for root in roots:
+        for instance in root.glob(f"i-{TOKEN}"):
+            for lease in instance.glob(f"x-{TOKEN}"):
+                if is_abandoned(lease, root):
+                    yield partial(root_box.remove_tree, lease), False
+            if is_abandoned(instance, root) and not any(instance.glob("x-*")):
+                yield partial(root_box.remove_tree, instance), False

@@ -1,0 +1,116 @@
+"""Looks for what weakens the isolation of boxes or is missing, and says so at the start."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codapi_flask.config.model import BoxSpec, Config
+
+SAFE_RUNC = (1, 1, 12)
+"""The first runc that CVE-2024-21626 (leaked descriptors) does not open."""
+
+DESCRIPTORS = 2
+"""Those that a box takes while it waits; the kernel counts all of a user together."""
+
+LIMITS = {
+    "MemoryLimit": "memory",
+    "SwapLimit": "no swap",
+    "CpuCfsQuota": "cpu",
+    "PidsLimit": "nproc",
+}
+"""What the daemon says that it can limit, and whose limits are ignored when it cannot."""
+
+
+def examine(
+    config: Config,
+    info: Mapping[str, Any],
+    missing: Sequence[str],
+    work_dir: Path,
+    sockets_are_bounded: bool = True,
+    shared: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield a warning for each thing found.
+
+    `info` is the daemon's (`docker info`), `missing` are the images that it does not have.
+    `sockets_are_bounded` tells whether the memory of sockets has a limit, `shared` are the boxes
+    whose programs run as the server's user.
+    """
+    yield from _examine_daemon(info)
+    if not sockets_are_bounded:
+        yield from _examine_sockets(config)
+    for name in shared:
+        yield (
+            f"box {name}: programs run as the server's user, {os.geteuid()}, and share what the "
+            "kernel counts for a user with the server: run it as a user of its own"
+        )
+    if not any(config.commands.values()):
+        yield "the config has no command: add one, until then every sandbox is unknown"
+    if missing:
+        yield f"images are missing, pull or build them: {', '.join(missing)}"
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= descriptors < config.stock_size * DESCRIPTORS:
+        yield (
+            f"stock_size {config.stock_size}: each box that waits takes {DESCRIPTORS} descriptors, "
+            f"of which there are {descriptors}: allow more (ulimit -Hn), or have fewer wait"
+        )
+    for box in config.boxes.values():
+        yield from _examine_box(box)
+    if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
+        yield f"{work_dir} shares a disk with the system: give it a file system of its own"
+    for sandbox, commands in config.commands.items():
+        for name, command in commands.items():
+            if any(step.runs_as_root for step in command.all_steps() if step.action != "stop"):
+                yield f"sandbox {sandbox}, command {name}: runs as root"
+
+
+def _examine_box(box: BoxSpec) -> Iterator[str]:
+    if box.network != "none":
+        yield f"box {box.name}: network {box.network}: programs reach what that reaches"
+    if box.cap_add:
+        yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
+    if "ALL" not in map(str.upper, box.cap_drop):
+        yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
+    if box.seccomp != "default":
+        whose = "Docker's" if box.seccomp == "docker" else "a file's"
+        yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
+    if any(limit.startswith("core=") for limit in box.ulimit):
+        yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
+    if box.writable or not box.keeps_nothing:
+        hows = []
+        if box.writable and box.storage:
+            hows.append(f"Docker limits its file system to {box.storage}")
+        if box.has_quota:
+            hows.append(f"what they write is watched, and limited to {box.work_size} MiB a run")
+        yield f"box {box.name}: programs may write to a disk: {'; '.join(hows)}"
+
+
+def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
+    for key, limit in LIMITS.items():
+        if info.get(key) is False:
+            yield f"the daemon ignores limits: {limit}"
+    if not any("seccomp" in option for option in info.get("SecurityOptions") or ()):
+        yield "the daemon has no seccomp: programs may call all of the kernel"
+    runc = re.match(r"(?:v?)(\d+)\.(\d+)\.(\d+)", _runc_version(info))
+    if runc and tuple(map(int, runc.groups())) < SAFE_RUNC:
+        yield f"runc {runc[0]} is old: unless your distribution has mended it, programs can get out"
+
+
+def _examine_sockets(config: Config) -> Iterator[str]:
+    why = "with cgroup v1 only a server that is root on the host can limit that; use cgroup v2"
+    yield f"programs get no IP sockets, as the memory of these has no limit: {why}"
+    for box in config.boxes.values():
+        if box.network != "none" or box.seccomp != "default":
+            yield f"box {box.name}: the memory of its sockets has no limit: {why}"
+
+
+def _runc_version(info: Mapping[str, Any]) -> str:
+    return str((info.get("RuncCommit") or {}).get("ID", ""))
+
+
+def _is_shared(directory: Path) -> bool:
+    return os.stat(directory).st_dev == os.stat("/").st_dev

@@ -1,0 +1,77 @@
+"""Calls to the Docker daemon, and the errors of docker-py turned into the server's own.
+
+docker-py lets errors of `requests` and of sockets through; they end here, too.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+import urllib3
+from docker.transport import UnixHTTPAdapter
+
+from codapi_flask.errors import ServerFault
+
+CALL_TIMEOUT = 10.0
+"""Seconds that the daemon may take for a call that has no deadline of its own."""
+
+PAUSE = 0.01
+"""Seconds between two looks at something that the daemon does not announce."""
+
+
+class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]
+    """Uses a connection again for any call; docker-py keeps one for each of the last 25 URLs."""
+
+    def get_connection(self, url: str, proxies: object = None) -> Any:
+        """Return the pool of the only host there is."""
+        return super().get_connection("")
+
+
+class Client:
+    """A connection to the Docker daemon, made at the first call. Not for use by two threads."""
+
+    def __init__(self) -> None:
+        self._api: docker.APIClient | None = None
+        self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the daemon shares this host: its boxes can reach sockets of ours."""
+        return str(self._address["base_url"]).startswith(("unix://", "http+unix://"))
+
+    @contextmanager
+    def calls(self, what: str, deadline: float | None = None) -> Iterator[docker.APIClient]:
+        """Give the client for calls until the deadline; turn what goes wrong into our error.
+
+        Raises:
+            ServerFault: the daemon is gone, too slow, or refuses.
+        """
+        left = CALL_TIMEOUT if deadline is None else max(deadline - time.monotonic(), PAUSE)
+        try:
+            if self._api is None:
+                self._api = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
+                if self.is_local:
+                    address = str(self._address["base_url"])
+                    one = _OnePool(address[address.index("://") + 3 :], CALL_TIMEOUT)
+                    self._api.mount("http+docker://", one)
+            # docker-py reads it at every call
+            self._api.timeout = left if left < math.inf else None
+            yield self._api
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            text = f"{what}: {error}"
+            if "PermissionError" in text:
+                text += ": this user needs the group of the Docker socket (group_add in compose)"
+            raise ServerFault(text) from error

@@ -1,0 +1,200 @@
+"""One container, existing or not, and the programs in it."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+
+from codapi_flask.daemon.attach import Stream, upgrade
+from codapi_flask.daemon.client import CALL_TIMEOUT, PAUSE, Client
+from codapi_flask.errors import NotRunning
+from codapi_flask.models import Program
+
+
+class Container:
+    """One container, existing or not."""
+
+    def __init__(self, client: Client, id: str) -> None:
+        self._client, self.id = client, id
+
+    def attach(self, program: Program, deadline: float) -> Stream:
+        """Connect to the program's streams; before the start, or output is lost."""
+        params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
+        with self._client.calls("attach to a box", deadline) as api:
+            return upgrade(api, f"containers/{self.id}/attach", program.noutput, params=params)
+
+    def start(self, deadline: float) -> None:
+        """Start the container; on return its program runs, or ran."""
+        with self._client.calls("start a box", deadline) as api:
+            api.start(self.id)
+
+    def wait(self, deadline: float) -> int | None:
+        """Return the exit status, or `None` when the container still runs at the deadline.
+
+        Raises:
+            NotRunning: somebody has removed it.
+        """
+        with self._client.calls("wait for a box") as api:
+            try:
+                answer = api.wait(self.id, timeout=max(deadline - time.monotonic(), PAUSE))
+            except docker.errors.NotFound as error:
+                raise NotRunning("sandbox died") from error
+            except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+                # docker-py tells a time-out in either way
+                if time.monotonic() < deadline:
+                    raise
+                return None
+        return int(answer["StatusCode"])
+
+    def inspect(self) -> Mapping[str, Any]:
+        """Return what Docker knows of the container, nothing when it does not exist."""
+        with self._client.calls("inspect a box") as api:
+            try:
+                return dict(api.inspect_container(self.id))
+            except docker.errors.NotFound:
+                return {}
+
+    def layer(self) -> Path | None:
+        """Return the directory of what the container wrote to its own file system, if we see it."""
+        driver = self.inspect().get("GraphDriver") or {}
+        path = (driver.get("Data") or {}).get("UpperDir", "")
+        return Path(path) if os.access(path, os.R_OK | os.X_OK) else None
+
+    def size(self) -> int:
+        """Return the bytes of the files that the container wrote to its own file system."""
+        with self._client.calls("measure a box") as api:
+            found = api.containers(filters={"id": self.id}, size=True)
+        return int(found[0].get("SizeRw", 0)) if found else 0
+
+    def stop(self, timeout: float) -> None:
+        """Stop the container, by force after `timeout` seconds (a fraction counts as one).
+
+        Raises:
+            NotRunning: there is no such container.
+        """
+        deadline = time.monotonic() + timeout + CALL_TIMEOUT
+        with self._client.calls(f"stop {self.id}", deadline) as api:
+            try:
+                api.stop(self.id, timeout=math.ceil(timeout))
+            except docker.errors.NotFound as error:
+                raise NotRunning(f"{self.id} is not running") from error
+
+    def is_running(self) -> bool:
+        """Whether the container exists and its program runs."""
+        return bool(self.inspect().get("State", {}).get("Running"))
+
+    def begin_stop(self) -> None:
+        """Ask the container's program to end, as `stop` does first, and do not wait for that.
+
+        Raises:
+            NotRunning: there is no such container.
+        """
+        name = self.inspect().get("Config", {}).get("StopSignal") or "SIGTERM"
+        with self._client.calls(f"stop {self.id}") as api, _needs_running(self.id):
+            api.kill(self.id, signal=name)
+
+    def remove(self) -> None:
+        """Kill and remove the container; on return it is dead and gone.
+
+        Raises:
+            ServerFault: the daemon did not confirm that in time.
+        """
+        deadline = time.monotonic() + CALL_TIMEOUT
+        with self._client.calls(f"remove {self.id}", deadline) as api:
+            while True:
+                try:
+                    api.remove_container(self.id, force=True, v=True)
+                    return
+                except docker.errors.NotFound:
+                    return
+                except docker.errors.APIError as error:
+                    # a removal is under way, its end is not
+                    if error.status_code != 409 or time.monotonic() > deadline:
+                        raise
+                time.sleep(PAUSE)
+
+    def exec(self, program: Program) -> Exec:
+        """Prepare a program in the running container.
+
+        Raises:
+            NotRunning: the container does not exist or does not run.
+        """
+        with self._client.calls(f"exec in {self.id}") as api, _needs_running(self.id):
+            created = api.exec_create(
+                self.id,
+                list(program.argv),
+                stdin=program.stdin is not None,
+                user=program.user,
+            )
+        return Exec(self._client, self.id, created["Id"], program)
+
+
+class Exec:
+    """One program in a container that runs something else."""
+
+    def __init__(self, client: Client, container: str, id: str, program: Program) -> None:
+        self._client, self._container, self._id = client, container, id
+        self._program = program
+
+    def start(self, deadline: float) -> Stream:
+        """Start the program; return its streams.
+
+        Raises:
+            NotRunning: the container no longer exists or runs.
+        """
+        with self._client.calls("start an exec", deadline) as api, _needs_running(self._container):
+            body = {"Tty": False, "Detach": False}
+            return upgrade(api, f"exec/{self._id}/start", self._program.noutput, json=body)
+
+    def wait(self, deadline: float) -> int | None:
+        """Return the exit status, or `None` when the program still runs at the deadline."""
+        while True:
+            state = self._inspect()
+            if state["ExitCode"] is not None:
+                return int(state["ExitCode"])
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(PAUSE)
+
+    def process(self) -> tuple[int, str]:
+        """Return the program's process on the daemon's host, 0 when it has ended.
+
+        With it comes the full id of its container.
+        """
+        deadline = time.monotonic() + CALL_TIMEOUT
+        while True:
+            state = self._inspect()
+            if state["ExitCode"] is not None:
+                return 0, state["ContainerID"]
+            # the daemon answers `start` before there is a process
+            if state["Pid"] or time.monotonic() > deadline:
+                return int(state["Pid"]), state["ContainerID"]
+            time.sleep(PAUSE)
+
+    def has_begun(self) -> bool:
+        """Whether the program, which has ended, was ever started."""
+        return bool(self._inspect()["Pid"])
+
+    def _inspect(self) -> Mapping[str, Any]:
+        with self._client.calls("inspect an exec") as api:
+            return dict(api.exec_inspect(self._id))
+
+
+@contextmanager
+def _needs_running(container: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        # the daemon has no better status than 500 for one that ends just now
+        if error.status_code in (404, 409) or "is not running" in str(error):
+            raise NotRunning(f"{container} is not running") from error
+        raise

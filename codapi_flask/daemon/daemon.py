@@ -1,0 +1,257 @@
+"""The Docker daemon: images, new containers, and what all servers have there.
+
+Deadlines are instants of `time.monotonic`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+from docker.types import Mount
+
+from codapi_flask import init
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.daemon import hostconfig
+from codapi_flask.daemon.cgroup import Sockets, sockets
+from codapi_flask.daemon.client import Client
+from codapi_flask.daemon.container import Container
+from codapi_flask.errors import ServerFault
+from codapi_flask.models import Image, Program
+
+INSTANCE = "codapi.instance"
+"""The label with the path of the instance that owns a container."""
+
+DIRECTORY = "codapi.directory"
+"""The label with the path of the directory that a container lives for."""
+
+
+class Daemon(Client):
+    """The Docker daemon: its images, and the containers of all servers. Not for two threads."""
+
+    @cached_property
+    def has_user_namespace(self) -> bool:
+        """Whether root in a container is not root on the daemon's host (userns-remap, rootless)."""
+        options = self.info().get("SecurityOptions") or ()
+        return any("name=userns" in option or "name=rootless" in option for option in options)
+
+    def create(
+        self,
+        name: str,
+        box: BoxSpec,
+        program: Program,
+        instance: Path,
+        lease: Path,
+        init_copy: Path | None,
+        deadline: float,
+    ) -> Container:
+        """Create the container of a box for one program, with the lease's work directory mounted.
+
+        Its process 1 is the `init_copy`, which no other box may see, or Docker's if there is none.
+
+        Raises:
+            ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
+        """
+        process = {
+            "image": box.image,
+            "command": list(program.argv) or None,
+            "user": program.user,
+            "stdin_open": program.stdin is not None,
+        }
+        if init_copy:
+            image = self.box_image(box)
+            argv = image.argv(program.argv)
+            if not argv:
+                raise ServerFault(f"box {box.name}: neither the step nor the image has a command")
+            command = ["plain", str(int(self.bounds_sockets(box))), *argv]
+            process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
+        limits = hostconfig.plain(box, lease, init_copy, self.sockets())
+        return self._create_box(name, box, process, limits, instance, lease, deadline)
+
+    def create_with_init(
+        self, name: str, box: BoxSpec, image: Image, instance: Path, lease: Path, deadline: float
+    ) -> Container:
+        """Create the container of a box whose process 1 is our init, and runs what it is told.
+
+        The lease holds the work directory (`work`) and the one of init's listener (`init`). The
+        daemon removes the container when init exits.
+
+        Raises:
+            ServerFault: as for `create`.
+        """
+        process = {
+            "image": image.id,
+            "entrypoint": [f"{init.MOUNT}/init"],
+            "command": hostconfig.settings_of_init(box).command,
+            "user": "0:0",
+            "stop_signal": "SIGKILL",
+        }
+        limits = hostconfig.with_init(box, lease, self.sockets())
+        return self._create_box(name, box, process, limits, instance, lease, deadline)
+
+    def _create_box(
+        self,
+        name: str,
+        box: BoxSpec,
+        process: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        instance: Path,
+        lease: Path,
+        deadline: float,
+    ) -> Container:
+        if not (box.has_gvisor or self.has_user_namespace):
+            # gVisor has no such setting, and in a user namespace it needs a new kernel
+            limits = {**limits, "sysctls": hostconfig.QUEUES}
+        with self.calls(f"create a box of {box.image}", deadline) as api:
+            return self._create(api, process, limits, box.network, instance, lease / "work", name)
+
+    def create_root_box(
+        self, image: str, argv: Sequence[str], instance: Path, mount: Path | None = None
+    ) -> Container:
+        """Create a small box in which our own program, `init`, does a chore as root.
+
+        It may change any file under `mount`; without, it may end any process of the host.
+        """
+        process = {"image": image, "entrypoint": [init.MOUNT], "command": argv, "user": "0:0"}
+        limits = hostconfig.root_box(instance, mount)
+        with self.calls(f"create a root box of {image}") as api:
+            return self._create(api, process, limits, "none", instance, mount or instance)
+
+    def _create(
+        self,
+        api: docker.APIClient,
+        process: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        network: str,
+        instance: Path,
+        directory: Path,
+        name: str | None = None,
+    ) -> Container:
+        created = api.create_container(
+            name=name,
+            network_disabled=network == "none",
+            host_config=api.create_host_config(**limits),
+            # an image's health check would run beside the program
+            healthcheck={"test": ["NONE"]},
+            labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
+            **process,
+        )
+        return Container(self, created["Id"])
+
+    def bounds_sockets(self, box: BoxSpec) -> bool:
+        """Whether the server has to bound the memory of a box's sockets (`bound_sockets`)."""
+        # gVisor has sockets of its own, in memory of the box
+        return not box.has_gvisor and self.sockets() is Sockets.SERVER
+
+    def sockets(self) -> Sockets:
+        """Return who bounds the memory of sockets on the daemon's host."""
+        if self.is_local:
+            return sockets()
+        is_v1 = self.info().get("CgroupVersion", "1") == "1"
+        return Sockets.NOBODY if is_v1 else Sockets.KERNEL
+
+    def read(self, image: str, file: Path, instance: Path) -> bytes | None:
+        """Return a small file of our disk as a box sees it; `None` when it is not there."""
+        mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
+        return self._read(image, f"/mount/{file.name}", instance, file.parent, [mount])
+
+    def user_id(self, image: str, user: str, instance: Path) -> int | None:
+        """Return the number of a user (`name`, `uid`, maybe with `:group`) in an image, if any."""
+        name = user.partition(":")[0] or "0"
+        if name.isdigit():
+            return int(name)
+        passwd = self._read(image, "/etc/passwd", instance, instance) if self.image(image) else None
+        for line in (passwd or b"").decode(errors="replace").splitlines():
+            known, _, number, *_ = [*line.split(":"), "", ""]
+            if known == name and number.isdigit():
+                return int(number)
+        return None
+
+    def _read(
+        self, image: str, path: str, instance: Path, directory: Path, mounts: Sequence[Mount] = ()
+    ) -> bytes | None:
+        """Return a small file of a box that is created for a directory; nothing runs in it."""
+        with self.calls("read a file in a box") as api:
+            limits = api.create_host_config(mounts=[*mounts], network_mode="none")
+            labels = {INSTANCE: str(instance), DIRECTORY: str(directory)}
+            try:
+                box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
+            except docker.errors.APIError as error:
+                if "bind source path does not exist" in str(error):
+                    return None
+                raise
+            try:
+                chunks, _ = api.get_archive(box, path)
+                with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+                    member = archive.extractfile(Path(path).name)
+                    return member.read() if member else None
+            except (docker.errors.NotFound, tarfile.TarError, KeyError):
+                # it is not there, or is a link
+                return None
+            finally:
+                api.remove_container(box, force=True, v=True)
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what the daemon says of itself (`docker info`)."""
+        with self.calls("ask the daemon for its state") as api:
+            return dict(api.info())
+
+    def find(self, name: str) -> Container:
+        """Return a container by its name or id, whether it exists or not."""
+        return Container(self, name)
+
+    def containers(self) -> list[tuple[Container, Path, Path]]:
+        """Return the containers of all our instances, in any state: with instance, directory."""
+        with self.calls("list the containers") as api:
+            found = api.containers(all=True, filters={"label": [INSTANCE, DIRECTORY]})
+        return [
+            (Container(self, c["Id"]), Path(c["Labels"][INSTANCE]), Path(c["Labels"][DIRECTORY]))
+            for c in found
+        ]
+
+    def image(self, name: str) -> Image | None:
+        """Return what a name stands for now, `None` when the daemon has no such image."""
+        with self.calls(f"inspect the image {name}") as api:
+            try:
+                found = api.inspect_image(name)
+            except docker.errors.NotFound:
+                return None
+        process = found["Config"] or {}
+        return Image(
+            found["Id"],
+            tuple(process.get("Entrypoint") or ()),
+            tuple(process.get("Cmd") or ()),
+            # an empty one counts as none
+            tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
+        )
+
+    def box_image(self, box: BoxSpec) -> Image:
+        """Return the image of a box.
+
+        Raises:
+            ServerFault: there is none, or the daemon is gone.
+        """
+        if image := self.image(box.image):
+            return image
+        raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
+
+    def image_events(self) -> Iterator[None]:
+        """Yield at once, and then whenever an image or one of its names has changed; blocks.
+
+        Raises:
+            ServerFault: the daemon is gone.
+        """
+        with self.calls("watch the images", math.inf) as api:
+            events = api.events(filters={"type": "image"})
+            yield
+            for _ in events:
+                yield

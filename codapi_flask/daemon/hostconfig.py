@@ -1,0 +1,151 @@
+"""What a box's config means to Docker, in docker-py's words (`create_host_config`)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codapi_flask import init
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.daemon.cgroup import Sockets
+
+MIB = 1 << 20
+
+NO_TERMINALS = {"/dev/pts": "ro,noexec,nosuid,nodev,size=4k,mode=0555"}
+"""Boxes have no pseudo-terminals: all boxes and the host share one number of them."""
+
+IP_FAMILIES = {"index": 0, "value": 4294967287, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}
+"""How a rule of the profile names AF_INET and AF_INET6, the first argument of `socket`."""
+
+NETLINK = {"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}
+"""AF_NETLINK: its answers, 400 KB a socket, count for no box's memory. A box without a network
+has no use for them; name lookups do without."""
+
+MEMLOCK = 1 << 16
+"""Bytes that a process may lock: cached pages of images are charged to the box that read them."""
+
+QUEUES = {"fs.mqueue.queues_max": "2"}
+"""POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
+
+
+def plain(box: BoxSpec, lease: Path, program: Path | None, sockets: Sockets) -> dict[str, Any]:
+    """Return the settings of a container that runs one program and ends.
+
+    `program` is the box's own copy of our init to be its process 1; Docker's is when there is
+    none. `sockets` tells who bounds the memory of the box's sockets.
+    """
+    binds = _binds(box, lease)
+    if program:
+        binds.append(f"{program}:{init.MOUNT}:ro")
+    return {**_limits(box, sockets), "binds": binds, "init": not program}
+
+
+def with_init(box: BoxSpec, lease: Path, sockets: Sockets) -> dict[str, Any]:
+    """Return the settings of a container whose process 1 is our init.
+
+    The lease holds the work directory (`work`) and the one of init's listener (`init`).
+    """
+    needs = settings_of_init(box)
+    return {
+        **_limits(box, sockets),
+        "binds": [*_binds(box, lease), f"{lease / 'init'}:{init.MOUNT}:ro"],
+        "cap_add": needs.cap_add,
+        "cap_drop": needs.cap_drop,
+        "auto_remove": True,
+    }
+
+
+def settings_of_init(box: BoxSpec) -> init.InitOptions:
+    """Return what init needs in the container of a box."""
+    return init.options(box.cap_add, box.cap_drop, box.volume.split(":")[1])
+
+
+def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
+    """Return the settings of a container in which our own program does a chore as root.
+
+    It may change any file of `mount` (at `/mount`); without, it may end any process of the host.
+    """
+    binds = [f"{instance / 'init'}:{init.MOUNT}:ro"]
+    return {
+        "binds": [*binds, f"{mount}:/mount"] if mount else binds,
+        "pid_mode": None if mount else "host",
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "cap_add": ["DAC_OVERRIDE", "FOWNER"] if mount else ["KILL"],
+        "security_opt": ["no-new-privileges"],
+        "log_config": {"type": "none"},
+    }
+
+
+def _limits(box: BoxSpec, sockets: Sockets) -> dict[str, Any]:
+    security = ["no-new-privileges"]
+    if box.seccomp != "docker":
+        has_network = box.network != "none"
+        has_ip = has_network or sockets is not Sockets.NOBODY
+        profile = _our_profile(has_network, has_ip) if box.seccomp == "default" else box.seccomp
+        security.append(f"seccomp={profile}")
+    return {
+        "runtime": box.runtime,
+        "nano_cpus": round(box.cpu * 1e9),
+        "mem_limit": box.memory * MIB,
+        # equal limits: no swap
+        "memswap_limit": box.memory * MIB,
+        "storage_opt": {"size": box.storage} if box.storage else None,
+        "network_mode": box.network,
+        "read_only": not box.writable,
+        "tmpfs": NO_TERMINALS
+        | {path: options for path, _, options in (t.partition(":") for t in box.tmpfs)},
+        "cap_add": list(box.cap_add),
+        "cap_drop": list(box.cap_drop),
+        "ulimits": _ulimits(box),
+        # the limit is the program's, which is a child of process 1
+        "pids_limit": box.nproc + 1,
+        "security_opt": security,
+        "log_config": {"type": "none"},
+    }
+
+
+@cache
+def _our_profile(has_network: bool, has_ip: bool) -> str:
+    profile = json.loads(Path(__file__).with_name("seccomp.json").read_bytes())
+    refused = []
+    if not has_network:
+        refused.append(NETLINK)
+    if not has_ip:
+        refused.append(IP_FAMILIES)
+    rules = profile["syscalls"]
+    profile["syscalls"] = [
+        rule for rule in rules if not any(family in rule.get("args", ()) for family in refused)
+    ]
+    return json.dumps(profile, separators=(",", ":"))
+
+
+def _ulimits(box: BoxSpec) -> list[dict[str, Any]]:
+    ulimits = []
+    for limit in box.ulimit:
+        name, _, values = limit.partition("=")
+        soft, _, hard = values.partition(":")
+        ulimits.append({"name": name, "soft": int(soft), "hard": int(hard or soft)})
+    own = {limit["name"] for limit in ulimits}
+    if "memlock" not in own:
+        ulimits.append({"name": "memlock", "soft": MEMLOCK, "hard": MEMLOCK})
+    if "core" not in own:
+        # where the kernel pipes dumps to a helper, outside the box, only 1 means none
+        # (linux/fs/coredump.c)
+        ulimits.append({"name": "core", "soft": 1, "hard": 1})
+    if box.has_quota and "fsize" not in own:
+        size = box.work_size * MIB
+        ulimits.append({"name": "fsize", "soft": size, "hard": size})
+    return ulimits
+
+
+def _binds(box: BoxSpec, lease: Path) -> list[str]:
+    binds = [box.volume % (lease / "work")]
+    if box.network == "none":
+        # such a box starts in half the time when Docker does not set up its network,
+        # but then nobody makes its /etc/hosts
+        binds.append(f"{lease / 'hosts'}:/etc/hosts:ro")
+    return binds

@@ -1,0 +1,230 @@
+"""Programs that run as plain containers or in running ones, through the Docker API's streams."""
+
+from __future__ import annotations
+
+import re
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from codapi_flask.boxes.quota import Quota
+from codapi_flask.boxes.rootbox import RootBox
+from codapi_flask.config.model import START_TIMEOUT, BoxSpec
+from codapi_flask.daemon.attach import Stream
+from codapi_flask.daemon.cgroup import bound_sockets
+from codapi_flask.daemon.client import PAUSE
+from codapi_flask.daemon.container import Container, Exec
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.errors import Abandoned, NotRunning, ServerFault
+from codapi_flask.init import install
+from codapi_flask.models import Outcome, Program, Reason
+from codapi_flask.streams import WATCH_INTERVAL, carry
+
+# how process 1 (our init, or Docker's) and Docker's exec say that a program cannot be started; a
+# program that prints such a line deceives nobody but its own client
+INIT = re.compile(r"init: exec .*: ([^:\n]+)\n", re.DOTALL)
+TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .* failed: (.+)\n")
+EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
+NO_USER = re.compile(r"unable to find (user|group) .+\s*")
+NOT_FOUND = {
+    "no such file or directory": "not found",
+    "executable file not found in $path": "not found",
+    "not a directory": "Not a directory",
+}
+
+
+PLAIN_INIT = "plain-init"
+"""The name of the copy of init, in the lease, that is process 1 of its plain containers."""
+
+OOM_DELAY = 1.0
+"""Seconds by which the daemon's news of a lack of memory may come after that of the end."""
+
+
+class PlainBoxes:
+    """Runs programs for one execution; `lifeline` as for the engine.
+
+    `quota` returns what watches the disk while a box with a container runs beside the detached
+    ones, or they alone.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        root_box: RootBox,
+        lease: Path,
+        lifeline: int,
+        quota: Callable[[BoxSpec | None, Container | None], Quota | None],
+    ) -> None:
+        self._daemon, self._root_box, self._lifeline = daemon, root_box, lifeline
+        self._lease, self._quota = lease, quota
+
+    def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
+        """Run a program as a container; on return it is dead and gone.
+
+        Raises:
+            NotRunning: somebody removed it.
+            ServerFault: the daemon cannot do it.
+            Abandoned: nobody waits for the outcome.
+        """
+        start = time.monotonic()
+        deadline = start + START_TIMEOUT
+        container = self._create(name, box, program, deadline)
+        try:
+            stream = container.attach(program, deadline)
+            try:
+                self._start(container, box, deadline)
+                took = (time.monotonic() - start) * 1000
+                outcome = self._watch(container, stream, program, self._quota(box, container))
+            finally:
+                stream.close()
+            if outcome.exit_code:
+                outcome = _explained(outcome, container, box, program)
+        finally:
+            # confirms, too, that a program which did not end in time is dead
+            container.remove()
+        return replace(outcome, kind="fresh", start_ms=took)
+
+    def detach(self, name: str, box: BoxSpec, program: Program) -> Container:
+        """Start a program as a container and return that; it is the caller's to remove."""
+        deadline = time.monotonic() + START_TIMEOUT
+        container = self._create(name, box, program, deadline)
+        try:
+            self._start(container, box, deadline)
+        except BaseException:
+            container.remove()
+            raise
+        return container
+
+    def exec(self, container: Container, own: bool, program: Program) -> Outcome:
+        """Run a program in a running container; if it takes too long or too much, it is killed.
+
+        With it, its container is killed when that is our `own`.
+
+        Raises:
+            NotRunning: the container does not run.
+            ServerFault: the program's user does not exist, or the daemon cannot do it.
+            Abandoned: nobody waits for the outcome.
+        """
+        quota = self._quota(None, None)
+        exec = container.exec(program)
+        stream = exec.start(time.monotonic() + START_TIMEOUT)
+        try:
+            outcome = self._watch(exec, stream, program, quota)
+        except Abandoned:
+            self._kill(exec, container, own)
+            raise
+        finally:
+            stream.close()
+        if outcome.reason == "timeout" or (quota and quota.is_exceeded):
+            self._kill(exec, container, own)
+        elif outcome.exit_code and not exec.has_begun():
+            # it never ran: what it said is the daemon's
+            text = outcome.stdout + outcome.stderr
+            if NO_USER.fullmatch(text):
+                raise ServerFault(f"{container.id}: {text.strip()}")
+            if not (said := EXEC.fullmatch(text)):
+                raise NotRunning(f"{container.id} is not running")
+            outcome = _unstartable(outcome, program, said[1])
+        return outcome
+
+    def _start(self, container: Container, box: BoxSpec, deadline: float) -> None:
+        container.start(deadline)
+        if self._daemon.bounds_sockets(box):
+            # the program waits for that
+            state = container.inspect().get("State", {})
+            bound_sockets(state.get("Pid", 0), box.memory)
+
+    def _kill(self, exec: Exec, container: Container, own: bool) -> None:
+        if own:
+            container.remove()
+            return
+        pid, id = exec.process()
+        if pid:
+            self._root_box.kill(pid, id)
+
+    def _create(self, name: str, box: BoxSpec, program: Program, deadline: float) -> Container:
+        lease, copy = self._lease, None
+        # Docker's init is one file for all containers, which they can lock and watch
+        if self._daemon.is_local:
+            copy = lease / PLAIN_INIT
+            if not copy.exists():
+                install(lease.parent / "init", copy)
+        return self._daemon.create(name, box, program, lease.parent, lease, copy, deadline)
+
+    def _watch(
+        self,
+        started: Container | Exec,
+        stream: Stream,
+        program: Program,
+        quota: Quota | None = None,
+    ) -> Outcome:
+        start = time.monotonic()
+        deadline, check = start + program.timeout, quota.check if quota else None
+        sink, stdin = None if program.stdin is None else stream, program.stdin or b""
+        carry(self._lifeline, [stream], sink, stdin, deadline, check)
+        code = None
+        if not (quota and quota.is_exceeded):
+            code = self._wait(started, deadline, quota)
+        if quota and quota.is_exceeded:
+            return quota.outcome()
+        return Outcome(
+            stream.stdout.text(),
+            stream.stderr.text(),
+            exit_code=code,
+            signal=code - 128 if code and code > 128 else None,
+            reason=_reason(code),
+            truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
+            wall_ms=(time.monotonic() - start) * 1000,
+        )
+
+    def _wait(self, started: Container | Exec, deadline: float, quota: Quota | None) -> int | None:
+        """Return the exit status of a program, which may have closed its streams and gone on.
+
+        `None` when it still runs at the deadline, or exceeds its quota.
+        """
+        while True:
+            soon = min(time.monotonic() + WATCH_INTERVAL, deadline)
+            code = started.wait(soon)
+            if code is not None or soon == deadline or (quota and quota.check()):
+                return code
+            if select.select([self._lifeline], [], [], 0)[0]:
+                raise Abandoned
+
+
+def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Program) -> Outcome:
+    """Return the outcome of a program that failed, with what Docker knows of that."""
+    killed = outcome.exit_code == 128 + signal.SIGKILL
+    deadline = time.monotonic() + (OOM_DELAY if killed else 0)
+    while True:
+        state = container.inspect().get("State", {})
+        if state.get("Status") in (None, "removing", "dead"):
+            raise NotRunning("sandbox died")
+        if state["OOMKilled"]:
+            note = f"out of memory ({box.memory} MiB)\n"
+            return replace(outcome, reason="memory", note=note)
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(PAUSE)
+    text = outcome.stdout + outcome.stderr
+    if said := INIT.fullmatch(text) or TINI.fullmatch(text):
+        return _unstartable(outcome, program, said[1])
+    return outcome
+
+
+def _unstartable(outcome: Outcome, program: Program, why: str) -> Outcome:
+    """Return the outcome of a program that did not start, as a shell would tell it."""
+    code = 127 if why.lower() in NOT_FOUND else 126
+    why = NOT_FOUND.get(why.lower(), why[:1].upper() + why[1:])
+    return replace(outcome, stdout="", stderr=f"{program.argv[0]}: {why}", exit_code=code)
+
+
+def _reason(code: int | None) -> Reason:
+    """Tell how a program ended by its exit status (128 + S stands for signal S)."""
+    if code is None:
+        return "timeout"
+    if code == 0:
+        return "ok"
+    return "signal" if code > 128 else "exit"

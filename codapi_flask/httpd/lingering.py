@@ -1,0 +1,60 @@
+"""How we part from clients: not before they had their last answer, nor much later.
+
+A connection that is closed while its client still sends is reset, and what the client has not yet
+read is lost to it, the answer too. So we end our side, and take what comes until it ends its own.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+CHUNK = 1 << 16
+
+
+class LingeringClose:
+    """The connections that are over for us, of one event loop."""
+
+    def __init__(self, poller: selectors.BaseSelector, close: Callable[[Any], None]) -> None:
+        """Wait for clients with an event loop's `poller`; `close` is called with a connection."""
+        self._poller, self._close = poller, close
+        self._deadlines: dict[Any, float] = {}
+        self._left: dict[Any, int] = {}
+
+    def begin(self, conn: Any, seconds: float, size: int) -> None:
+        """Tell a client that this was all, and close when it leaves.
+
+        Or after so many seconds, or when it has sent so many bytes more.
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        self._deadlines[conn], self._left[conn] = time.monotonic() + seconds, size
+        self._poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
+
+    def end_overdue(self) -> None:
+        """Close the connections of those who did not leave in time."""
+        now = time.monotonic()
+        for conn in [conn for conn, deadline in self._deadlines.items() if deadline <= now]:
+            self._let_go(conn)
+
+    def _see_off(self, conn: Any) -> None:
+        try:
+            size = len(conn.sock.recv(CHUNK))
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        self._left[conn] -= size
+        if not size or self._left[conn] < 0:
+            self._let_go(conn)
+
+    def _let_go(self, conn: Any) -> None:
+        del self._deadlines[conn], self._left[conn]
+        self._poller.unregister(conn.sock)
+        self._close(conn)

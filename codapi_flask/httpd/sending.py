@@ -1,0 +1,70 @@
+"""What clients have not yet taken of their answers: no thread waits for them."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable
+from typing import Any
+
+SEND_TIMEOUT = 10.0
+"""Seconds that a client may take to receive an answer, beyond what the system buffers."""
+
+UNSENT_MAX = 1 << 26
+"""Bytes that several answers may have which wait for their clients; then the oldest is cut off."""
+
+
+class SendQueue:
+    """The connections of one event loop whose clients are slow to receive."""
+
+    def __init__(self, poller: selectors.BaseSelector, close: Callable[[Any], None]) -> None:
+        """Wait for clients with an event loop's `poller`; `close` is called with a connection."""
+        self._poller, self._close = poller, close
+        # in the order of their deadlines
+        self._waiting: dict[Any, tuple[float, Callable[[], None]]] = {}
+        self._size = 0
+
+    def finish(self, conn: Any, then: Callable[[], None]) -> None:
+        """Send what is unsent; then go on, at once if there is nothing."""
+        if not conn.sock.unsent:
+            then()
+            return
+        if conn.sock.fileno() < 0:
+            # gunicorn has given it up
+            self._close(conn)
+            return
+        self._waiting[conn] = time.monotonic() + SEND_TIMEOUT, then
+        self._size += len(conn.sock.unsent)
+        self._poller.register(conn.sock, selectors.EVENT_WRITE, lambda _: self._go_on(conn))
+        while self._size > UNSENT_MAX and len(self._waiting) > 1:
+            self._cut(next(iter(self._waiting)))
+
+    def end_overdue(self) -> None:
+        """Close the connections of those who did not receive in time."""
+        now = time.monotonic()
+        for conn, (deadline, _) in list(self._waiting.items()):
+            if deadline > now:
+                break
+            self._cut(conn)
+
+    def _go_on(self, conn: Any) -> None:
+        if conn not in self._waiting:
+            # cut off by another event of the same look
+            return
+        before = len(conn.sock.unsent)
+        try:
+            conn.sock.flush()
+        except OSError:
+            self._cut(conn)
+            return
+        self._size -= before - len(conn.sock.unsent)
+        if not conn.sock.unsent:
+            _, then = self._waiting.pop(conn)
+            self._poller.unregister(conn.sock)
+            then()
+
+    def _cut(self, conn: Any) -> None:
+        del self._waiting[conn]
+        self._size -= len(conn.sock.unsent)
+        self._poller.unregister(conn.sock)
+        self._close(conn)

@@ -1,0 +1,289 @@
+"""A gunicorn worker that reads a whole request before a thread gets it.
+
+gunicorn's gthread lends a thread to every connection and blocks it until the client has sent the
+request's head and body: a few half-sent requests silence the server. Here the event loop reads
+without blocking. A thread gets complete requests only, and waits for no client.
+
+The worker overrides methods of gunicorn's `ThreadWorker` and uses attributes of its connections
+and parser, so gunicorn's version is pinned; tests/httpd/test_gunicorn.py names all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import selectors
+import signal
+import socket
+import time
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import Any
+
+from gunicorn.http.unreader import Unreader
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from codapi_flask.httpd.edge import Edge
+from codapi_flask.httpd.lingering import LingeringClose
+from codapi_flask.httpd.reading import CHUNK, RequestReader
+from codapi_flask.httpd.request import RequestBuffer
+from codapi_flask.httpd.sending import SEND_TIMEOUT, SendQueue
+from codapi_flask.httpd.socket import BufferedSocket
+
+ACCEPT_PAUSE = 0.05
+"""Seconds without accepting when there are no descriptors left."""
+
+STAY = 0.01
+"""Seconds for which a thread waits for its client's next request."""
+
+SPARE_THREADS = 12
+"""Threads kept free for new connections."""
+
+ACCEPTS = 64
+"""Connections accepted in a row, before the event loop serves the others again."""
+
+LINGER, LINGER_MAX = 2.0, 1 << 16
+"""Seconds that a client may take to leave after its last answer, and bytes it may still send."""
+
+REFUSED_LINGER, REFUSED_LINGER_MAX = 10.0, 8 << 20
+"""The same for a client that is refused while it sends: it may read the answer only then."""
+
+
+class _Given(Unreader):  # type: ignore[misc]
+    """The input of gunicorn's parser: what the event loop has read, and never more."""
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        return b""
+
+
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's thread worker, with the reading and sending done by its event loop.
+
+    The WSGI application has an attribute `edge` (`httpd.edge.Edge`).
+    """
+
+    edge: Edge
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # computed at each look
+        self._is_ssl = self.cfg.is_ssl
+        # connections that a thread has, or waits for; only the event loop changes it
+        self._given = 0
+        self._quits = self._cannot_accept = False
+        self._notify_at = 0.0
+
+    def load_wsgi(self) -> None:
+        """Load the application, and take its edge."""
+        super().load_wsgi()
+        self.edge = self.wsgi.edge
+
+    # gunicorn creates the poller late
+
+    @cached_property
+    def _reading(self) -> RequestReader:
+        return RequestReader(self.poller, self.edge, self._close, self._refuse, self._answer)
+
+    @cached_property
+    def _sending(self) -> SendQueue:
+        return SendQueue(self.poller, self._close)
+
+    @cached_property
+    def _lingering(self) -> LingeringClose:
+        return LingeringClose(self.poller, self._close)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Read a connection's next request; then a thread answers it."""
+        if self._is_ssl:
+            super().enqueue_req(conn)
+            return
+        data = b""
+        if conn.initialized:
+            # read beyond the last request
+            data = conn.parser.unreader.take_buffered()
+        elif not isinstance(conn.sock, BufferedSocket):
+            conn.sock = BufferedSocket(conn.sock)
+        self._reading.start(conn, data)
+
+    def handle(self, conn: Any) -> Any:
+        """Answer a request in a thread, and the client's next ones if they come at once."""
+        goes_on = super().handle(conn)
+        while goes_on is True and self._has_next(conn):
+            goes_on = super().handle(conn)
+        return goes_on
+
+    def finish_request(self, conn: Any, answered: Any) -> None:
+        """Keep a connection or end it without waiting for the client, as gunicorn would."""
+        self._given -= 1
+        is_lost = answered.cancelled() or answered.exception()
+        if self._is_ssl:
+            super().finish_request(conn, answered)
+        elif not is_lost and answered.result():
+            self._sending.finish(conn, partial(super().finish_request, conn, answered))
+        else:
+            self._sending.finish(conn, partial(self._lingering.begin, conn, LINGER, LINGER_MAX))
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept the connections that wait; without descriptors, wait for others to end.
+
+        gunicorn accepts one at each look, and reads all that came between two looks.
+        """
+        room = self.worker_connections - self.nr_conns
+        try:
+            for _ in range(min(room, ACCEPTS)):
+                sock, address = listener.accept()
+                self._cannot_accept = False
+                self.nr_conns += 1
+                sock.setblocking(True)
+                self.enqueue_req(TConn(self.cfg, sock, address, listener.getsockname()))
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            if not self._cannot_accept:
+                self.log.error("cannot accept connections: %s", error.strerror)
+            self._cannot_accept = True
+            time.sleep(ACCEPT_PAUSE)
+
+    def init_signals(self) -> None:
+        """Set the signal handlers; SIGHUP is for gunicorn's master alone, but reaches its group."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; a worker that ends refuses new ones at once."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            # gunicorn would keep them waiting until the last job has ended
+            for listener in self.sockets:
+                listener.close()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once, and once: Ctrl-C comes from the terminal and from gunicorn's master."""
+        # the second would wait for a lock that the first holds
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
+
+    def notify(self) -> None:
+        """Send gunicorn's master a sign of life: once a second, not at each event."""
+        if time.monotonic() >= self._notify_at:
+            self._notify_at = time.monotonic() + 1
+            super().notify()
+
+    def murder_pending(self) -> None:
+        """Close the connections of clients that did not send, receive or leave in time."""
+        super().murder_pending()
+        self._lingering.end_overdue()
+        self._sending.end_overdue()
+        self._reading.end_overdue()
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Have a request answered, its answer sent in one piece."""
+        if not self._is_ssl:
+            # the reader has sent it
+            req._expected_100_continue = False
+            with conn.sock.joined():
+                stays = super().handle_request(req, conn)
+            # the rest of the body: gunicorn closes rather than read so much
+            req.body.read()
+            return stays
+        conn.sock.settimeout(SEND_TIMEOUT)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what gunicorn's parser refuses in the form of all errors."""
+        is_fault = not type(exc).__module__.startswith("gunicorn.")
+        if is_fault:
+            self.log.exception("internal error")
+            answer = self.edge.error(500)
+        else:
+            answer = self.edge.error(400, text=f"malformed request: {exc}"[:200])
+        with suppress(OSError):
+            client.sendall(answer)
+
+    def _has_next(self, conn: Any) -> bool:
+        """Whether the client's next request is all there, within moments, and this thread's.
+
+        It spares the event loop's part for a client that sends one request after another. All
+        that is not so simple is the event loop's.
+        """
+        may_stay = self.alive and self._given <= self.cfg.threads - SPARE_THREADS
+        if self._is_ssl or not may_stay or conn.parser.unreader.buf.getvalue():
+            return False
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        if conn.sock.unsent or not poll.poll(STAY * 1000) or self.edge.is_full():
+            return False
+        try:
+            data = conn.sock.recv(CHUNK)
+        except OSError:
+            return False
+        buffer = RequestBuffer(0, self.edge.max_body)
+        buffer.data += data
+        is_whole = buffer.is_complete() and not buffer.refusal
+        conn.parser.unreader.unread(buffer.request() if is_whole else data)
+        return is_whole
+
+    def _answer(self, conn: Any, buffer: RequestBuffer) -> None:
+        """Answer a complete request: shed it, or give it to a thread."""
+        if self._is_shed(conn, buffer):
+            return
+        self._given += 1
+        conn.data_ready = True
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = _Given()
+        conn.parser.unreader.unread(buffer.request())
+        super().enqueue_req(conn)
+
+    def _is_shed(self, conn: Any, buffer: RequestBuffer) -> bool:
+        """Whether the edge has answered the request: no worker of the pool is idle."""
+        is_kept = self.cfg.keepalive and len(self.keepalived_conns) < self.max_keepalived
+        may_stay = self.alive and is_kept
+        # gunicorn logs and counts only the application's answers
+        is_logged = self.log.access_log_enabled or self.cfg.statsd_host
+        parts = None if is_logged else buffer.parts
+        shed = self.edge.shed(*parts) if parts and may_stay else None
+        if not shed:
+            return False
+        answer, closes = shed
+        try:
+            conn.sock.sendall(answer)
+        except OSError:
+            self._close(conn)
+            return True
+        if closes:
+            self._sending.finish(conn, partial(self._lingering.begin, conn, LINGER, LINGER_MAX))
+        else:
+            self._sending.finish(conn, partial(self._keep, conn))
+        return True
+
+    def _keep(self, conn: Any) -> None:
+        """Wait for a client's next request, unless the worker ends."""
+        if not self.alive:
+            self._lingering.begin(conn, LINGER, LINGER_MAX)
+            return
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        goes_on = partial(self.on_client_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, goes_on)
+
+    def _refuse(self, conn: Any, status: int, origin: str) -> None:
+        """Answer a request that has not come, or not in full."""
+        try:
+            conn.sock.sendall(self.edge.error(status, origin))
+        except OSError:
+            self._close(conn)
+            return
+        linger = REFUSED_LINGER if self.alive else LINGER
+        end = partial(self._lingering.begin, conn, linger, REFUSED_LINGER_MAX)
+        self._sending.finish(conn, end)
+
+    def _close(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()

@@ -1,0 +1,47 @@
+"""Admits requests: from a client's words to a job whose every name is in the config."""
+
+from __future__ import annotations
+
+import random
+
+from codapi_flask.config.model import Config
+from codapi_flask.errors import RequestError
+from codapi_flask.models import Job, Request
+
+MAX_SHOWN = 100
+"""Characters of a client's text that an error repeats."""
+
+
+class Admission:
+    """The sandboxes that clients may use."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def admit(self, request: Request) -> Job:
+        """Turn a request into a job with an id of its own.
+
+        Raises:
+            RequestError: 404, no such sandbox or command; 400, nothing to run; 200, no box of
+                the version asked for (Codapi's contract: the sandbox's answer, not an error).
+        """
+        commands = self._config.commands.get(request.sandbox)
+        if commands is None:
+            raise RequestError(404, "unknown sandbox")
+        command = commands.get(request.command)
+        if command is None:
+            raise RequestError(404, "unknown command")
+        runs = [step for step in command.all_steps() if step.action == "run"]
+        names = [step.box_name(request.version) for step in runs]
+        missing = next((name for name in names if name not in self._config.boxes), None)
+        # a version that picks no box is the client's text: kept out of ids and logs
+        picks = not missing and any(not step.version for step in runs)
+        version = request.version if picks else ""
+        sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
+        # a name, no secret: to ask the system would hand the interpreter to another thread
+        id = f"{sandbox}_{request.command}_{random.getrandbits(32):08x}"
+        if len(request.files) < 2 and not "".join(request.files.values()).strip():
+            raise RequestError(400, "empty request", id)
+        if missing:
+            raise RequestError(200, f"unknown box {missing[:MAX_SHOWN]}", id)
+        return Job(id, request.sandbox, request.command, version, request.files)

@@ -1,0 +1,62 @@
+"""A worker process as the pool sees it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import select
+import time
+from typing import Any
+
+from codapi_flask.models import Execution, Job
+from codapi_flask.process import Child
+
+CLEAN_TIMEOUT = 60.0
+"""Seconds that a worker may take to clean up after a job until it counts as hung."""
+
+
+class WorkerChild(Child):
+    """A worker: executes one job after another, and may clean up between two."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._news = select.poll()
+        self._news.register(self.pipe, select.POLLIN)
+        self.cleans_up, self.sandbox = False, ""
+
+    def execute(self, job: Job) -> Execution:
+        """Have the worker execute a job; after the answer it may have to clean up.
+
+        Raises:
+            EOFError, OSError: it died.
+        """
+        # the pipe's own pickler takes several times as long, for features that no job needs
+        self.pipe.send_bytes(pickle.dumps(job))
+        if self.cleans_up:
+            self._hear_that_it_is_clean()
+        execution, is_clean = self.pipe.recv()
+        if execution.id != job.id:
+            raise EOFError
+        self.cleans_up = not is_clean
+        self.deadline = math.inf if is_clean else time.monotonic() + CLEAN_TIMEOUT
+        return execution  # type: ignore[no-any-return]
+
+    def is_lost(self) -> bool:
+        """Whether a worker without a job is dead; if not, it may have become clean."""
+        while self._news.poll(0):
+            if not self.cleans_up:
+                return True
+            try:
+                self._hear_that_it_is_clean()
+            except OSError:
+                return True
+            self.deadline = math.inf
+        return False
+
+    def _hear_that_it_is_clean(self) -> None:
+        try:
+            self.pipe.recv()
+        except EOFError as error:
+            # as if it had been known before the worker got another job
+            raise BrokenPipeError from error
+        self.cleans_up = False

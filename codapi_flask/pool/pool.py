@@ -1,0 +1,267 @@
+"""The pool: `pool_size` worker processes, and so the bound on what runs at once.
+
+Whoever has a job takes an idle worker, or is refused at once, and owns the worker until its
+answer is there: no queue, no dispatcher. One supervising thread replaces workers that died and
+kills those that are overdue; all processes are started by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from codapi_flask.config.model import Config
+from codapi_flask.errors import Busy, ConfigError
+from codapi_flask.models import Execution, Job
+from codapi_flask.pool import worker
+from codapi_flask.pool.child import WorkerChild
+from codapi_flask.process import START_TIMEOUT, Child
+from codapi_flask.stock import keeper
+
+END_TIMEOUT = 15.0
+"""Seconds that our processes may take to clean up when the server ends."""
+
+KEEPER_TIMEOUT = 15.0
+"""Seconds without news from the keeper, which has some every second, until it counts as hung."""
+
+PRELOAD = [worker.__name__, keeper.__name__]
+"""The modules that all children need: imported once, by the fork server."""
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the workers."""
+
+log = logging.getLogger("codapi")
+
+
+class Candidate(Protocol):
+    """What tells whether an idle worker is the best one for a job."""
+
+    sandbox: str
+    cleans_up: bool
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def choose(idle: Sequence[C], sandbox: str) -> C | None:
+    """Return the idle worker that may still have a box of the sandbox, or the last that was used.
+
+    One that still cleans up comes last; `idle` are in the order in which they became idle.
+    """
+    clean = [child for child in reversed(idle) if not child.cleans_up]
+    fitting = (child for child in clean if child.sandbox == sandbox)
+    return next(fitting, None) or next(iter([*clean, *idle]), None)
+
+
+class Pool:
+    """The workers and the keeper. Safe for use by many threads."""
+
+    def __init__(self, config: Config, instance: Path) -> None:
+        """Begin to start all processes; `close` must follow."""
+        self.size, self.lost, self.swept = config.pool_size, 0, 0
+        self.stock: Mapping[tuple[str, str], int] = {}
+        self._config, self._instance = config, instance
+        self._lock = threading.Condition()
+        self._waiting = 0
+        self._workers: set[WorkerChild] = set()
+        self._idle: deque[WorkerChild] = deque()
+        self._lost: list[WorkerChild] = []
+        self._keeper: Child | None = None
+        self._problem = self._fault = ""
+        self._started, self._wake = threading.Event(), threading.Event()
+        self._closed = False
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._supervisor.start()
+
+    def wait_until_ready(self) -> None:
+        """Wait until all processes have started.
+
+        Raises:
+            ConfigError: the boxes cannot see the work directory.
+        """
+        self._started.wait()
+        if self._problem:
+            raise ConfigError([self._problem])
+
+    def run(self, job: Job) -> Execution:
+        """Execute a job on an idle worker, which is idle again on return.
+
+        Raises:
+            Busy: there is none.
+        """
+        child = self._take(job.sandbox)
+        command = self._config.commands[job.sandbox][job.command]
+        start = time.monotonic()
+        child.deadline = start + command.time_budget()
+        try:
+            execution = child.execute(job)
+        except BaseException as error:
+            overdue = time.monotonic() >= child.deadline
+            self._lose(child)
+            if not isinstance(error, EOFError | OSError):
+                raise
+            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
+                # it died before it had read the job, which another may have
+                return self.run(job)
+            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
+            return Execution.failed(job.id, fault, start)
+        with self._lock:
+            self._idle.append(child)
+            self._lock.notify()
+        return execution
+
+    def is_full(self) -> bool:
+        """Whether a job that came now would be refused; may be wrong a moment later."""
+        may_wait = self._config.queue_timeout and self._waiting < self._config.queue_size
+        return not self._idle and not may_wait
+
+    def problem(self) -> str:
+        """Return why executions cannot work at the moment, empty when they can."""
+        if not self._workers or not self._keeper:
+            return "the workers are being started"
+        return self._problem or self._fault
+
+    def busy(self) -> int:
+        """Return the number of workers that execute a job."""
+        with self._lock:
+            return len(self._workers.difference(self._idle))
+
+    def close(self) -> None:
+        """End all processes; jobs that still run are lost, what they started is removed."""
+        self._closed = True
+        self._wake.set()
+        self._supervisor.join()
+        # the lost, too, are workers until they are replaced
+        children = [*self._workers, *filter(None, [self._keeper])]
+        for child in children:
+            child.hang_up()
+        deadline = time.monotonic() + END_TIMEOUT
+        for child in children:
+            child.join(deadline)
+
+    def _take(self, sandbox: str) -> WorkerChild:
+        """Return an idle worker; wait for one if the config has a queue, in the order of coming."""
+        with self._lock:
+            child = None if self._waiting else self._idle_child(sandbox)
+            if child is None and self._waiting < self._config.queue_size:
+                deadline = time.monotonic() + self._config.queue_timeout
+                self._waiting += 1
+                while child is None and (left := deadline - time.monotonic()) > 0:
+                    self._lock.wait(left)
+                    child = self._idle_child(sandbox)
+                self._waiting -= 1
+            if self._idle:
+                # whoever waits may have come after the others were woken
+                self._lock.notify()
+        if child is None:
+            raise Busy
+        return child
+
+    def _idle_child(self, sandbox: str) -> WorkerChild | None:
+        # one that died, too, is found when it gets a job
+        self._part_from_lost([child for child in self._idle if child.cleans_up])
+        child = choose(self._idle, sandbox)
+        if child:
+            self._idle.remove(child)
+            child.sandbox = sandbox
+        return child
+
+    def _part_from_lost(self, idle: list[WorkerChild]) -> None:
+        for lost in filter(WorkerChild.is_lost, idle):
+            self._idle.remove(lost)
+            self._lost.append(lost)
+            self._wake.set()
+
+    def _lose(self, child: WorkerChild) -> None:
+        with self._lock:
+            self._lost.append(child)
+        self._wake.set()
+
+    def _supervise(self) -> None:
+        lost: list[WorkerChild | None] = [None] * self._config.pool_size
+        while not self._closed:
+            try:
+                new_keeper = self._keep_keeper()
+                self._replace(lost)
+                if new_keeper:
+                    self._hear(new_keeper, START_TIMEOUT)
+            except Exception as error:
+                # EOFError, for one: the fork server is gone; the next start begins another
+                log.error("cannot start a process, will try again: %r", error)
+            self._started.set()
+            self._wake.wait(CHECK_INTERVAL)
+            self._wake.clear()
+            lost = self._check() + lost
+        self._started.set()
+
+    def _check(self) -> list[WorkerChild | None]:
+        """Kill the overdue and return those to replace."""
+        with self._lock:
+            self._part_from_lost(list(self._idle))
+            for child in self._workers:
+                if time.monotonic() >= child.deadline:
+                    child.kill()
+            lost, self._lost = self._lost, []
+        return list(lost)
+
+    def _replace(self, lost: list[WorkerChild | None]) -> None:
+        """Start a worker for each of the lost; all start at the same time."""
+        new: list[WorkerChild] = []
+        try:
+            while lost:
+                old = lost[-1]
+                if old:
+                    old.kill()
+                args = self._config, self._instance, old is not None
+                new.append(WorkerChild(worker.main, args, PRELOAD))
+                lost.pop()
+                if old:
+                    log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
+                    with self._lock:
+                        self._workers.discard(old)
+                        self.lost += 1
+                    old.join(time.monotonic())
+        finally:
+            for child in new:
+                is_ready = child.ready()
+                with self._lock:
+                    self._workers.add(child)
+                    (self._idle if is_ready else self._lost).append(child)
+                    self._lock.notify()
+
+    def _keep_keeper(self) -> Child | None:
+        """Hear what the keeper says, or start and return one if none lives."""
+        if self._keeper:
+            with suppress(EOFError, OSError):
+                while self._hear(self._keeper, 0):
+                    pass
+                if time.monotonic() < self._keeper.deadline:
+                    return None
+                log.warning("the keeper hangs: it is replaced")
+            old, self._keeper = self._keeper, None
+            old.join(time.monotonic())
+        self._keeper = Child(keeper.main, (self._config, self._instance), PRELOAD)
+        self._keeper.deadline = time.monotonic() + START_TIMEOUT + KEEPER_TIMEOUT
+        return self._keeper
+
+    def _hear(self, keeper: Child, timeout: float) -> bool:
+        """Hear the next thing that the keeper says, if it says one in so many seconds.
+
+        Raises:
+            EOFError, OSError: it died.
+        """
+        if not keeper.pipe.poll(timeout):
+            return False
+        said = keeper.pipe.recv()
+        if isinstance(said, str):
+            self._problem = said
+        else:
+            self.stock, self.swept, self._fault = said
+        keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
+        return True

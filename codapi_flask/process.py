@@ -1,0 +1,89 @@
+"""A child process of the server: how its parent starts and ends it, and how it behaves."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import current_process, resource_tracker
+from typing import Any
+
+START_TIMEOUT = 60.0
+"""Seconds that a child may take to be ready."""
+
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+"""linux/prctl.h: the signal to get when the parent dies; what ps and top show."""
+
+
+def become_child() -> None:
+    """Make this process end with its parent, and by no signal that is meant for the parent.
+
+    Ctrl-C and a service manager's SIGTERM reach the whole process group; only the server
+    decides when its children go, by closing their pipes.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    libc.prctl(PR_SET_NAME, current_process().name.encode())
+
+
+class Child:
+    """A child process and the parent's end of its pipe. It leaves when the pipe closes.
+
+    The thread that makes it takes no signals from then on.
+    """
+
+    def __init__(self, main: Callable[..., None], args: Sequence[Any], preload: list[str]) -> None:
+        """Start `main(pipe, *args)` in a process forked from one that has imported `preload`."""
+        # the fork server has the modules, but none of this process's descriptors
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(preload)
+        # a signal to the whole process group is for the server alone: the fork server inherits the
+        # mask, which the start of a resource tracker has changed. But it needs SIGCHLD: without,
+        # it reports no child's end, and the server would wait for one when it ends
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
+        self.pipe, theirs = context.Pipe()
+        name = f"codapi-{main.__module__.rpartition('.')[2]}"
+        process = context.Process(target=main, args=(theirs, *args), name=name)
+        process.start()
+        theirs.close()
+        # a pid may be another process's by the time it is used, a pidfd may not
+        self._pidfd = os.pidfd_open(process.pid or 0)
+        self.pid = process.pid
+        self.deadline = math.inf
+
+    def ready(self) -> Any:
+        """Return the child's first message, or `None` when it does not come."""
+        with suppress(EOFError, OSError):
+            if self.pipe.poll(START_TIMEOUT):
+                return self.pipe.recv()
+        return None
+
+    def kill(self) -> None:
+        """End the process at once."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def hang_up(self) -> None:
+        """Ask the process to leave; a thread that reads from the pipe wakes."""
+        with socket.socket(fileno=os.dup(self.pipe.fileno())) as end, suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the process's end, which comes by force at the deadline."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+            self.kill()
+            poll.poll(1000)
+        os.close(self._pidfd)
+        self.pipe.close()

@@ -1,0 +1,109 @@
+"""How gunicorn serves the package: the settings and hooks of `gunicorn.conf.py`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from typing import Any
+
+from codapi_flask.server import process
+from codapi_flask.server.settings import active_config
+
+FILES = 16384
+"""Descriptors to ask for: a connection is one, a box that waits two; systemd gives 1024."""
+
+CONNECTIONS = 4000
+"""Connections at once, most of which wait for their client."""
+
+EXTRA_THREADS = 24
+"""Threads beyond those of the jobs: for refusals and health."""
+
+KEEPALIVE = 90
+"""Seconds that a connection stays idle: above the 60 s for which nginx keeps it."""
+
+END_MARGIN = 5
+"""Seconds on top of the longest job that the last jobs may take when the server ends."""
+
+
+def settings() -> dict[str, Any]:
+    """Read the config and return gunicorn's settings: at the start, and at each SIGHUP."""
+    config = active_config.read()
+    files = _raise_file_limit()
+    longest = max(
+        (command.time_budget() for named in config.commands.values() for command in named.values()),
+        default=0,
+    )
+    waiting = config.queue_size if config.queue_timeout else 0
+    return {
+        "wsgi_app": "codapi_flask.server.process:wsgi()",
+        "worker_class": "codapi_flask.httpd.worker.BufferingWorker",
+        "bind": [_address()],
+        "worker_connections": min(CONNECTIONS, files // 2),
+        "threads": config.pool_size + waiting + EXTRA_THREADS,
+        "keepalive": KEEPALIVE,
+        "graceful_timeout": int(longest + config.queue_timeout) + END_MARGIN,
+        # a control socket would be one more thing to guard
+        "control_socket_disable": True,
+        "when_ready": when_ready,
+        "post_fork": post_fork,
+        "nworkers_changed": nworkers_changed,
+        "worker_exit": worker_exit,
+    }
+
+
+def _raise_file_limit() -> int:
+    """Raise the limit of descriptors as far as allowed and needed; return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return files
+
+
+def _address() -> str:
+    """Return the address to bind, from `CODAPI_HOST` and `PORT`."""
+    host, port = os.environ.get("CODAPI_HOST") or "127.0.0.1", os.environ.get("PORT") or "1313"
+    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        sys.exit(f"PORT={port}: must be a number, 0 to 65535")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def when_ready(server: Any) -> None:
+    """Warn when other hosts can reach the server and need no token."""
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    exposed = [host for host in hosts if host not in ("127.0.0.1", "::1", "localhost")]
+    if exposed and not active_config.current().tokens:
+        server.log.warning(
+            "reachable at %s by anybody, without a token: set auth.tokens in the config, or bind "
+            "to 127.0.0.1 behind a proxy",
+            ", ".join(exposed),
+        )
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Note whether a web process is the first: when that one cannot start, the server ends."""
+    active_config.has_served = worker.age > 1
+
+
+def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
+    """Refuse a number of workers that breaks the bound, at the start and later (TTIN)."""
+    problem = ""
+    if new_value != 1:
+        problem = (
+            f"codapi_flask needs one gunicorn worker, not {new_value}: it owns the pool whose size "
+            "bounds what runs at once (set pool_size in the config instead)"
+        )
+    elif old_value is None and server.cfg.preload_app:
+        problem = "codapi_flask cannot be preloaded: the pool belongs to gunicorn's worker"
+    if problem and old_value is None:
+        sys.exit(problem)
+    if problem:
+        server.log.error(problem)
+        server.num_workers = 1
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """End the pool before the web process ends."""
+    if process.server.cache_info().currsize:
+        process.server().close()

@@ -1,0 +1,92 @@
+"""The web process: what it owns, and how it starts."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from multiprocessing import resource_tracker
+
+from gunicorn.arbiter import Arbiter
+
+from codapi_flask import init
+from codapi_flask.boxes import instance
+from codapi_flask.config.model import Config
+from codapi_flask.errors import ConfigError
+from codapi_flask.pool.pool import Pool
+from codapi_flask.server.settings import active_config
+from codapi_flask.web.app import App
+from codapi_flask.web.metrics import Metrics
+
+RETRY_INTERVAL = 1.0
+"""Seconds between two starts of a web process when it cannot start, as on a full disk."""
+
+log = logging.getLogger("codapi")
+
+
+class Server:
+    """What one web process owns: the instance, the pool and the application."""
+
+    def __init__(self, config: Config) -> None:
+        """Start everything.
+
+        Raises:
+            ConfigError: the work directory cannot be used.
+        """
+        directory = instance.work_dir(config.work_dir)
+        with ExitStack() as stack:
+            with _signals_blocked():
+                own = instance.Lease.make(directory, "i", directory)
+                stack.callback(own.remove)
+                init.install(init.binary(), own.path / "init")
+                self.pool = Pool(config, own.path)
+                stack.callback(self.pool.close)
+            self.pool.wait_until_ready()
+            self.app = App(config, self.pool, Metrics(self.pool))
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """End everything that was started, and leave nothing behind."""
+        self._stack.close()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Delay the signals that raise an exception anywhere: Ctrl-C, and how gunicorn ends workers."""
+    # when a thread starts it later, it lets these signals through
+    resource_tracker.ensure_running()
+    ending = {signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@cache
+def server() -> Server:
+    """Return this process's server, started by the first call."""
+    config = active_config.current()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    log.setLevel(logging.DEBUG if config.verbose else logging.INFO)
+    try:
+        return Server(config)
+    except ConfigError as error:
+        problem = "\n".join(error.problems)
+    except OSError as error:
+        problem = str(error)
+    print(problem, file=sys.stderr)
+    if not active_config.has_served:
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+    # what worked before may work again; gunicorn tries any other status at once
+    time.sleep(RETRY_INTERVAL)
+    sys.exit(1)
+
+
+def wsgi() -> App:
+    """Return the application for a WSGI server that has one process."""
+    return server().app

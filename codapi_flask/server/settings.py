@@ -1,0 +1,52 @@
+"""The config that is in force."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from codapi_flask.boxes import instance
+from codapi_flask.config.load import load_config
+from codapi_flask.config.model import Config
+from codapi_flask.errors import ConfigError
+
+log = logging.getLogger("codapi")
+
+
+class ActiveConfig:
+    """The config in force: gunicorn's master reads it, the web process inherits it.
+
+    A web process that dies is replaced by one with the same config, whatever has become of the
+    files; only `read` looks at them again.
+    """
+
+    def __init__(self) -> None:
+        self._config: Config | None = None
+        self.has_served = False
+        """In the web process: whether there was another before it."""
+
+    def read(self) -> Config:
+        """Read the config in the directory that `CODAPI_ROOT` names (default: the current one).
+
+        A config with problems is reported and the one in force stays; without one, the process
+        ends.
+        """
+        try:
+            config = load_config(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+            instance.check(instance.work_dir(config.work_dir))
+            self._config = config
+        except ConfigError as error:
+            problems = "\n  ".join(["the config cannot be used:", *error.problems])
+            if self._config is None:
+                sys.exit(problems)
+            log.error("%s\nthe old one stays in force", problems)
+        return self._config
+
+    def current(self) -> Config:
+        """Return the config in force; read it if there is none yet."""
+        return self._config or self.read()
+
+
+active_config = ActiveConfig()

@@ -1,0 +1,160 @@
+"""A worker's way to the boxes that the keeper holds ready."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from codapi_flask import unixsocket
+from codapi_flask.boxes import handoff
+from codapi_flask.boxes.box import Box
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.stock import protocol
+from codapi_flask.stock.protocol import Put, Take, Took, Used
+
+ADDRESS = "stock"
+"""The name of the keeper's socket in the instance's directory."""
+
+ANSWER_TIMEOUT = 0.5
+"""Seconds that the keeper may take to hand out a box; after that a cold start is better."""
+
+PAUSE = 2.0
+"""Seconds for which a keeper that did not answer is left alone."""
+
+HOLD_MAX = 1.0
+"""Seconds that a box stays away from the keeper, run after run."""
+
+
+class StockClient:
+    """The started boxes that wait; without a keeper there are none. Not for two threads.
+
+    The first box of a name comes from the keeper, with the queue from which the worker takes the
+    next ones by itself (`protocol`).
+    """
+
+    def __init__(self, instance: Path, hold_max: float = HOLD_MAX) -> None:
+        """Ask the keeper of an instance; a box stays away from it for `hold_max` seconds."""
+        self._instance, self._hold_max = instance, hold_max
+        self._keeper: socket.socket | None = None
+        self._rows: dict[str, socket.socket] = {}
+        self._not_before = 0.0
+        self._held: Box | None = None
+        self._held_since = 0.0
+
+    def take(self, box: BoxSpec) -> Box | None:
+        """Return a started box, or `None`; `give` or `used` must follow."""
+        held, self._held = self._held, None
+        if held and held.spec.name == box.name and held.is_alive:
+            return held
+        if held:
+            self._give(held)
+        self._held_since = time.monotonic()
+        if self._poll(timeout=0):
+            # it is dead, or knows us no more; whatever it held is nobody's
+            self._disconnect(pause=0)
+        try:
+            return self._take_from_row(box) or self._ask(box)
+        except (OSError, ValueError):
+            # a late answer must not be taken for the next one; a box may have come without its
+            # descriptors, when we have too many
+            self._disconnect()
+            return None
+
+    def wait(self, pipe: int) -> None:
+        """Wait until a pipe is readable; when the keeper dies meanwhile, let its boxes go."""
+        if pipe not in self._poll(pipe, timeout=None):
+            # it is replaced at once
+            self._disconnect(pause=0)
+
+    def give(self, box: Box) -> None:
+        """Put a box back that may serve again, with its lease; the next `take` may want it.
+
+        The keeper gets it at `release`, or when it was away for long: it knows what is outdated.
+        """
+        self._held = box
+        if time.monotonic() - self._held_since > self._hold_max:
+            self.release()
+
+    def release(self) -> None:
+        """Let others have the box that waits for our next `take`."""
+        held, self._held = self._held, None
+        if held:
+            self._give(held)
+
+    def _give(self, box: Box) -> None:
+        try:
+            keeper = self._connected()
+        except OSError:
+            box.discard()
+            return
+        try:
+            handoff.send(box, keeper)
+        except OSError:
+            self._disconnect()
+
+    def used(self, box: BoxSpec) -> None:
+        """Tell that the run for which a box was taken, or missed, has ended."""
+        self._tell(Used(box.name))
+
+    def _poll(self, *pipes: int, timeout: int | None) -> list[int]:
+        """Return which of the pipes are readable, and the keeper's connection if it is over."""
+        poll = select.poll()
+        for pipe in pipes:
+            poll.register(pipe, select.POLLIN)
+        if self._keeper:
+            # a hang-up is told unasked
+            poll.register(self._keeper, 0)
+        return [descriptor for descriptor, _ in poll.poll(timeout)]
+
+    def _take_from_row(self, box: BoxSpec) -> Box | None:
+        row = self._rows.get(box.name)
+        while row and (found := handoff.receive(row, box)):
+            if found.is_alive:
+                self._tell(Took(box.name))
+                return found
+            found.discard()
+        return None
+
+    def _ask(self, box: BoxSpec) -> Box | None:
+        keeper = self._connected()
+        keeper.send(protocol.encode(Take(box.name)))
+        message, descriptors, _, _ = socket.recv_fds(keeper, handoff.MESSAGE_MAX, 3)
+        row, *descriptors = descriptors
+        if earlier := self._rows.pop(box.name, None):
+            earlier.close()
+        self._rows[box.name] = socket.socket(fileno=row)
+        self._rows[box.name].setblocking(False)
+        match protocol.parse(message):
+            case Put(dict() as fields):
+                return handoff.received(fields, descriptors, box)
+        return None
+
+    def _tell(self, message: Took | Used) -> None:
+        with suppress(OSError):
+            self._connected().send(protocol.encode(message))
+
+    def _connected(self) -> socket.socket:
+        if self._keeper is None:
+            if time.monotonic() < self._not_before:
+                raise ConnectionRefusedError
+            keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                keeper.settimeout(ANSWER_TIMEOUT)
+                unixsocket.connect(keeper, self._instance / ADDRESS)
+            except OSError:
+                keeper.close()
+                raise
+            self._keeper = keeper
+        return self._keeper
+
+    def _disconnect(self, pause: float = PAUSE) -> None:
+        for row in self._rows.values():
+            row.close()
+        self._rows.clear()
+        if self._keeper:
+            self._keeper.close()
+            self._not_before = time.monotonic() + pause
+        self._keeper = None

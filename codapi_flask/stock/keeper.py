@@ -1,0 +1,220 @@
+"""The keeper process: holds started boxes ready, and looks after what no single worker can.
+
+The main thread serves the workers and decides; it makes no call that may block. Threads with a
+Docker client each start boxes, sweep, and watch for new images; they report over a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from codapi_flask import unixsocket
+from codapi_flask.boxes import handoff
+from codapi_flask.boxes.box import Box, can_have_init
+from codapi_flask.config.model import BoxSpec, Config
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.errors import ServerFault
+from codapi_flask.process import become_child
+from codapi_flask.stock import preflight, protocol
+from codapi_flask.stock.client import ADDRESS
+from codapi_flask.stock.demand import RefillDelay
+from codapi_flask.stock.janitor import Janitor, watch_images
+from codapi_flask.stock.protocol import Put, Take, Took, Used
+from codapi_flask.stock.shelf import Shelf
+from codapi_flask.stock.starter import Starter
+
+TICK = 1.0
+"""Seconds between two looks at what the shelf lacks or has too much of."""
+
+STARTERS = 2
+"""Boxes that are started at once when nothing else runs; one, when something does."""
+
+log = logging.getLogger("codapi")
+
+
+def main(pipe: Connection, config: Config, instance: Path) -> None:
+    """Keep the stock and sweep until the pipe closes.
+
+    The first message says what is wrong with the work directory; it is empty when nothing is.
+    The others, one every second, are the shelf's counts, the number of containers swept, and why
+    executions cannot work at the moment (empty when they can).
+    """
+    become_child()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    with suppress(BrokenPipeError):
+        pipe.send(preflight.check_work_directory(Daemon(), instance, config.images()))
+    Keeper(pipe, config, instance).serve()
+
+
+class Keeper:
+    """The stock of one instance, served over a socket in its directory (see `protocol`)."""
+
+    def __init__(self, pipe: Connection, config: Config, instance: Path) -> None:
+        self._pipe, self._config, self._instance = pipe, config, instance
+        boxes = {name: box for name, box in config.boxes.items() if can_have_init(box)}
+        self._shelf = Shelf(boxes, config.stock_size)
+        self._workers: dict[socket.socket, Counter[str]] = {}
+        self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector = selectors.DefaultSelector()
+        self._grace = RefillDelay(len(os.sched_getaffinity(0)))
+        self._is_put_off = False
+        self._starter = Starter(instance, self._box_started)
+        self._janitor = Janitor(instance, config.images())
+
+    def serve(self) -> None:
+        """Serve until the pipe closes; then end what is being done: half a box would stay."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        address = self._instance / ADDRESS
+        # an earlier keeper's
+        address.unlink(missing_ok=True)
+        unixsocket.bind(listener, address)
+        listener.listen(self._config.pool_size)
+        register = self._selector.register
+        register(self._pipe, selectors.EVENT_READ)
+        register(self._wake, selectors.EVENT_READ, self._take_reports)
+        register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        threads = [_run(self._look_around)]
+        if Daemon().is_local:
+            threads += [_run(self._starter.serve) for _ in range(STARTERS)]
+            _run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
+        tick = time.monotonic()
+        while True:
+            now = time.monotonic()
+            wake = tick if self._grace.is_over else min(tick, self._grace.end)
+            events = self._selector.select(max(wake - now, 0))
+            if self._is_put_off:
+                # whoever comes now would put it off again
+                self._order()
+            for key, _ in events:
+                if key.data is None:
+                    self._end(threads)
+                    return
+                key.data()
+            if time.monotonic() >= tick:
+                tick = time.monotonic() + TICK
+                self._shelf.tidy()
+                self._tell()
+            self._order()
+
+    def _end(self, threads: list[threading.Thread]) -> None:
+        self._janitor.end()
+        for _ in range(STARTERS):
+            self._starter.end()
+        for thread in threads:
+            thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        worker, _ = listener.accept()
+        worker.setblocking(False)
+        self._workers[worker] = Counter()
+        self._selector.register(worker, selectors.EVENT_READ, lambda: self._answer(worker))
+
+    def _answer(self, worker: socket.socket) -> None:
+        """Do what a worker says; forget it, and what it had, when it is gone."""
+        taken = self._workers[worker]
+        try:
+            message, descriptors, _, _ = socket.recv_fds(worker, handoff.MESSAGE_MAX, 2)
+            if not message:
+                raise ConnectionResetError
+            match protocol.parse(message):
+                case Take(name):
+                    self._took(taken, name)
+                    waiting = self._shelf.rows[name].end.fileno()
+                    if box := self._shelf.take(name):
+                        handoff.send(box, worker, waiting)
+                    else:
+                        socket.send_fds(worker, [protocol.encode(Put(None))], [waiting])
+                case Took(name):
+                    self._took(taken, name)
+                case Used(name):
+                    self._returned(taken, name)
+                    # its worker may have the next job already, and start a box for it
+                    self._grace.give(self._shelf.out.total())
+                case Put(dict() as fields):
+                    name = fields["name"]
+                    self._returned(taken, name)
+                    spec = self._config.boxes[name]
+                    self._shelf.put(handoff.received(fields, descriptors, spec))
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            # it is gone, or we have no descriptors left for its box
+            self._selector.unregister(worker)
+            worker.close()
+            for name, count in self._workers.pop(worker).items():
+                self._shelf.used(name, count)
+
+    def _took(self, taken: Counter[str], name: str) -> None:
+        taken[name] += 1
+        self._shelf.took(name)
+        self._grace.give(self._shelf.out.total())
+
+    def _returned(self, taken: Counter[str], name: str) -> None:
+        """Count a box as no longer in use; what an earlier keeper gave was not counted here."""
+        if taken[name]:
+            taken[name] -= 1
+            self._shelf.used(name)
+
+    def _order(self) -> None:
+        """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
+        is_busy = self._shelf.out.total() > 0
+        self._is_put_off = is_busy and not self._grace.is_over
+        if self._is_put_off:
+            return
+        most = 1 if is_busy else STARTERS
+        while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):
+            self._shelf.starting[name] += 1
+            self._starter.order(self._config.boxes[name])
+
+    def _tell(self) -> None:
+        with suppress(BrokenPipeError):
+            self._pipe.send((self._shelf.counts(), self._janitor.swept, self._janitor.fault))
+
+    def _take_reports(self) -> None:
+        os.eventfd_read(self._wake)
+        with suppress(queue.Empty):
+            while True:
+                self._reports.get_nowait()()
+
+    def _report(self, what: Callable[[], None]) -> None:
+        """Have the main thread do something."""
+        self._reports.put(what)
+        os.eventfd_write(self._wake, 1)
+
+    def _look_around(self, daemon: Daemon) -> None:
+        with suppress(ServerFault):
+            for warning in preflight.warnings(daemon, self._config, self._instance):
+                log.warning("%s", warning)
+        self._janitor.sweep(daemon)
+
+    def _images_changed(self, ids: Mapping[str, str]) -> None:
+        self._report(lambda: self._shelf.retire(ids))
+
+    def _box_started(self, spec: BoxSpec, box: Box | None) -> None:
+        def put() -> None:
+            self._shelf.starting[spec.name] -= 1
+            if box:
+                self._shelf.put(box)
+            else:
+                self._shelf.failed(spec.name)
+
+        self._report(put)
+
+
+def _run(loop: Callable[[Daemon], None]) -> threading.Thread:
+    """Run a function in a thread that has a Docker client."""
+    thread = threading.Thread(target=loop, args=[Daemon()], daemon=True)
+    thread.start()
+    return thread

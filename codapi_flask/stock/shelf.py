@@ -1,0 +1,167 @@
+"""What the keeper holds and what it should: counts, no calls."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from codapi_flask.boxes.box import Box
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.stock.demand import PeakDemand
+from codapi_flask.stock.handoff_queue import HandoffQueue
+
+BACKOFF, MAX_BACKOFF = 1.0, 60.0
+"""Seconds before a start that failed is tried again, doubled each time."""
+
+
+class Shelf:
+    """The boxes that wait, by name, and those that are in use.
+
+    A name's target is the most boxes that were lately in use at once, and at least its `warm`;
+    all boxes together are at most `size`, the name that was not used for the longest time yields.
+    """
+
+    def __init__(
+        self,
+        boxes: Mapping[str, BoxSpec],
+        size: int,
+        clock: Callable[[], float] = time.monotonic,
+        row: Callable[[BoxSpec], HandoffQueue] = HandoffQueue,
+    ) -> None:
+        self._boxes, self._size, self._clock = boxes, size, clock
+        self.rows = {name: row(box) for name, box in boxes.items()}
+        self._demand = {name: PeakDemand() for name in boxes}
+        self._images: Mapping[str, str] = {}
+        self._not_before: dict[str, float] = {}
+        self._backoff: dict[str, float] = {}
+        self.out: Counter[str] = Counter()
+        self.starting: Counter[str] = Counter()
+
+    def took(self, name: str) -> None:
+        """Take note that a box is in use, or that one is missed and started elsewhere."""
+        self.out[name] += 1
+        self._demand[name].saw(self.out[name], self._clock())
+
+    def take(self, name: str) -> Box | None:
+        """Return a living box, the one that waits for the longest time."""
+        while box := self.rows[name].take():
+            if box.is_alive:
+                return box
+            box.discard()
+        return None
+
+    def used(self, name: str, count: int = 1) -> None:
+        """Take note that boxes are no longer in use."""
+        self.out[name] -= count
+
+    def put(self, box: Box) -> None:
+        """Take a box that waits; it is thrown away when it is one too many."""
+        name = box.spec.name
+        if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
+            box.discard()
+            return
+        if self._have_wait(box):
+            self._backoff.pop(name, None)
+
+    def failed(self, name: str) -> None:
+        """Take note that a box could not be started; it is tried again later."""
+        pause = self._backoff.get(name, BACKOFF)
+        self._backoff[name] = min(pause * 2, MAX_BACKOFF)
+        self._not_before[name] = self._clock() + pause
+
+    def next_to_start(self) -> str | None:
+        """Return the name of the box that is missed most, if there may be one more."""
+        now = self._clock()
+        lacks = {
+            name: self._lack(name)
+            for name in self._boxes
+            if now >= self._not_before.get(name, -math.inf)
+        }
+        name = max(lacks, key=lambda name: lacks[name], default="")
+        if not name or lacks[name] <= 0:
+            return None
+        if self._total() >= self._size and not self._evict(name):
+            return None
+        return name
+
+    def tidy(self) -> None:
+        """Throw away what died, and what is no longer wanted."""
+        for name in self.rows:
+            self._sift(name, lambda box: box.is_alive)
+            while self._lack(name) < 0 and len(self.rows[name]):
+                self._drop(name)
+
+    def retire(self, images: Mapping[str, str]) -> None:
+        """Throw away, now and when they come back, boxes of images that were replaced.
+
+        `images` are the current ids by name.
+        """
+        self._images = images
+        for name in self.rows:
+            self._sift(name, lambda box: not self._is_outdated(box))
+        self._not_before.clear()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return the number of boxes by name and state: `idle`, `starting`, `used`."""
+        return {
+            (name, state): count
+            for name in self._boxes
+            for state, count in (
+                ("idle", len(self.rows[name])),
+                ("starting", self.starting[name]),
+                ("used", self.out[name]),
+            )
+        }
+
+    def _have_wait(self, box: Box) -> bool:
+        name = box.spec.name
+        try:
+            self.rows[name].put(box)
+        except OSError:
+            # there are more than the system allows
+            self.failed(name)
+            return False
+        return True
+
+    def _sift(self, name: str, is_good: Callable[[Box], bool]) -> None:
+        row = self.rows[name]
+        for _ in range(len(row)):
+            # a worker may have taken it meanwhile
+            if box := row.take():
+                if is_good(box):
+                    self._have_wait(box)
+                else:
+                    box.discard()
+
+    def _drop(self, name: str) -> None:
+        if box := self.rows[name].take():
+            box.discard()
+
+    def _is_outdated(self, box: Box) -> bool:
+        return self._images.get(box.spec.image, box.image.id) != box.image.id
+
+    def _lack(self, name: str) -> int:
+        box, have = self._boxes[name], len(self.rows[name]) + self.starting[name]
+        if box.uses > 1:
+            # they come back
+            have += self.out[name]
+        return max(box.warm, self._demand[name].peak(self._clock())) - have
+
+    def _total(self) -> int:
+        return sum(map(len, self.rows.values())) + self.starting.total()
+
+    def _evict(self, name: str) -> bool:
+        """Throw away a box of the name that was not used for the longest time, before `name`."""
+        own = self._demand[name].last
+        others = (
+            (demand.last, other)
+            for other, demand in self._demand.items()
+            if demand.last < own and len(self.rows[other]) > self._boxes[other].warm
+        )
+        _, victim = min(others, default=(0, None))
+        if victim is None:
+            return False
+        self._drop(victim)
+        return True

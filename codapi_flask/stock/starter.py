@@ -1,0 +1,50 @@
+"""Starts the boxes that the keeper orders, in threads of their own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from pathlib import Path
+
+from codapi_flask.boxes.box import Box
+from codapi_flask.boxes.instance import Lease
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.daemon.daemon import Daemon
+
+log = logging.getLogger("codapi")
+
+
+class Starter:
+    """Orders for boxes, which any number of threads may `serve`."""
+
+    def __init__(self, instance: Path, report: Callable[[BoxSpec, Box | None], None]) -> None:
+        """Start boxes in an instance; `report` gets each, or `None` when it cannot be started."""
+        self._instance, self._report = instance, report
+        self._orders: queue.SimpleQueue[BoxSpec | None] = queue.SimpleQueue()
+
+    def order(self, spec: BoxSpec) -> None:
+        """Have a box started."""
+        self._orders.put(spec)
+
+    def end(self) -> None:
+        """Let one serving thread end, after the box that it starts."""
+        self._orders.put(None)
+
+    def serve(self, daemon: Daemon) -> None:
+        """Start what is ordered, until `end`."""
+        while spec := self._orders.get():
+            self._report(spec, self._started(daemon, spec))
+
+    def _started(self, daemon: Daemon, spec: BoxSpec) -> Box | None:
+        try:
+            lease = Lease.make_work(self._instance)
+            try:
+                return Box.start(daemon, spec, self._instance, lease, "warm")
+            except BaseException:
+                lease.drop()
+                raise
+        except Exception as error:
+            # any exception: nobody replaces a thread that dies of it
+            log.warning("cannot keep box %s warm: %s", spec.name, error)
+            return None

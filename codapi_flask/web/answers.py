@@ -1,0 +1,67 @@
+"""The form of every answer, and what a refused request reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from gunicorn.util import http_date
+
+from codapi_flask.errors import RequestError
+from codapi_flask.models import Execution
+
+RETRY_AFTER = "1"
+"""Seconds after which a refused client may try again; an execution rarely takes longer."""
+
+TEXTS = {
+    400: "malformed request: this is not HTTP/1.1, or has bad chunks, or too many, or no end",
+    408: "the request did not come in time",
+    413: "the request is larger than {max_body} bytes",
+    429: "busy: try again later",
+    431: "malformed request: the head is too large",
+    500: "internal error",
+    503: "too many requests are being sent",
+}
+"""What a client reads for each status that has one text."""
+
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": RETRY_AFTER},
+}
+"""What an answer's head says beyond its status."""
+
+
+def busy(id: str) -> RequestError:
+    """Return the refusal of a job that no worker is idle for."""
+    return RequestError(429, TEXTS[429], id)
+
+
+def too_large(max_body: int) -> RequestError:
+    """Return the refusal of a body of more than `max_body` bytes."""
+    return RequestError(413, TEXTS[413].format(max_body=max_body))
+
+
+def refusal(error: RequestError) -> Execution:
+    """Return the answer to a refused request."""
+    return Execution(error.id, stderr=error.text)
+
+
+def body(execution: Execution, details: bool = False) -> str:
+    """Return an answer's body: the five fields, and `details` if the client asked for them."""
+    return json.dumps(execution.answer(details))
+
+
+def encode(error: RequestError, headers: Mapping[str, str]) -> bytes:
+    """Return the whole HTTP answer to a refused request, as it is sent."""
+    content = body(refusal(error))
+    fields = {
+        "Date": http_date(),
+        **HEADERS.get(error.status, {}),
+        **headers,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+    }
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
+    return "\r\n".join([head, *lines, "", content]).encode()

@@ -1,0 +1,109 @@
+"""The HTTP API: `POST /v1/exec`, errors in its form, tokens and CORS for every route."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from codapi_flask.errors import Busy, RequestError
+from codapi_flask.jobs.admission import Admission
+from codapi_flask.jobs.executor import Executor
+from codapi_flask.models import Execution, Request
+from codapi_flask.web import answers
+from codapi_flask.web.access import Access
+from codapi_flask.web.metrics import Metrics
+
+OPEN = {"ops.health", "ops.describe"}
+"""The routes that need no token."""
+
+log = logging.getLogger("codapi")
+
+
+def blueprint(
+    admission: Admission, executor: Executor, metrics: Metrics, access: Access, max_body: int
+) -> Blueprint:
+    """Make the API's routes; a body may have `max_body` bytes."""
+    routes = Blueprint("api", __name__, url_prefix="/v1")
+
+    @routes.post("/exec")
+    def exec() -> Response:
+        asked = Request.parse(_read_document(max_body))
+        job = admission.admit(asked)
+        try:
+            execution = executor.run(job)
+        except Busy:
+            metrics.count_refused()
+            raise answers.busy(job.id) from None
+        metrics.count(job, execution)
+        _log(execution)
+        return _answer(execution, 500 if execution.fault else 200, asked.details)
+
+    @routes.app_errorhandler(RequestError)
+    def refuse(error: RequestError) -> Response:
+        log.debug("id=%s refused with %d", error.id, error.status)
+        response = _answer(answers.refusal(error), error.status)
+        response.headers.update(answers.HEADERS.get(error.status, {}))
+        return response
+
+    @routes.app_errorhandler(HTTPException)
+    def refuse_route(error: HTTPException) -> Response:
+        method = f"unsupported method: {request.method}"
+        text = method if error.code == 405 else (error.name or "error").lower()
+        response = _answer(Execution("-", stderr=text), error.code or 500)
+        # what the error says beyond its page: Allow, for one
+        for name, value in error.get_headers():
+            if name != "Content-Type":
+                response.headers[name] = value
+        return response
+
+    @routes.app_errorhandler(Exception)
+    def fail(error: Exception) -> Response:
+        log.error("id=- internal error", exc_info=error)
+        return _answer(Execution("-", stderr=answers.TEXTS[500]), 500)
+
+    @routes.before_app_request
+    def authorize() -> None:
+        is_open = request.method == "OPTIONS" or request.endpoint in OPEN
+        if not is_open and not access.is_granted(request.headers.get("Authorization", "")):
+            raise RequestError(401, "unauthorized: send 'Authorization: Bearer TOKEN'")
+
+    @routes.after_app_request
+    def allow_origins(response: Response) -> Response:
+        response.headers.update(access.cors(request.headers.get("Origin", "")))
+        return response
+
+    return routes
+
+
+def _read_document(max_body: int) -> object:
+    if not request.is_json:
+        raise RequestError(415, "unsupported media type: use application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RequestError(415, "unsupported content encoding: send the JSON as it is")
+    # the server's own stream: it knows where the body ends, chunked or not
+    stream = request.environ["wsgi.input"]
+    length = request.content_length
+    body = stream.read(max_body + 1) if length is None or length <= max_body else b""
+    if len(body) > max_body or (length or 0) > max_body:
+        raise answers.too_large(max_body)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the request is not valid JSON") from None
+
+
+def _answer(execution: Execution, status: int, details: bool = False) -> Response:
+    return Response(answers.body(execution, details), status, mimetype="application/json")
+
+
+def _log(execution: Execution) -> None:
+    outcome = "fault" if execution.fault else execution.reason
+    line = f"id={execution.id} ok={str(execution.ok).lower()} outcome={outcome}"
+    line += f" ms={execution.duration} box={execution.box}"
+    if execution.fault:
+        log.error("%s cause=%s", line, execution.fault)
+    else:
+        log.info("%s", line)

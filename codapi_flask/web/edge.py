@@ -1,0 +1,34 @@
+"""What the HTTP transport asks of the application (`httpd.edge.Edge`)."""
+
+from __future__ import annotations
+
+from codapi_flask.errors import RequestError
+from codapi_flask.jobs.executor import Executor
+from codapi_flask.web import answers
+from codapi_flask.web.access import Access
+from codapi_flask.web.shedding import Shedding
+
+
+class WebEdge:
+    """The limits, the load shedding and the error answers of one application."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        shedding: Shedding,
+        access: Access,
+        max_body: int,
+        read_timeout: float,
+    ) -> None:
+        self.max_body, self.read_timeout = max_body, read_timeout
+        self.is_full, self.shed = executor.is_full, shedding.answer
+        self._access = access
+
+    def error(self, status: int, origin: str = "", text: str = "") -> bytes:
+        """Return a whole answer for a request that the transport refuses; the connection closes.
+
+        `origin` is the page that asks. `text` replaces the status's usual text.
+        """
+        text = text or answers.TEXTS[status].format(max_body=self.max_body)
+        headers = {"Connection": "close", **self._access.cors(origin)}
+        return answers.encode(RequestError(status, text), headers)

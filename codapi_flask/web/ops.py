@@ -1,0 +1,43 @@
+"""What operators and probes ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import resources
+
+from flask import Blueprint, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from codapi_flask.web.metrics import Metrics
+
+
+def blueprint(metrics: Metrics, find_problem: Callable[[], str]) -> Blueprint:
+    """Make the routes; none waits for a worker or for Docker.
+
+    `find_problem` returns why executions cannot work, an empty text when they can.
+    """
+    routes = Blueprint("ops", __name__)
+    description = resources.files(__package__).joinpath("openapi.json").read_bytes()
+
+    @routes.get("/v1/health")
+    def health() -> Response:
+        """Say that the server answers; the browser widget asks before every first run.
+
+        With `?ready=1`, say whether executions can work: 503 and the reason when not.
+        """
+        problem = find_problem() if request.args.get("ready") == "1" else ""
+        body = {"status": problem or "ok"}
+        return Response(json.dumps(body), 503 if problem else 200, mimetype="application/json")
+
+    @routes.get("/v1/openapi.json")
+    def describe() -> Response:
+        """Describe the API (OpenAPI 3.1)."""
+        return Response(description, mimetype="application/json")
+
+    @routes.get("/metrics")
+    def show_metrics() -> Response:
+        """Show the metrics, in the text format of Prometheus."""
+        return Response(generate_latest(metrics.registry), content_type=CONTENT_TYPE_LATEST)
+
+    return routes

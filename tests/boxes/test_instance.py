@@ -1,0 +1,177 @@
+import errno
+import multiprocessing
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.boxes import instance
+from codapi_flask.boxes.instance import Lease, is_abandoned
+from codapi_flask.errors import ConfigError
+from tests.support.server import wait_for
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# the work directory
+
+
+def test_the_work_directory_is_made_for_us_alone(tmp_path):
+    path = instance.work_dir(str(tmp_path / "a" / "b"))
+    assert path == tmp_path / "a" / "b"
+    assert mode(path) == 0o700
+
+
+def test_an_open_work_directory_is_closed(tmp_path):
+    tmp_path.chmod(0o777)
+    assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
+def test_what_others_use_is_not_closed_to_them(tmp_path):
+    (tmp_path / "file").touch()
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="is open to others and holds their files"):
+        instance.work_dir(str(tmp_path))
+    assert mode(tmp_path) == 0o1777
+
+
+def test_a_new_file_system_is_closed(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    tmp_path.chmod(0o755)
+    assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
+def test_our_own_work_directory_is_closed_again(tmp_path):
+    Lease.make(tmp_path, "i", tmp_path).close()
+    tmp_path.chmod(0o755)
+    assert mode(instance.work_dir(str(tmp_path))) == 0o700
+
+
+def test_a_check_of_the_work_directory_leaves_nothing(tmp_path):
+    instance.check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_work_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(ConfigError, match=f"work_dir: {tmp_path}: No space left on device"):
+        instance.check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_the_work_directorys_path_is_the_real_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert instance.work_dir(f"{tmp_path}/link/work") == tmp_path / "real" / "work"
+
+
+def test_the_default_work_directory_is_of_the_user_and_not_below_tmp():
+    assert instance.work_dir("") == Path(f"/var/tmp/codapi-{os.getuid()}")
+
+
+def a_file(path):
+    path.touch()
+
+
+def a_link(path):
+    path.symlink_to("/")
+
+
+def of_another_user(path):
+    path.mkdir()
+    os.chown(path, 12345, 12345)
+
+
+def below_a_file(path):
+    path.parent.rmdir()
+    path.parent.touch()
+
+
+@pytest.mark.parametrize("make", [a_file, a_link, below_a_file, of_another_user])
+def test_a_work_directory_that_is_not_ours_is_refused(tmp_path, make):
+    if make is of_another_user and os.getuid():
+        pytest.skip("only root can give a directory away")
+    path = tmp_path / "parent" / "work"
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(ConfigError, match=f"work_dir: {path}"):
+        instance.work_dir(str(path))
+
+
+# leases
+
+
+def test_a_lease_is_a_directory_that_only_we_may_enter(tmp_path):
+    lease = Lease.make(tmp_path, "i", tmp_path)
+    assert (lease.path.parent, lease.path.name[:2]) == (tmp_path, "i-")
+    assert mode(lease.path) == 0o700
+    lease.close()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_work_directory_is_open_to_any_user_of_a_box(tmp_path, umask):
+    old = os.umask(umask)
+    try:
+        lease = Lease.make_work(Lease.make(tmp_path, "i", tmp_path).path)
+    finally:
+        os.umask(old)
+    assert (mode(lease.path), mode(lease.path / "work")) == (0o700, 0o777)
+    lease.close()
+
+
+def test_a_dropped_lease_leaves_nothing_but_what_was_put_into_it(tmp_path):
+    first, second = (Lease.make_work(tmp_path) for _ in range(2))
+    (second.path / "work" / "file").touch()
+    first.drop()
+    second.drop()
+    assert not first.path.exists()
+    assert second.path.exists()
+    assert is_abandoned(second.path, tmp_path)
+
+
+def test_a_lease_is_abandoned_when_it_is_closed(tmp_path):
+    lease = Lease.make(tmp_path, "x", tmp_path)
+    assert not is_abandoned(lease.path, tmp_path)
+    lease.close()
+    assert is_abandoned(lease.path, tmp_path)
+
+
+def _hold(work_dir, pipe):
+    lease = Lease.make(work_dir, "x", work_dir)
+    pipe.send(lease.path)
+    pipe.recv()
+
+
+def test_a_lease_is_abandoned_when_its_owner_is_killed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    owner = context.Process(target=_hold, args=(tmp_path, theirs))
+    owner.start()
+    path = ours.recv()
+    assert not is_abandoned(path, tmp_path)
+    owner.kill()
+    wait_for(lambda: is_abandoned(path, tmp_path))
+    owner.join()
+
+
+def test_a_lease_lives_as_long_as_any_copy_of_its_lock(tmp_path):
+    lease = Lease.make(tmp_path, "x", tmp_path)
+    copy = os.dup(lease.lock)
+    lease.close()
+    assert not is_abandoned(lease.path, tmp_path)
+    os.close(copy)
+    assert is_abandoned(lease.path, tmp_path)
+
+
+def test_what_we_cannot_see_is_not_abandoned(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").touch()
+    for name in ("nothing", "link", "file"):
+        assert not is_abandoned(tmp_path / name, tmp_path)
+    assert not is_abandoned(tmp_path, tmp_path / "no work directory")

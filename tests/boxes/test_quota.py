@@ -1,0 +1,236 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import pytest
+
+from codapi_flask.boxes.quota import ENTRY, Quota, Unsteady, measure
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.errors import ServerFault
+
+MIB = 1 << 20
+BOX = BoxSpec(name="sh", image="sh", volume="%s:/sandbox", work_size=1)
+
+
+class Container:
+    """What a box's own file system holds, as a directory that we may see, or as the daemon says."""
+
+    def __init__(self, layer: Path | None = None, size: int = 0) -> None:
+        self.layer = lambda: layer
+        self.size = lambda: size
+
+
+def quota_of(box, directory, container=None, measure_as_root=None):
+    return Quota(directory, [(box, container or Container())], measure_as_root, interval=0)
+
+
+def test_an_empty_directory_takes_nothing(tmp_path):
+    assert measure(tmp_path, MIB) == 0
+
+
+def test_every_entry_counts_at_least_a_block(tmp_path):
+    for number in range(10):
+        (tmp_path / str(number)).touch()
+    assert measure(tmp_path, MIB) == 10 * ENTRY
+
+
+def test_files_in_directories_count(tmp_path):
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(b"x" * 100_000)
+    assert measure(tmp_path, MIB) > 100_000
+
+
+def test_a_hole_takes_no_room(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 40)
+    assert measure(tmp_path, MIB) <= ENTRY
+
+
+def test_links_are_not_followed(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "large").write_bytes(b"x" * MIB)
+    (inside / "file").symlink_to(tmp_path / "large")
+    (inside / "loop").symlink_to(inside)
+    assert measure(inside, MIB) == 2 * ENTRY
+
+
+def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(tmp_path):
+    inside, large = tmp_path / "inside", tmp_path / "large"
+    for directory in (inside, inside / "a", large):
+        directory.mkdir()
+    (large / "file").write_bytes(b"x" * MIB)
+    (inside / "b").symlink_to(large)
+    swap = "while :; do mv -T a c; mv -T b a; mv -T a b; mv -T c a; done"
+    with subprocess.Popen(["sh", "-c", swap], cwd=inside) as swapping:
+        try:
+            assert max(measure(inside, MIB) for _ in range(10_000)) < MIB
+        finally:
+            swapping.kill()
+
+
+def test_a_very_deep_tree_is_too_much(tmp_path):
+    (tmp_path / "/".join("d" * 199)).mkdir(parents=True)
+    assert measure(tmp_path, MIB) == 199 * ENTRY
+    (tmp_path / "/".join("d" * 200)).mkdir()
+    assert measure(tmp_path, MIB) > MIB
+
+
+def measured(directory):
+    try:
+        return measure(directory, 2 * MIB)
+    except Unsteady as error:
+        return error.used
+
+
+def test_files_that_vanish_hide_no_others(tmp_path):
+    for number in range(16):
+        (tmp_path / f"file{number}").write_bytes(b"x" * (MIB // 16))
+    churn = "while :; do for i in $(seq 100); do : > $i; done; rm [0-9]*; done"
+    with subprocess.Popen(["sh", "-c", churn], cwd=tmp_path) as churning:
+        try:
+            assert min(measured(tmp_path) for _ in range(500)) >= MIB
+        finally:
+            churning.kill()
+
+
+def test_a_quota_that_was_exceeded_stays_so(tmp_path):
+    quota = quota_of(BOX, tmp_path)
+    assert not quota.check()
+    (tmp_path / "file").write_bytes(b"x" * 2 * MIB)
+    assert quota.check()
+    (tmp_path / "file").unlink()
+    assert quota.check()
+    assert quota.outcome().stderr == "disk limit exceeded (1 MiB)"
+
+
+@pytest.mark.parametrize(("writable", "exceeded"), [(True, True), (False, False)])
+def test_what_a_writable_box_keeps_itself_counts(tmp_path, writable, exceeded):
+    box = BoxSpec(name="sh", image="sh", writable=writable, work_size=1)
+    work, layer = tmp_path / "work", tmp_path / "layer"
+    work.mkdir()
+    layer.mkdir()
+    (layer / "file").write_bytes(b"x" * 2 * MIB)
+    for container in (Container(layer), Container(size=2 * MIB)):
+        assert quota_of(box, work, container).check() is exceeded
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_what_is_deleted_but_open_may_not_fill_the_disk(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=True)
+    try:
+        quota = quota_of(replace(BOX, work_size=64), tmp_path)
+        with TemporaryFile(dir=tmp_path) as file:
+            file.write(bytes(14 * MIB))
+            assert not quota.check()
+            file.write(bytes(2 * MIB))
+            assert quota.check()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_daemon_that_does_not_say_ends_no_program(tmp_path):
+    def fail():
+        raise ServerFault("gone")
+
+    container = Container()
+    container.size = fail
+    assert not quota_of(BoxSpec(name="sh", image="sh", writable=True), tmp_path, container).check()
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """Return a directory with one in it that this process may not read, whoever it is."""
+    (tmp_path / "inner").mkdir()
+    handle_of = os.open
+
+    def refuse(path, *args, **options):
+        if path == "inner":
+            raise PermissionError
+        return handle_of(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    return tmp_path
+
+
+@pytest.mark.parametrize("is_larger", [True, False, None])
+def test_quota_closed_directory_is_measured_as_root(closed, is_larger):
+    seen = []
+    quota = quota_of(BOX, closed, measure_as_root=lambda *args: seen.append(args) or is_larger)
+    # None: it never holds still, but the disk has lost nothing
+    assert quota.check() is bool(is_larger)
+    assert seen == [(closed, MIB)]
+
+
+def test_quota_unmeasurable_directory_is_exceeded(closed):
+    def fail(*_):
+        raise ServerFault("gone")
+
+    assert quota_of(BOX, closed, measure_as_root=fail).check()
+
+
+def test_quota_missing_directory_is_exceeded(tmp_path):
+    quota = quota_of(BOX, tmp_path)
+    tmp_path.rmdir()
+    assert quota.check()
+
+
+def test_quota_box_that_died_is_not_exceeded(tmp_path):
+    """Its file system goes with it: what the step says then is that the box died."""
+    work, layer = tmp_path / "work", tmp_path / "layer"
+    work.mkdir()
+    layer.mkdir()
+    quota = quota_of(replace(BOX, writable=True), work, Container(layer))
+    layer.rmdir()
+    assert not quota.check()
+
+
+def test_quota_watches_all_writers_with_the_largest_limit(tmp_path):
+    large = replace(BOX, work_size=2)
+    quota = Quota(tmp_path, [(BOX, Container()), (large, Container())], None, interval=0)
+    (tmp_path / "file").write_bytes(b"x" * (3 * MIB // 2))
+    assert not quota.check()
+    (tmp_path / "more").write_bytes(b"x" * MIB)
+    assert quota.check()
+
+
+RENAME = """
+import os, sys
+os.mkdir("z0")
+with open("z0/file", "wb") as file:
+    file.write(os.urandom(int(sys.argv[1]) << 20))
+    file.flush()
+    os.fsync(file)
+print("ready", flush=True)
+n = 0
+while True:
+    os.rename(f"z{n}", f"z{(n + 1) % 64}")
+    n = (n + 1) % 64
+"""
+
+
+@pytest.mark.parametrize(("size", "is_exceeded"), [(192, True), (1, False)])
+def test_quota_finds_a_directory_that_is_renamed_all_the_time(tmp_path, size, is_exceeded):
+    """Seen by its name or not: what it takes is gone from the disk."""
+    for number in range(300):
+        (tmp_path / f"a{number}").mkdir()
+    quota = quota_of(replace(BOX, work_size=96), tmp_path)
+    argv = [sys.executable, "-c", RENAME, str(size)]
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE) as renaming:
+        try:
+            renaming.stdout.readline()
+            found = [quota.check() for _ in range(5)]
+        finally:
+            renaming.kill()
+    assert found == [is_exceeded] * 5
+
+
+def test_quota_does_not_measure_more_often_than_it_should(tmp_path):
+    quota = Quota(tmp_path, [(BOX, Container())], None, interval=1000)
+    assert not quota.check()
+    (tmp_path / "file").write_bytes(b"x" * 2 * MIB)
+    assert not quota.check()

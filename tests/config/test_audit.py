@@ -1,0 +1,112 @@
+import pytest
+
+from codapi_flask.config.audit import examine
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
+
+HEALTHY = {
+    "MemoryLimit": True,
+    "SwapLimit": True,
+    "CpuCfsQuota": True,
+    "PidsLimit": True,
+    "SecurityOptions": ["name=seccomp,profile=default"],
+    "RuncCommit": {"ID": "1.2.3"},
+}
+
+
+def warnings(tmp_path, info=None, box=None, step=None, missing=()):
+    box = BoxSpec(**{"name": "sh", "image": "sh", **(box or {})})
+    command = Command(steps=(Step(**{"box": "sh", **(step or {})}),))
+    config = Config(boxes={"sh": box}, commands={"sh": {"run": command}})
+    return list(examine(config, {**HEALTHY, **(info or {})}, missing, tmp_path))
+
+
+def test_a_healthy_host_and_config_give_no_warning(tmp_path):
+    assert warnings(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        ({"MemoryLimit": False}, "ignores limits: memory"),
+        ({"SwapLimit": False}, "ignores limits: no swap"),
+        ({"CpuCfsQuota": False}, "ignores limits: cpu"),
+        ({"PidsLimit": False}, "ignores limits: nproc"),
+        ({"SecurityOptions": []}, "no seccomp"),
+        ({"SecurityOptions": None}, "no seccomp"),
+        ({"RuncCommit": {"ID": "1.1.5+ds1"}}, "runc 1.1.5 is old"),
+        ({"RuncCommit": {"ID": "v1.0.0"}}, "runc v1.0.0 is old"),
+    ],
+)
+def test_what_the_daemon_lacks_is_said(tmp_path, info, said):
+    (warning,) = warnings(tmp_path, info=info)
+    assert said in warning
+
+
+def test_missing_images_are_named(tmp_path):
+    (warning,) = warnings(tmp_path, missing=["codapi/ruby", "codapi/go"])
+    assert warning.endswith("pull or build them: codapi/ruby, codapi/go")
+
+
+@pytest.mark.parametrize("commands", [{}, {"sh": {}}])
+def test_a_config_without_commands_is_told(tmp_path, commands):
+    (warning,) = examine(Config(commands=commands), HEALTHY, [], tmp_path)
+    assert "has no command" in warning
+
+
+@pytest.mark.parametrize(("stock_size", "is_told"), [(16, False), (1000, True)])
+def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, stock_size, is_told):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    config = Config(stock_size=stock_size, commands={"sh": {"run": Command()}})
+    said = list(examine(config, HEALTHY, [], tmp_path))
+    assert any("takes 2 descriptors, of which there are 1024" in text for text in said) == is_told
+
+
+@pytest.mark.parametrize(
+    ("box", "step", "said"),
+    [
+        ({"network": "bridge"}, {}, "box sh: network bridge"),
+        ({"cap_add": ("NET_ADMIN",)}, {}, "box sh: has the capabilities NET_ADMIN"),
+        ({"cap_drop": ("NET_RAW",)}, {}, "box sh: root in it has capabilities"),
+        ({"seccomp": "docker"}, {}, "box sh: seccomp is Docker's"),
+        ({"seccomp": "{}"}, {}, "box sh: seccomp is a file's"),
+        ({"ulimit": ("core=0",)}, {}, "box sh: makes core dumps"),
+        ({"writable": True}, {}, "watched, and limited to 64 MiB"),
+        ({"writable": True, "storage": "1g"}, {}, "Docker limits its file system to 1g"),
+        ({"volume": "%s:/sandbox", "storage": "1g"}, {}, "watched, and limited to 64 MiB"),
+        ({"volume": "%s:/sandbox"}, {}, "box sh: programs may write to a disk"),
+        ({}, {"user": "root"}, "sandbox sh, command run: runs as root"),
+        ({}, {"user": "0:0"}, "runs as root"),
+        ({}, {"user": "root", "action": "exec"}, "runs as root"),
+    ],
+)
+def test_what_a_config_gives_away_is_said(tmp_path, box, step, said):
+    assert any(said in warning for warning in warnings(tmp_path, box=box, step=step))
+
+
+BOXES = [{"network": "bridge"}, {"seccomp": "docker"}]
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_examine_sockets_without_a_limit_are_named(tmp_path, box):
+    config = Config(
+        boxes={"sh": BoxSpec(name="sh", image="sh", **box)}, commands={"sh": {"run": Command()}}
+    )
+    said = "\n".join(examine(config, HEALTHY, [], tmp_path, sockets_are_bounded=False))
+    assert "programs get no IP sockets" in said
+    assert "box sh: the memory of its sockets has no limit: with cgroup v1" in said
+
+
+def test_examine_limited_sockets_give_no_warning(tmp_path):
+    config = Config(commands={"sh": {"run": Command()}})
+    assert list(examine(config, HEALTHY, [], tmp_path, sockets_are_bounded=True)) == []
+
+
+def test_examine_boxes_of_the_servers_user_are_named(tmp_path):
+    config = Config(commands={"sh": {"run": Command()}})
+    (warning,) = examine(config, HEALTHY, [], tmp_path, shared=["sh"])
+    assert warning.startswith("box sh: programs run as the server's user")
+
+
+@pytest.mark.parametrize("commit", [None, {}, {"ID": ""}, {"ID": "abcdef"}])
+def test_an_unknown_runc_is_not_accused(tmp_path, commit):
+    assert warnings(tmp_path, info={"RuncCommit": commit}) == []

@@ -1,0 +1,740 @@
+import json
+import os
+import re
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.config import schema
+from codapi_flask.config.load import load_config
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.errors import ConfigError
+from tests.support.server import REPOSITORY
+
+STEP = {"box": "sh", "command": ["sh", "main.sh"]}
+EXEC = {"box": ":name", "action": "exec", "command": ["true"]}
+RUN = {"run": {"engine": "docker", "entry": "main.sh", "steps": [STEP]}}
+BOXES_SH = "configs/boxes/sh.json"
+TOP, BOXES, SH = "configs/config.json", "configs/boxes.json", "configs/commands/sh.json"
+GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
+
+IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
+USER = "must be a user's name or number, maybe with a group's"
+CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
+
+SH_BOX = BoxSpec(name="sh", image="codapi/sh")
+SH_STEP = Step(box="sh", command=("sh", "main.sh"))
+SH_RUN = {"run": Command(entry="main.sh", steps=(SH_STEP,))}
+
+
+@pytest.fixture(autouse=True)
+def _no_work_dir(monkeypatch):
+    monkeypatch.delenv("CODAPI_WORK_DIR", raising=False)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return a function that loads what is in these files; a document is written as JSON."""
+
+    def load(files):
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not isinstance(content, str | bytes):
+                content = json.dumps(content)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return load_config(tmp_path)
+
+    return load
+
+
+@pytest.fixture
+def problems(load):
+    """Return a function that returns the problems of a config that is good but for these files."""
+
+    def problems(files):
+        with pytest.raises(ConfigError) as caught:
+            load({**GOOD, **files})
+        return caught.value.problems
+
+    return problems
+
+
+# layouts
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "codapi.json": {},
+            "sandboxes/sh/box.json": {"image": "codapi/sh"},
+            "sandboxes/sh/commands.json": RUN,
+        },
+        {TOP: {}, "configs/boxes/sh.json": {"image": "codapi/sh"}, SH: RUN},
+        GOOD,
+    ],
+    ids=["sandboxes", "boxes", "boxes.json"],
+)
+def test_each_of_codapis_layouts_means_the_same(load, tmp_path, files):
+    assert load(files) == Config(root=str(tmp_path), boxes={"sh": SH_BOX}, commands={"sh": SH_RUN})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "codapi.json": {},
+            "sandboxes/python/box.json": {"image": "p"},
+            "sandboxes/python:3.12/box.json": {"image": "p12"},
+            "sandboxes/old/box.json": {"name": "python:2", "image": "p2"},
+        },
+        {
+            TOP: {},
+            "configs/boxes/python.json": {"image": "p"},
+            "configs/boxes/python:3.12.json": {"image": "p12"},
+            "configs/boxes/old.json": {"name": "python:2", "image": "p2"},
+        },
+        {
+            TOP: {},
+            BOXES: {
+                "python": {"image": "p"},
+                "python:3.12": {"image": "p12"},
+                "old": {"name": "python:2", "image": "p2"},
+            },
+        },
+    ],
+    ids=["sandboxes", "boxes", "boxes.json"],
+)
+def test_a_box_is_named_by_its_place_or_by_its_name(load, files):
+    images = {name: box.image for name, box in load(files).boxes.items()}
+    assert images == {"python": "p", "python:3.12": "p12", "python:2": "p2"}
+
+
+@pytest.mark.parametrize("name", ["box", "boxes", "commands"])
+def test_a_name_that_is_a_file_of_another_layout_is_just_a_name(load, name):
+    config = load(
+        {
+            TOP: {},
+            f"configs/boxes/{name}.json": {"image": "i"},
+            f"configs/commands/{name}.json": {"run": {"steps": [{"box": name}]}},
+        }
+    )
+    assert (list(config.boxes), list(config.commands)) == ([name], [name])
+
+
+def test_either_file_of_a_sandbox_may_be_missing(load):
+    config = load(
+        {
+            "codapi.json": {},
+            "sandboxes/sh/box.json": {"image": "codapi/sh"},
+            "sandboxes/shell/commands.json": RUN,
+        }
+    )
+    assert (list(config.boxes), list(config.commands)) == (["sh"], ["shell"])
+
+
+def test_other_files_beside_the_configs_do_not_matter(load):
+    more = {"configs/commands/README": "{", "configs/commands/sh.json~": "{", "configs/x.json": "{"}
+    assert list(load({**GOOD, **more}).commands) == ["sh"]
+
+
+def test_the_repositorys_own_config_is_good():
+    config = load_config(REPOSITORY)
+    assert {"sh", "python"} <= config.boxes.keys() & config.commands.keys()
+    assert config.pool_size == 8
+    assert config.boxes["sh"] == SH_BOX
+    assert config.commands["sh"]["run"].steps == (SH_STEP,)
+
+
+# the language
+
+
+def test_all_files_are_json5(load):
+    config = load(
+        {
+            TOP: "\ufeff// a comment\n{pool_size: +2, /* another */ box: {cpu: .5,},}",
+            BOXES: "{sh: {image: 'codapi/sh', memory: 0x20,},}",
+            SH: '{run: {steps: [{box: "sh", command: ["sh", "-c", "echo \\\n\\u00e9"],},],},}',
+        }
+    )
+    assert config.pool_size == 2
+    assert config.boxes["sh"] == BoxSpec(name="sh", image="codapi/sh", cpu=0.5, memory=32)
+    assert config.commands["sh"]["run"].steps[0].command == ("sh", "-c", "echo é")
+
+
+# merging
+
+
+def test_defaults_are_merged_into_each_box_and_step(load):
+    config = load(
+        {
+            TOP: {
+                "box": {"image": "common", "memory": 128, "cap_drop": ["net_raw"], "nproc": 9},
+                "step": {"user": "nobody", "timeout": 2.5, "box": "b"},
+            },
+            BOXES: {"a": {"image": "own", "memory": 32}, "b": {}},
+            SH: {"run": {"before": {"user": "root"}, "steps": [{"box": "a", "timeout": 1}]}},
+        }
+    )
+    common = {"nproc": 9, "cap_drop": ("net_raw",)}
+    assert config.boxes == {
+        "a": BoxSpec(name="a", image="own", memory=32, **common),
+        "b": BoxSpec(name="b", image="common", memory=128, **common),
+    }
+    assert config.commands["sh"]["run"] == Command(
+        before=Step(box="b", user="root", timeout=2.5),
+        steps=(Step(box="a", user="nobody", timeout=1),),
+    )
+
+
+def test_false_zero_and_the_empty_list_are_values(load):
+    config = load(
+        {
+            TOP: {
+                "box": {
+                    "writable": True,
+                    "cap_drop": ["all"],
+                    "ulimit": ["nofile=19"],
+                    "init": True,
+                },
+                "step": {"detach": True, "noutput": 99, "stdin": True},
+            },
+            BOXES: {
+                "sh": {"image": "i", "writable": False, "cap_drop": [], "ulimit": [], "init": False}
+            },
+            SH: {"run": {"steps": [{**STEP, "detach": False, "noutput": 0, "stdin": False}]}},
+        }
+    )
+    box, [step] = config.boxes["sh"], config.commands["sh"]["run"].steps
+    assert (box.writable, box.cap_drop, box.ulimit, box.init) == (False, (), (), False)
+    assert (step.detach, step.noutput, step.stdin) == (False, 0, False)
+
+
+def test_null_is_an_absent_value(load, tmp_path):
+    def nulls(kind):
+        return dict.fromkeys(kind, None)
+
+    config = load(
+        {
+            TOP: {**nulls(schema.TOP), "box": {"memory": 7, "cpu": None}},
+            BOXES: {"sh": {**nulls(schema.BOX), "image": "codapi/sh"}},
+            SH: {"run": {**nulls(schema.COMMAND), "steps": [{**nulls(schema.STEP), **STEP}]}},
+        }
+    )
+    assert config == Config(
+        root=str(tmp_path),
+        boxes={"sh": BoxSpec(name="sh", image="codapi/sh", memory=7)},
+        commands={"sh": {"run": Command(steps=(SH_STEP,))}},
+    )
+
+
+# what each key takes
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("pool_size", 3),
+        ("verbose", True),
+        ("work_dir", "/var/tmp/x"),
+        ("max_body", 5),
+        ("stock_size", 0),
+    ],
+)
+def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
+    assert getattr(load({**GOOD, TOP: {key: value}}), key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image", "python"),
+        ("image", "a.b_c--d/e__f:V1.2_3"),
+        ("image", "Registry.example:5000/codapi/sh@sha256:" + "0a" * 32),
+        ("image", "sha256:" + "0a" * 32),
+        ("image", "[::1]:5000/sh:latest"),
+        ("runtime", "runsc"),
+        ("cpu", 0.25),
+        ("cpu", 2),
+        ("memory", 6),
+        ("storage", "1g"),
+        ("storage", ""),
+        ("network", "codapi"),
+        ("writable", True),
+        ("volume", "%s:/sandbox"),
+        ("volume", "%s:/srv/a b:rw,z"),
+        ("tmpfs", ["/tmp", "/run:rw,size=16m"]),
+        ("cap_add", ["NET_ADMIN"]),
+        ("cap_drop", []),
+        ("cap_drop", ["all", "CAP_KILL", "Cap_Wake_Alarm"]),
+        ("ulimit", ["nofile=16", "stack=-1:-1", "core=0:1"]),
+        ("nproc", 1),
+        ("files", ["lib/*.py", "data/**"]),
+        ("warm", 3),
+        ("uses", 100),
+        ("init", False),
+    ],
+)
+def test_a_box_takes(load, key, value):
+    box = load({**GOOD, BOXES: {"sh": {"image": "codapi/sh", key: value}}}).boxes["sh"]
+    assert getattr(box, key) == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("version", "latest"),
+        ("user", "1000:1000"),
+        ("action", "run"),
+        ("detach", True),
+        ("stdin", True),
+        ("command", []),
+        ("command", ["sh", "-c", "", ":name"]),
+        ("timeout", 0.1),
+        ("timeout", 60),
+        ("noutput", 0),
+    ],
+)
+def test_a_step_takes(load, key, value):
+    config = load({**GOOD, SH: {"run": {"steps": [{**STEP, key: value}]}}})
+    [step] = config.commands["sh"]["run"].steps
+    assert getattr(step, key) == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"steps": [STEP]},
+        {"entry": "", "steps": [STEP]},
+        {"entry": "src/main.sh", "before": STEP, "steps": [STEP, STEP], "after": STEP},
+        {"steps": [{"box": "postgres", "action": "exec", "command": ["psql"]}]},
+        {"steps": [{**STEP, "detach": True}, {"box": ":name", "action": "stop"}]},
+        {"before": {**STEP, "detach": True}, "steps": [EXEC]},
+        {"steps": [STEP], "before": {**STEP, "detach": True}, "after": EXEC},
+        {"steps": [{"box": "python"}]},
+        {"steps": [{"box": "python", "version": "3.12"}]},
+        {"steps": [{"box": "sh", "version": "latest"}]},
+    ],
+)
+def test_a_docker_command_may_be(load, command):
+    boxes = {"sh": {"image": "i"}, "python:3.12": {"image": "i"}}
+    assert load({**GOOD, BOXES: boxes, SH: {"run": command}}).commands["sh"]["run"]
+
+
+def test_an_http_command_needs_no_steps_but_hosts(load):
+    hosts = {"httpbin.org": "localhost:8000", "a.com": "a.com", "b.com:81": "[::1]:80"}
+    config = load({**GOOD, TOP: {"http": {"hosts": hosts}}, SH: {"run": {"engine": "http"}}})
+    assert config.hosts == hosts
+    assert config.commands["sh"]["run"] == Command(engine="http")
+
+
+# the work directory
+
+
+@pytest.mark.parametrize(
+    ("top", "variable", "work_dir"),
+    [
+        ({}, "", ""),
+        ({"work_dir": "/a"}, "", "/a"),
+        ({"docker": {"bin": "podman", "tmp": "/b"}}, "", "/b"),
+        ({"docker": {"tmp": "/b"}, "work_dir": "/a"}, "", "/a"),
+        ({"work_dir": "/a"}, "/c", "/c"),
+    ],
+)
+def test_the_environment_and_then_work_dir_come_first(load, monkeypatch, top, variable, work_dir):
+    monkeypatch.setenv("CODAPI_WORK_DIR", variable)
+    assert load({**GOOD, TOP: top}).work_dir == work_dir
+
+
+def test_a_wrong_work_dir_of_the_environment_is_a_problem(problems, monkeypatch):
+    monkeypatch.setenv("CODAPI_WORK_DIR", "var/tmp")
+    assert problems({}) == [
+        "environment: work_dir: must be an absolute path without a colon, not 'var/tmp'"
+    ]
+
+
+# problems
+
+
+def one(kind, key, value):
+    """Return a file with one wrong value of one kind of object, and where that is."""
+    return {
+        "top": (TOP, {key: value}, key),
+        "box": (BOXES, {"sh": {"image": "codapi/sh", key: value}}, f"sh.{key}"),
+        "command": (SH, {"run": {**RUN["run"], key: value}}, f"run.{key}"),
+        "step": (SH, {"run": {"steps": [STEP, {**STEP, key: value}]}}, f"run.steps[1].{key}"),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "must"),
+    [
+        ("top", "pool_size", 0, "must be a whole number above 0, not 0"),
+        ("top", "pool_size", "8", "must be a whole number above 0, not '8'"),
+        ("top", "pool_size", True, "must be a whole number above 0, not true"),
+        ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
+        ("top", "max_body", -1, "must be a whole number above 0, not -1"),
+        ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
+        ("top", "verbose", 1, "must be true or false, not 1"),
+        ("top", "work_dir", "tmp", "must be an absolute path without a colon, not 'tmp'"),
+        ("top", "work_dir", "/a:b", "must be an absolute path without a colon, not '/a:b'"),
+        ("top", "box", [], "must be an object, not []"),
+        ("top", "step", "x", "must be an object, not 'x'"),
+        ("top", "http", 1, "must be an object, not 1"),
+        ("box", "image", "", IMAGE + "''"),
+        ("box", "image", "Python", IMAGE + "'Python'"),
+        ("box", "image", "a\0b", IMAGE + "'a\\x00b'"),
+        ("box", "network", "", "must be a text that is not empty, not ''"),
+        ("box", "runtime", 1, "must be a text that is not empty, not 1"),
+        ("box", "cpu", 0, "must be a number above 0, up to a million, not 0"),
+        ("box", "cpu", "1", "must be a number above 0, up to a million, not '1'"),
+        ("box", "cpu", True, "must be a number above 0, up to a million, not true"),
+        ("box", "memory", 5, "must be a whole number of MiB, at least 6, not 5"),
+        ("box", "memory", 64.5, "must be a whole number of MiB, at least 6, not 64.5"),
+        ("box", "memory", "64m", "must be a whole number of MiB, at least 6, not '64m'"),
+        ("box", "storage", 1, "must be a text, not 1"),
+        ("box", "writable", "no", "must be true or false, not 'no'"),
+        ("box", "volume", "/etc:/sandbox", "must be like '%s:/sandbox:ro', not '/etc:/sandbox'"),
+        ("box", "volume", "%s:sandbox", "must be like '%s:/sandbox:ro', not '%s:sandbox'"),
+        ("box", "volume", "%s:/a:rx", "must be like '%s:/sandbox:ro', not '%s:/a:rx'"),
+        ("box", "volume", "%s", "must be like '%s:/sandbox:ro', not '%s'"),
+        ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
+        ("box", "cap_drop", "all", "must be a list, not 'all'"),
+        ("box", "nproc", 0, "must be a whole number, 1 to 4194303, not 0"),
+        ("box", "nproc", 4194304, "must be a whole number, 1 to 4194303, not 4194304"),
+        ("box", "work_size", 1 << 43, f"must be a whole number of MiB above 0, not {1 << 43}"),
+        ("box", "warm", -1, "must be a number of boxes, 0 to 1000, not -1"),
+        ("box", "uses", 0, "must be a whole number above 0, not 0"),
+        ("box", "init", 0, "must be true or false, not 0"),
+        ("command", "engine", "dockr", "must be one of 'docker', 'http', not 'dockr'"),
+        ("command", "entry", 1, "must be a file's name, like 'main.py' or 'src/main.py', not 1"),
+        ("command", "before", [], "must be an object, not []"),
+        ("command", "steps", {}, "must be a list, not {}"),
+        ("step", "action", "start", "must be one of 'run', 'exec', 'stop', not 'start'"),
+        ("step", "user", "", f"{USER}, not ''"),
+        ("step", "user", ":70", f"{USER}, not ':70'"),
+        ("step", "user", "+5", f"{USER}, not '+5'"),
+        ("step", "user", "a:", f"{USER}, not 'a:'"),
+        ("step", "version", 3.12, "must be a text, not 3.12"),
+        ("step", "detach", "false", "must be true or false, not 'false'"),
+        ("step", "command", "sh main.sh", "must be a list, not 'sh main.sh'"),
+        ("step", "timeout", 0, "must be a number above 0, up to a million, not 0"),
+        ("step", "timeout", 3e6, "must be a number above 0, up to a million, not 3000000.0"),
+        ("step", "timeout", "5s", "must be a number above 0, up to a million, not '5s'"),
+        ("step", "noutput", -1, "must be a whole number of bytes, not -1"),
+        ("step", "noutput", 4096.5, "must be a whole number of bytes, not 4096.5"),
+    ],
+)
+def test_a_wrong_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
+    file, document, where = one(kind, key, value)
+    assert problems({file: document}) == [f"{file}: {where}: {must}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{}", "is no seccomp profile: must be an object with a defaultAction"),
+        ("null", "is no seccomp profile: must be an object with a defaultAction"),
+        ('{"defaultAction": "SCMP_ACT_LOL"}', "is no seccomp profile"),
+        ('{"defaultActoin": "SCMP_ACT_ERRNO", "syscalls": []}', "is no seccomp profile"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_what_docker_would_take_for_no_seccomp_is_a_problem(problems, tmp_path, text, why):
+    (path := tmp_path / "profile.json").write_text(text)
+    file, document, where = one("box", "seccomp", str(path))
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {where}: {path}: {why}")
+
+
+@pytest.mark.parametrize("key", ["entry", "files"])
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "a\0b"])
+def test_no_file_outside_can_be_named(problems, key, name):
+    kind, value = ("command", name) if key == "entry" else ("box", [name])
+    file, document, where = one(kind, key, value)
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {where}")
+    assert repr(name) in problem
+
+
+@pytest.mark.parametrize("name", ["./main.py", ".", "src/", "x" * 256])
+def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
+    file, document, where = one("command", "entry", name)
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {where}: must be a file's name")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "where"),
+    [
+        ("box", "ulimit", ["nofile=96", "nofiles=96"], "ulimit[1]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=15:96"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=many"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=99:98"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=-1:8"], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", ["nofile=" + "9" * 20], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "ulimit", [96], "ulimit[0]: must be like 'nofile=96'"),
+        ("box", "tmpfs", ["tmp"], "tmpfs[0]: must be a path"),
+        ("box", "cap_add", ["kill", ""], f"cap_add[1]: {CAPABILITY}''"),
+        ("box", "cap_drop", ["net_adm"], f"cap_drop[0]: {CAPABILITY}'net_adm'"),
+        ("box", "files", ["a", 1], "files[1]: must be a path inside the root"),
+        ("step", "command", ["sh", 1], "command[1]: must be a text, not 1"),
+        ("step", "command", ["a\0b"], "command[0]: must be a text"),
+        ("command", "steps", [STEP, "sh"], "steps[1]: must be an object, not 'sh'"),
+    ],
+)
+def test_a_wrong_item_is_a_problem_with_its_place(problems, kind, key, value, where):
+    file, document, path = one(kind, key, value)
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {path.removesuffix(key)}{where}")
+
+
+@pytest.mark.parametrize("kind", ["top", "box", "command", "step"])
+def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
+    file, document, where = one(kind, "tiemout", 1)
+    known = getattr(schema, kind.upper())
+    assert problems({file: document}) == [
+        f"{file}: {where}: unknown key; known are {', '.join(known)}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("top", "where"),
+    [
+        ({"box": {"memry": 64}}, "box.memry: unknown key"),
+        ({"box": {"memory": "64"}}, "box.memory: must be"),
+        ({"step": {"timout": 5}}, "step.timout: unknown key"),
+        ({"step": {"timeout": None, "noutput": -1}}, "step.noutput: must be"),
+        ({"http": {"host": {}}}, "http.host: unknown key"),
+        ({"http": {"hosts": ["a"]}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": 1}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": ""}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "http://b"}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "b/c"}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": {"a": "b:65536"}}}, "http.hosts: must be an object of hosts"),
+        ({"docker": {"tmp": "x"}}, "docker.tmp: must be"),
+        ({"docker": {"pool": 1}}, "docker.pool: unknown key"),
+    ],
+)
+def test_a_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
+    [problem] = problems({TOP: top})
+    assert problem.startswith(f"{TOP}: {where}")
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        ({SH: {"run": {}}}, f"{SH}: run.steps: a docker command needs at least one step"),
+        (
+            {SH: {"run": {"steps": []}}},
+            f"{SH}: run.steps: a docker command needs at least one step",
+        ),
+        ({SH: {"run": {"steps": [{}]}}}, f"{SH}: run.steps[0].box: no box is given"),
+        (
+            {SH: {"run": {"steps": [{"box": "perl"}]}}},
+            f"{SH}: run.steps[0].box: no box named 'perl'",
+        ),
+        (
+            {SH: {"run": {"before": {"box": "perl"}, "steps": [STEP]}}},
+            f"{SH}: run.before.box: no box named 'perl'",
+        ),
+        (
+            {SH: {"run": {"steps": [STEP], "after": {"box": "sh", "version": "9"}}}},
+            f"{SH}: run.after.box: no box named 'sh:9'",
+        ),
+        (
+            {SH: {"run": {"steps": [{"box": "db", "action": "exec"}]}}},
+            f"{SH}: run.steps[0].command: an exec step needs a command",
+        ),
+        (
+            {SH: {"run": {"engine": "http"}}},
+            f"{SH}: run: the http engine needs http.hosts in the config",
+        ),
+        ({BOXES: {"sh": {}}}, f"{BOXES}: sh.image: no image is given"),
+        ({BOXES: {"sh": 5}}, f"{BOXES}: sh: must be an object, not 5"),
+        ({SH: {"run": 5}}, f"{SH}: run: must be an object, not 5"),
+        (
+            {BOXES: {"sh": {"image": "i"}, "s h": {"image": "i"}}},
+            f"{BOXES}: s h: 's h' is no box name: use NAME or NAME:VERSION",
+        ),
+        (
+            {BOXES: {"sh": {"image": "i"}, "b": {"image": "i", "name": "sh"}}},
+            f"{BOXES}: b: the box 'sh' is in {BOXES} too",
+        ),
+        (
+            {"configs/commands/s h.json": {}},
+            "configs/commands/s h.json: 's h' is no name: use letters, digits, _.-",
+        ),
+        ({SH: {"a/b": RUN["run"]}}, f"{SH}: a/b: 'a/b' is no name: use letters, digits, _.-"),
+        (
+            {TOP: {"stock_size": 3}, BOXES: {"sh": {"image": "i", "warm": 4}}},
+            f"{TOP}: stock_size: is less than the sum of the boxes' warm",
+        ),
+        (
+            {SH: {"run": {"steps": [{**STEP, "user": "root"}]}}, TOP: {"box": {"uses": 2}}},
+            f"{SH}: run.steps[0].user: root cannot run in a box of more than one uses",
+        ),
+    ],
+)
+def test_what_cannot_work_is_a_problem(problems, files, problem):
+    assert problems(files) == [problem]
+
+
+def test_root_may_run_in_a_box_of_one_use_beside_a_version_that_is_reused(load):
+    boxes = {"sh": {"image": "i", "uses": 2}, "sh:2": {"image": "i"}}
+    step = {**STEP, "version": "2", "user": "root"}
+    config = load({**GOOD, BOXES: boxes, SH: {"run": {"steps": [step]}}})
+    assert config.commands["sh"]["run"].steps[0].runs_as_root
+
+
+def test_a_step_needs_a_box_that_a_request_can_get(problems):
+    [problem] = problems({BOXES: {"sh:latest": {"image": "i"}}})
+    assert problem == f"{SH}: run.steps[0].box: no box named 'sh'"
+
+
+def test_half_a_character_is_a_problem(problems):
+    [problem] = problems({SH: r'{"run": {"steps": [{"box": "sh", "command": ["\ud800"]}]}}'})
+    assert problem == (
+        rf"{SH}: holds '\ud800', half of a surrogate pair: write both halves, or the character"
+    )
+
+
+def test_a_profile_is_read_with_the_config(load, tmp_path):
+    (path := tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_LOG"}')
+    config = load({**GOOD, BOXES: {"sh": {"image": "i", "seccomp": "profile.json"}}})
+    path.unlink()
+    assert config.boxes["sh"].seccomp == '{"defaultAction":"SCMP_ACT_LOG"}'
+
+
+FOLDERS = ["configs/commands", "configs/boxes", "sandboxes", "sandboxes/sh"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_that_cannot_be_read_is_a_problem(folder):
+    # pytest's own directories are closed to other users
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        root = Path(directory)
+        root.chmod(0o755)
+        (root / "codapi.json").write_text("{}")
+        (root / folder).mkdir(parents=True)
+        (root / folder).chmod(0)
+        stack.callback((root / folder).chmod, 0o700)
+        if os.geteuid() == 0:
+            # who may read all
+            os.seteuid(65534)
+            stack.callback(os.seteuid, 0)
+        with pytest.raises(ConfigError) as caught:
+            load_config(root)
+        assert caught.value.problems == [f"{root / folder}: Permission denied"]
+
+
+@pytest.mark.parametrize("name", ["sandboxes", "configs/boxes"])
+def test_a_file_is_no_folder(load, tmp_path, name):
+    config = load({**GOOD, name: ""})
+    assert config.boxes
+    assert config.commands
+
+
+@pytest.mark.parametrize("box", [{"writable": True}, {"volume": "%s:/sandbox"}])
+def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
+    [problem] = problems({BOXES: {"sh": {"image": "i", "uses": 2, **box}}})
+    assert problem.startswith(f"{BOXES}: sh.uses: only a box that is not writable")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "Empty strings are not legal JSON5"),
+        ("{", "line 1: Unexpected end of input at column"),
+        ('{"a": 1,\n"b" 2}', 'line 2: Unexpected "2" at column 5'),
+        ('{"a": {}, "a": {}}', 'Duplicate key "a" found in object'),
+        ("[]", "must be an object, not []"),
+        ("null", "must be an object, not null"),
+        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        ("[" * 10000, None),
+    ],
+)
+@pytest.mark.parametrize("file", [TOP, BOXES, SH])
+def test_a_broken_file_is_one_problem(problems, file, content, says):
+    [problem] = problems({file: content})
+    assert problem.startswith(f"{file}: {says or ''}")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_file_that_is_none_is_a_problem_and_not_waited_for(problems, tmp_path, make):
+    (tmp_path / "configs/commands").mkdir(parents=True)
+    make(tmp_path / "configs/commands/a.json")
+    assert problems({}) == ["configs/commands/a.json: cannot be read: it is no file"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "action"),
+    [
+        ({"steps": [EXEC]}, "exec"),
+        ({"steps": [{"box": ":name", "action": "stop"}]}, "stop"),
+        ({"steps": [STEP, EXEC]}, "exec"),
+        ({"before": EXEC, "steps": [{**STEP, "detach": True}]}, "exec"),
+        ({"steps": [STEP], "after": EXEC}, "exec"),
+    ],
+)
+def test_what_runs_in_the_box_of_the_execution_needs_one(problems, steps, action):
+    why = "no step before it detaches a box: there is nothing of this name"
+    expected = f"configs/commands/sh.json: run: the step '{action}' in ':name': {why}"
+    assert problems({SH: {"run": steps}}) == [expected]
+
+
+def test_a_root_without_configs_says_what_it_is_and_what_to_do(tmp_path):
+    with pytest.raises(ConfigError, match="CODAPI_ROOT") as caught:
+        load_config(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_all_problems_of_all_files_are_told_at_once(problems):
+    found = problems(
+        {
+            TOP: {"pool_size": 0, "step": {"timeout": -1}, "color": "red"},
+            BOXES: {"sh": {"image": "i", "memory": "64m", "cpus": 1}},
+            "configs/commands/a.json": "{broken",
+            "configs/commands/b.json": {
+                "run": {"steps": [{"box": "perl", "timeout": "1"}, {"box": "sh", "usr": "x"}]},
+                "test": {"engine": "podman"},
+            },
+            SH: {"run": {}},
+        }
+    )
+    places = [re.sub(r": (must|unknown|no|line|a docker).*", "", problem) for problem in found]
+    assert places == [
+        f"{TOP}: pool_size",
+        f"{TOP}: color",
+        f"{TOP}: step.timeout",
+        f"{BOXES}: sh.memory",
+        f"{BOXES}: sh.cpus",
+        "configs/commands/a.json",
+        "configs/commands/b.json: run.steps[0].timeout",
+        "configs/commands/b.json: run.steps[0].box",
+        "configs/commands/b.json: run.steps[1].usr",
+        "configs/commands/b.json: test.engine",
+        f"{SH}: run.steps",
+    ]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{BOXES: "{"}, {"configs/boxes/a.json": {"image": "i"}, BOXES_SH: "{"}],
+    ids=["boxes.json", "boxes"],
+)
+def test_a_broken_box_is_not_told_again_by_who_uses_it(problems, files):
+    assert len(problems(files)) == 1
+
+
+def test_a_broken_top_file_does_not_hide_a_missing_box(problems):
+    found = problems({TOP: "{", SH: {"run": {"steps": [{"box": "perl"}]}}})
+    assert found[1:] == [f"{SH}: run.steps[0].box: no box named 'perl'"]
+
+
+def test_two_files_with_one_box_are_a_problem(problems):
+    files = {name: {"image": "i", "name": "sh"} for name in ("configs/boxes/a.json", BOXES_SH)}
+    assert problems(files) == [f"{BOXES_SH}: the box 'sh' is in configs/boxes/a.json too"]

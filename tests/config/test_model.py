@@ -1,0 +1,70 @@
+import pytest
+
+from codapi_flask.config.model import (
+    HTTP_TIMEOUT,
+    MARGIN,
+    START_TIMEOUT,
+    BoxSpec,
+    Command,
+    Config,
+    Step,
+)
+
+
+@pytest.mark.parametrize(
+    ("pinned", "asked", "name"),
+    [
+        ("", "", "python"),
+        ("", "3.12", "python:3.12"),
+        ("", "latest", "python"),
+        ("3.11", "", "python:3.11"),
+        ("3.11", "3.12", "python:3.11"),
+        ("latest", "3.12", "python"),
+    ],
+)
+def test_a_steps_own_version_comes_before_the_requests(pinned, asked, name):
+    assert Step(box="python", version=pinned).box_name(asked) == name
+
+
+@pytest.mark.parametrize(
+    ("user", "is_root"),
+    [
+        *((user, True) for user in ("root", "0", "0:1000", "00", "+0", ":0", "root:sandbox")),
+        *((user, False) for user in ("sandbox", "1000:0", "roots", "10")),
+    ],
+)
+def test_a_step_knows_whether_it_runs_as_root(user, is_root):
+    assert Step(box="sh", user=user).runs_as_root == is_root
+
+
+@pytest.mark.parametrize(
+    ("box", "keeps_nothing"),
+    [
+        ({}, True),
+        ({"volume": "%s:/sandbox:ro,z"}, True),
+        ({"volume": "%s:/sandbox"}, False),
+        ({"volume": "%s:/sandbox:rw"}, False),
+        ({"writable": True}, False),
+    ],
+)
+def test_a_box_keeps_nothing_when_nothing_in_it_can_be_written(box, keeps_nothing):
+    assert BoxSpec(name="sh", image="sh", **box).keeps_nothing == keeps_nothing
+
+
+def test_a_commands_steps_are_in_the_order_of_execution():
+    before, first, second, after = (Step(box=name) for name in "abcd")
+    command = Command(before=before, steps=(first, second), after=after)
+    assert command.all_steps() == (before, first, second, after)
+    assert Command(steps=(first,)).all_steps() == (first,)
+
+
+def test_a_worker_counts_as_hung_only_after_all_that_its_command_may_take():
+    command = Command(steps=(Step(box="a", timeout=5), Step(box="b", timeout=0.5)))
+    assert command.time_budget() == 5.5 + 4 * START_TIMEOUT + MARGIN
+    assert Command(engine="http").time_budget() == HTTP_TIMEOUT + MARGIN
+
+
+def test_each_image_is_named_once():
+    images = {"sh": "codapi/sh", "python": "codapi/python", "bash": "codapi/sh"}
+    boxes = {name: BoxSpec(name=name, image=image) for name, image in images.items()}
+    assert Config(boxes=boxes).images() == ["codapi/sh", "codapi/python"]

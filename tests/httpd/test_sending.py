@@ -1,0 +1,133 @@
+import selectors
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from codapi_flask.httpd import sending
+from codapi_flask.httpd.sending import SendQueue
+from codapi_flask.httpd.socket import SEND_BUFFER, BufferedSocket
+
+
+@dataclass(eq=False)
+class Conn:
+    """A connection, as gunicorn has it."""
+
+    sock: BufferedSocket
+
+
+@dataclass
+class Loop:
+    """An event loop of connections whose clients are slow."""
+
+    poller: selectors.BaseSelector
+    closed: list[Conn]
+    done: list[Conn]
+    connect: Callable[[], tuple[Conn, socket.socket]]
+    sending: SendQueue
+
+    def look(self):
+        for key, _ in self.poller.select(0):
+            key.data(key.fileobj)
+
+    def finish(self, conn):
+        self.sending.finish(conn, lambda: self.done.append(conn))
+
+
+@pytest.fixture
+def loop():
+    sockets = []
+
+    def connect():
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname(), 5)
+            ours = BufferedSocket(listener.accept()[0])
+        sockets.extend((ours, theirs))
+        return Conn(ours), theirs
+
+    with selectors.DefaultSelector() as poller:
+        closed = []
+        yield Loop(poller, closed, [], connect, SendQueue(poller, closed.append))
+    for each in sockets:
+        each.close()
+
+
+def test_nobody_waits_whose_client_has_taken_all(loop):
+    conn, _ = loop.connect()
+    conn.sock.sendall(b"answer")
+    loop.finish(conn)
+    assert (loop.done, loop.closed) == ([conn], [])
+
+
+def test_it_goes_on_when_the_client_has_taken_all(loop):
+    conn, theirs = loop.connect()
+    data = bytes(SEND_BUFFER * 32)
+    conn.sock.sendall(data)
+    loop.finish(conn)
+    loop.look()
+    assert not loop.done
+    size = 0
+    while size < len(data):
+        size += len(theirs.recv(1 << 20))
+        loop.look()
+    assert (loop.done, loop.closed) == ([conn], [])
+    # nothing is looked at any more
+    assert not loop.poller.get_map()
+
+
+def test_who_does_not_receive_in_time_is_cut_off(loop, monkeypatch):
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0)
+    conn, _ = loop.connect()
+    conn.sock.sendall(bytes(SEND_BUFFER * 32))
+    loop.finish(conn)
+    loop.sending.end_overdue()
+    assert (loop.done, loop.closed) == ([], [conn])
+
+
+def test_who_still_has_time_is_not_cut_off(loop):
+    conn, _ = loop.connect()
+    conn.sock.sendall(bytes(SEND_BUFFER * 32))
+    loop.finish(conn)
+    loop.sending.end_overdue()
+    assert not loop.closed
+
+
+def test_who_is_gone_is_cut_off(loop):
+    conn, theirs = loop.connect()
+    conn.sock.sendall(bytes(SEND_BUFFER * 32))
+    loop.finish(conn)
+    theirs.close()
+    while not loop.closed:
+        loop.look()
+    assert (loop.done, loop.closed) == ([], [conn])
+
+
+def test_one_answer_may_be_as_long_as_it_is(loop, monkeypatch):
+    monkeypatch.setattr(sending, "UNSENT_MAX", 0)
+    conn, theirs = loop.connect()
+    data = bytes(range(256)) * SEND_BUFFER
+    conn.sock.sendall(data)
+    loop.finish(conn)
+    found = b""
+    while len(found) < len(data):
+        found += theirs.recv(1 << 20)
+        loop.look()
+    assert (loop.done, loop.closed, found) == ([conn], [], data)
+
+
+def test_who_was_given_up_is_closed(loop):
+    conn, _ = loop.connect()
+    conn.sock.sendall(bytes(SEND_BUFFER * 32))
+    conn.sock.close()
+    loop.finish(conn)
+    assert (loop.done, loop.closed) == ([], [conn])
+
+
+def test_who_waits_longest_is_cut_off_when_all_are_too_much(loop, monkeypatch):
+    monkeypatch.setattr(sending, "UNSENT_MAX", SEND_BUFFER * 80)
+    conns = [loop.connect()[0] for _ in range(3)]
+    for conn in conns:
+        conn.sock.sendall(bytes(SEND_BUFFER * 48))
+        loop.finish(conn)
+    assert loop.closed == conns[:2]

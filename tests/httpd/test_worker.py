@@ -1,0 +1,99 @@
+import selectors
+import socket
+from contextlib import ExitStack, closing
+from http import HTTPStatus
+
+import pytest
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import TConn
+
+from codapi_flask.httpd import reading
+from codapi_flask.httpd.worker import BufferingWorker
+
+HEAD = b"POST /v1/exec HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n"
+
+
+class Unlimited:
+    """An edge that accepts every request."""
+
+    max_body, read_timeout = 1 << 20, 10.0
+
+    def is_full(self):
+        return False
+
+    def shed(self, head, body):
+        return None
+
+    def error(self, status, origin="", text=""):
+        return b"HTTP/1.1 %d %s\r\n\r\n" % (status, HTTPStatus(status).phrase.encode())
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Return a worker of which only the event loop is there."""
+    config = Config()
+    monkeypatch.setattr(reading, "SIZE_MAX", 80_000)
+    worker = BufferingWorker(0, 0, [], None, 30, config, Logger(config))
+    worker.poller, worker.edge = selectors.DefaultSelector(), Unlimited()
+    yield worker
+    worker.poller.close()
+    worker.tmp.close()
+
+
+@pytest.fixture
+def connect(worker):
+    """Return a function that connects a client, whose end it returns."""
+    clients = []
+
+    def connect():
+        ours, theirs = socket.socketpair()
+        clients.append(theirs)
+        worker.nr_conns += 1
+        worker.enqueue_req(TConn(worker.cfg, ours, ("a", 1), ("b", 2)))
+        theirs.settimeout(5)
+        return theirs
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+def test_who_is_refused_to_make_room_may_have_sent_at_the_same_time(worker, connect):
+    oldest, newest = connect(), connect()
+    newest.sendall(HEAD + bytes(140_000))
+    oldest.sendall(HEAD)
+    # both are ready, the newest is looked at first
+    worker.wait_for_and_dispatch_events(0)
+    with closing(oldest.makefile("rb")) as answer:
+        assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+    oldest.close()
+    newest.close()
+    while worker.nr_conns:
+        worker.wait_for_and_dispatch_events(1)
+
+
+@pytest.mark.parametrize("room", [3, 100])
+def test_all_who_wait_are_accepted_at_once_if_there_is_room(worker, room):
+    worker.worker_connections = room
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        listener.setblocking(False)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        worker.accept(listener)
+        assert worker.nr_conns == min(20, room)
+    # the clients have left
+    while worker.nr_conns:
+        worker.wait_for_and_dispatch_events(1)
+
+
+def test_who_sends_half_a_request_and_no_more_is_told(worker, connect):
+    client = connect()
+    client.sendall(HEAD)
+    client.shutdown(socket.SHUT_WR)
+    worker.wait_for_and_dispatch_events(1)
+    with closing(client.makefile("rb")) as answer:
+        assert answer.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+    client.close()
+    while worker.nr_conns:
+        worker.wait_for_and_dispatch_events(1)

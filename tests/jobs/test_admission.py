@@ -1,0 +1,84 @@
+import re
+
+import pytest
+
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.errors import RequestError
+from codapi_flask.jobs.admission import Admission
+from codapi_flask.models import Request
+
+BOXES = {name: BoxSpec(name=name, image="i") for name in ("python", "python:3.12", "sh")}
+COMMANDS = {
+    "python": {
+        "run": Command(steps=(Step(box="python"),)),
+        "pinned": Command(steps=(Step(box="python", version="3.12"),)),
+        "both": Command(steps=(Step(box="python"), Step(box="sh"))),
+        "service": Command(steps=(Step(box="postgres", action="exec"),)),
+    },
+    "web": {"run": Command(engine="http")},
+}
+SANDBOXES = Admission(Config(boxes=BOXES, commands=COMMANDS))
+
+
+def admit(sandbox="python", command="run", files=None, version=""):
+    files = {"": "print(42)"} if files is None else files
+    return SANDBOXES.admit(Request(sandbox, command, files, version))
+
+
+def refusal(**request):
+    with pytest.raises(RequestError) as caught:
+        admit(**request)
+    return caught.value.status, caught.value.text
+
+
+@pytest.mark.parametrize(
+    ("request_", "id"),
+    [
+        ({}, "python_run"),
+        ({"version": "3.12"}, "python.3.12_run"),
+        ({"version": "latest"}, "python.latest_run"),
+        ({"sandbox": "web"}, "web_run"),
+    ],
+)
+def test_a_job_has_an_id_of_its_own(request_, id):
+    ids = {admit(**request_).id for _ in range(10)}
+    assert len(ids) == 10
+    assert all(re.fullmatch(re.escape(id) + "_[0-9a-f]{8}", each) for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "text"),
+    [
+        ({"sandbox": "perl"}, 404, "unknown sandbox"),
+        ({"sandbox": ""}, 404, "unknown sandbox"),
+        ({"sandbox": "../python"}, 404, "unknown sandbox"),
+        ({"command": "test"}, 404, "unknown command"),
+        ({"command": ""}, 404, "unknown command"),
+        ({"sandbox": "perl", "files": {}}, 404, "unknown sandbox"),
+        ({"files": {}}, 400, "empty request"),
+        ({"files": {"": ""}}, 400, "empty request"),
+        ({"files": {"": " \n\t"}}, 400, "empty request"),
+        ({"files": {}, "version": "9"}, 400, "empty request"),
+        ({"version": "9"}, 200, "unknown box python:9"),
+        ({"version": "3.12", "command": "both"}, 200, "unknown box sh:3.12"),
+    ],
+)
+def test_a_request_that_cannot_be_executed_is_refused(request_, status, text):
+    assert refusal(**request_) == (status, text)
+
+
+def test_blank_code_is_fine_beside_another_file():
+    assert admit(files={"": "", "data.txt": ""}).files == {"": "", "data.txt": ""}
+
+
+@pytest.mark.parametrize("version", ["9", "$(id)", "a\nid=- ok=true", "\ud800", "x" * 1000])
+@pytest.mark.parametrize("command", ["pinned", "service"])
+def test_a_version_that_picks_no_box_is_ignored(command, version):
+    job = admit(command=command, version=version)
+    assert re.fullmatch(f"python_{command}_[0-9a-f]{{8}}", job.id)
+
+
+def test_a_version_that_no_box_has_does_not_get_into_the_id():
+    with pytest.raises(RequestError) as caught:
+        admit(version="9\n$(id)")
+    assert re.fullmatch("python_run_[0-9a-f]{8}", caught.value.id)

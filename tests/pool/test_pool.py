@@ -1,0 +1,259 @@
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from codapi_flask.boxes.instance import Lease
+from codapi_flask.config.model import Command, Config
+from codapi_flask.errors import Busy
+from codapi_flask.models import Job
+from codapi_flask.pool import worker
+from codapi_flask.pool.child import WorkerChild
+from codapi_flask.pool.pool import Pool, choose
+from codapi_flask.process import Child
+from tests.support.server import wait_for
+
+COMMANDS = {"web": {"run": Command(engine="http")}}
+
+
+class Gate(ThreadingHTTPServer):
+    """A host that answers `/wait` only when it is open, else at once."""
+
+    def __init__(self):
+        self.waiting = set()
+        self.opened = threading.Event()
+        super().__init__(("127.0.0.1", 0), Gatekeeper)
+
+
+class Gatekeeper(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/wait":
+            self.server.waiting.add(self.client_address)
+            self.server.opened.wait(20)
+        self.send_response_only(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def gate():
+    with Gate() as gate:
+        threading.Thread(target=gate.serve_forever, args=[0.01], daemon=True).start()
+        yield gate
+        gate.opened.set()
+        gate.shutdown()
+
+
+@pytest.fixture
+def start_pool(gate, tmp_path):
+    """Return a factory of pools whose command asks the gate."""
+    pools = []
+
+    def start(**config):
+        hosts = {"gate": f"127.0.0.1:{gate.server_port}"}
+        instance = Lease.make(tmp_path, "i", tmp_path)
+        pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance.path))
+        pools[-1].wait_until_ready()
+        return pools[-1]
+
+    yield start
+    for pool in pools:
+        pool.close()
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+def job(path, id="web_run_1"):
+    return Job(id, "web", "run", "", {"": f"GET http://gate{path}"})
+
+
+def start(threads, gate, pool, count):
+    """Start jobs that wait at the gate, and return when all do."""
+    before = len(gate.waiting)
+    answers = [threads.submit(pool.run, job("/wait", f"web_run_{i}")) for i in range(count)]
+    wait_for(lambda: len(gate.waiting) == before + count)
+    return answers
+
+
+def test_a_job_is_executed_by_a_worker(start_pool):
+    execution = start_pool(pool_size=1).run(job("/"))
+    assert (execution.id, execution.ok, execution.fault) == ("web_run_1", True, "")
+    assert execution.stdout.startswith("HTTP/1.0 200 OK")
+
+
+def test_a_worker_executes_one_job_after_another(start_pool):
+    pool = start_pool(pool_size=1)
+    assert [pool.run(job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
+
+
+def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_pool, gate, threads):
+    pool = start_pool(pool_size=2)
+    answers = start(threads, gate, pool, 2)
+    # a refusal gives nothing back
+    for _ in range(5):
+        with pytest.raises(Busy):
+            pool.run(job("/"))
+    assert pool.busy() == 2
+    assert pool.is_full()
+    gate.opened.set()
+    assert [answer.result().ok for answer in answers] == [True, True]
+    assert pool.busy() == 0
+    assert not pool.is_full()
+    gate.opened.clear()
+    start(threads, gate, pool, 2)
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+
+
+def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
+    [first] = start(threads, gate, pool, 1)
+    assert not pool.is_full()
+    second = threads.submit(pool.run, job("/"))
+    wait_for(pool.is_full)
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+    assert first.result().ok
+    assert second.result().ok
+
+
+def test_who_waits_is_refused_in_the_end(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=1, queue_timeout=0.05)
+    start(threads, gate, pool, 1)
+    assert not pool.is_full()
+    with pytest.raises(Busy):
+        pool.run(job("/"))
+    gate.opened.set()
+
+
+def workers(pool):
+    return [child.pid for child in pool._workers]
+
+
+def test_a_worker_that_dies_costs_its_own_job_and_is_replaced(start_pool, gate, threads):
+    pool = start_pool(pool_size=2)
+    answers = start(threads, gate, pool, 2)
+    victim = workers(pool)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: any(answer.done() for answer in answers))
+    gate.opened.set()
+    faults = [answer.result().fault for answer in answers]
+    assert sorted(faults) == ["", f"worker {victim} died"]
+    wait_for(lambda: len(workers(pool)) == 2 and victim not in workers(pool))
+    assert pool.lost == 1
+    gate.opened.clear()
+    start(threads, gate, pool, 2)
+    gate.opened.set()
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        # the second when it goes between the opening and the reading
+        return False
+
+
+def test_an_idle_worker_that_dies_costs_nothing(start_pool):
+    pool = start_pool(pool_size=2)
+    victim = workers(pool)[0]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: not is_alive(victim))
+    assert [pool.run(job("/", str(i))).ok for i in range(5)] == [True] * 5
+    wait_for(lambda: len(workers(pool)) == 2 and all(map(is_alive, workers(pool))))
+
+
+@pytest.mark.parametrize("fault", [EOFError, BlockingIOError])
+def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch, fault):
+    pool, begin, faults = start_pool(pool_size=1), Child.__init__, [fault]
+
+    def fail_once(*args):
+        if faults:
+            # the fork server ends before it answers, or the system has no room for a process
+            raise faults.pop()
+        begin(*args)
+
+    monkeypatch.setattr(Child, "__init__", fail_once)
+    os.kill(*workers(pool), signal.SIGKILL)
+    wait_for(lambda: pool.lost == 1 and not pool.is_full())
+    assert pool.run(job("/")).ok
+    assert not faults
+
+
+def test_a_start_that_fails_in_the_middle_goes_on(start_pool, monkeypatch):
+    begin, faults = Child.__init__, [BlockingIOError] * 2
+
+    def fail_twice(self, main, *args):
+        # the keeper is there by then
+        if faults and main is worker.main:
+            raise faults.pop()
+        begin(self, main, *args)
+
+    monkeypatch.setattr(Child, "__init__", fail_twice)
+    pool = start_pool(pool_size=1)
+    wait_for(lambda: not pool.is_full())
+    assert pool.run(job("/")).ok
+    # the keeper is heard: what it says first, and from then on
+    wait_for(lambda: not pool.problem())
+    os.kill(pool._keeper.pid, signal.SIGKILL)
+    keeper = pool._keeper
+    wait_for(lambda: pool._keeper not in (None, keeper) and not pool.problem())
+
+
+def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypatch):
+    pool = start_pool(pool_size=1)
+    victim = workers(pool)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerChild, "execute", lambda *_: [][0])
+        with pytest.raises(IndexError):
+            pool.run(job("/"))
+    wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
+    assert pool.run(job("/")).ok
+
+
+def test_all_processes_end_with_the_pool(tmp_path):
+    pool = Pool(Config(pool_size=2), Lease.make(tmp_path, "i", tmp_path).path)
+    pool.wait_until_ready()
+    pids = [*workers(pool), pool._keeper.pid]
+    assert all(map(is_alive, pids))
+    pool.close()
+    assert not any(map(is_alive, pids))
+
+
+@dataclass
+class Idle:
+    """A worker without a job."""
+
+    name: str
+    sandbox: str = ""
+    cleans_up: bool = False
+
+
+@pytest.mark.parametrize(
+    ("idle", "chosen"),
+    [
+        ([], None),
+        ([Idle("first"), Idle("last")], "last"),
+        ([Idle("fits", "sh"), Idle("last", "python")], "fits"),
+        ([Idle("fits", "sh"), Idle("fits too", "sh")], "fits too"),
+        ([Idle("clean"), Idle("last", cleans_up=True)], "clean"),
+        ([Idle("clean"), Idle("fits", "sh", cleans_up=True)], "clean"),
+        ([Idle("longest", cleans_up=True), Idle("last", "sh", cleans_up=True)], "longest"),
+    ],
+)
+def test_the_idle_worker_is_chosen_that_is_ready_first(idle, chosen):
+    best = choose(idle, "sh")
+    assert (best and best.name) == chosen

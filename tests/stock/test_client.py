@@ -1,0 +1,240 @@
+import json
+import os
+import socket
+import threading
+from contextlib import closing
+
+import pytest
+
+from codapi_flask.boxes import handoff
+from codapi_flask.boxes.handoff import MESSAGE_MAX
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.stock.client import ADDRESS, StockClient
+from codapi_flask.stock.handoff_queue import HandoffQueue
+from tests.support.boxes import make_box
+
+SH, OTHER = BoxSpec(name="sh", image="sh", uses=10), BoxSpec(name="other", image="other", uses=10)
+
+
+class FakeKeeper:
+    """Hands out boxes that are only a connection, and writes down what it is told."""
+
+    def __init__(self, instance):
+        self._instance = instance
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(instance / ADDRESS))
+        self._listener.listen(1)
+        self._worker, self.inits = None, []
+        self.rows = {box.name: HandoffQueue(box) for box in (SH, OTHER)}
+
+    def box(self, config):
+        """Return a box; its init is the last of `inits`."""
+        box, init = make_box(self._instance, config)
+        self.inits.append(init)
+        return box
+
+    def prepare(self, config):
+        """Answer the next `take` with a box, before it is asked."""
+        handoff.send(self.box(config), self.worker, self.rows[config.name].end.fileno())
+
+    @property
+    def worker(self):
+        if self._worker is None:
+            self._worker, _ = self._listener.accept()
+            self._worker.setblocking(False)
+        return self._worker
+
+    def heard(self):
+        """Return what was said since the last time: the name of the thing, and of the box."""
+        said = []
+        try:
+            while True:
+                message, descriptors, _, _ = socket.recv_fds(self.worker, MESSAGE_MAX, 2)
+                if not message:
+                    return said
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                [(what, box)] = json.loads(message).items()
+                said.append((what, box if isinstance(box, str) else box["name"]))
+        except BlockingIOError:
+            return said
+
+    def close(self):
+        for end in (self._listener, self._worker, *self.rows.values(), *self.inits):
+            if end is not None:
+                end.close()
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    with closing(FakeKeeper(tmp_path)) as keeper:
+        yield keeper
+
+
+@pytest.fixture
+def worker(tmp_path, keeper):
+    """Return a worker's stock, connected."""
+    yield from connected(tmp_path, keeper)
+
+
+@pytest.fixture
+def hasty_worker(tmp_path, keeper):
+    """Return one that gives every box to the keeper at once."""
+    yield from connected(tmp_path, keeper, hold_max=0)
+
+
+def connected(instance, keeper, **how):
+    worker = StockClient(instance, **how)
+    worker.used(SH)
+    assert keeper.heard() == [("used", "sh")]
+    yield worker
+    worker.release()
+    worker._disconnect()
+
+
+def test_a_box_that_is_given_back_serves_the_next_run_without_the_keeper(worker, keeper):
+    keeper.prepare(SH)
+    box = worker.take(SH)
+    assert keeper.heard() == [("take", "sh")]
+    worker.give(box)
+    assert worker.take(SH) is box
+    assert keeper.heard() == []
+    worker.give(box)
+
+
+def test_a_box_of_another_name_goes_back_to_the_keeper(worker, keeper):
+    keeper.prepare(SH)
+    worker.give(worker.take(SH))
+    keeper.prepare(OTHER)
+    other = worker.take(OTHER)
+    assert other.spec.name == "other"
+    assert keeper.heard() == [("take", "sh"), ("box", "sh"), ("take", "other")]
+    worker.give(other)
+
+
+def test_a_box_that_nobody_wants_is_released_to_the_keeper_once(worker, keeper):
+    keeper.prepare(SH)
+    worker.give(worker.take(SH))
+    worker.release()
+    worker.release()
+    assert keeper.heard() == [("take", "sh"), ("box", "sh")]
+
+
+def test_a_box_that_died_while_it_waited_is_not_taken(worker, keeper):
+    keeper.prepare(SH)
+    box = worker.take(SH)
+    worker.give(box)
+    keeper.inits[-1].close()
+    keeper.prepare(SH)
+    new = worker.take(SH)
+    assert new is not box
+    assert new.is_alive
+    worker.give(new)
+
+
+def test_the_keeper_sees_a_box_again_after_a_while(hasty_worker, keeper):
+    keeper.prepare(SH)
+    hasty_worker.give(hasty_worker.take(SH))
+    assert keeper.heard() == [("take", "sh"), ("box", "sh")]
+
+
+def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
+    worker = StockClient(tmp_path / "nowhere")
+    box = keeper.box(SH)
+    directory = box.lease.path
+    worker.give(box)
+    worker.release()
+    assert keeper.inits[-1].recv(1) == b""
+    assert not directory.exists()
+
+
+def test_a_box_that_waits_in_a_row_is_taken_without_an_answer(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    box = worker.take(SH)
+    assert keeper.heard() == [("take", "sh"), ("took", "sh")]
+    assert box.is_alive
+    box.discard()
+
+
+def test_a_box_that_died_in_the_row_is_not_taken(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    dead = keeper.box(SH)
+    directory = dead.lease.path
+    keeper.rows["sh"].put(dead)
+    keeper.inits[-1].close()
+    keeper.rows["sh"].put(keeper.box(SH))
+    box = worker.take(SH)
+    assert box.is_alive
+    assert not directory.exists()
+    box.discard()
+
+
+def test_an_empty_row_is_what_the_keeper_is_asked_for(worker, keeper):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    assert keeper.heard() == [("take", "sh")] * 2
+
+
+def die_with_a_box(keeper, worker):
+    """Have the keeper die while a box waits in a row that the worker knows; return its init."""
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    init = keeper.inits.pop()
+    init.settimeout(5)
+    keeper.close()
+    return init
+
+
+def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
+    init = die_with_a_box(keeper, worker)
+    worker.wait(job[0])
+    with init:
+        assert init.recv(1) == b""
+
+
+def test_a_dead_keepers_boxes_are_not_taken(worker, keeper):
+    with die_with_a_box(keeper, worker) as init:
+        assert worker.take(SH) is None
+        assert init.recv(1) == b""
+
+
+def test_a_row_that_is_made_known_again_takes_the_place_of_the_first(worker, keeper):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        keeper.prepare(SH)
+        worker.take(SH).discard()
+    inits = len(keeper.inits)
+    assert len(os.listdir("/proc/self/fd")) == before + inits + 1
+
+
+def test_a_job_ends_the_wait(worker, keeper, job):
+    keeper.prepare(SH)
+    worker.take(SH).discard()
+    keeper.rows["sh"].put(keeper.box(SH))
+    os.write(job[1], b"job")
+    worker.wait(job[0])
+    box = worker.take(SH)
+    assert box.is_alive
+    box.discard()
+
+
+def test_without_a_keeper_only_the_job_is_awaited(tmp_path, job):
+    worker = StockClient(tmp_path)
+    threading.Timer(0.1, os.write, [job[1], b"job"]).start()
+    worker.wait(job[0])
+    assert os.read(job[0], 9) == b"job"
+
+
+@pytest.fixture
+def job():
+    """Return both ends of the pipe through which jobs come."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)

@@ -1,0 +1,119 @@
+import os
+import resource
+from contextlib import closing, contextmanager
+
+import pytest
+
+from codapi_flask.boxes import handoff
+from codapi_flask.boxes.handoff import MESSAGE_MAX
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.stock.handoff_queue import HandoffQueue
+from tests.support.boxes import make_box
+
+SH = BoxSpec(name="sh", image="sh")
+
+
+@pytest.fixture
+def row():
+    with closing(HandoffQueue(SH)) as row:
+        yield row
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make boxes, of which `container` tells which one it is; returns theirs and ours."""
+    inits = []
+
+    def make(container="container"):
+        box, init = make_box(tmp_path, SH)
+        box.container = container
+        inits.append(init)
+        return box
+
+    make.inits = inits
+    yield make
+    for init in inits:
+        init.close()
+
+
+def test_boxes_leave_in_the_order_in_which_they_came(row, make):
+    for name in ("first", "second"):
+        row.put(make(name))
+    taken = [row.take(), row.take()]
+    assert [box.container for box in taken] == ["first", "second"]
+    assert row.take() is None
+    for box in taken:
+        box.discard()
+
+
+def test_what_comes_out_is_what_went_in(row, make):
+    box = make()
+    box.uses, path = 7, box.lease.path
+    row.put(box)
+    found = row.take()
+    assert (found.uses, found.lease.path, found.kind, found.is_alive) == (7, path, "warm", True)
+    found.discard()
+    assert make.inits[0].recv(1) == b""
+    assert not path.exists()
+
+
+def test_the_row_knows_how_many_wait_whoever_took_some(row, make):
+    for name in ("a", "a-longer-name", "b"):
+        row.put(make(name))
+    assert len(row) == 3
+    handoff.receive(row.end, SH).discard()
+    assert len(row) == 2
+    row.take().discard()
+    row.put(make())
+    assert len(row) == 2
+    while box := row.take():
+        box.discard()
+    assert len(row) == 0
+
+
+def test_boxes_die_with_the_last_end_of_their_row(row, make):
+    row.put(make())
+    end = os.dup(row.end.fileno())
+    row.close()
+    with pytest.raises(BlockingIOError):
+        make.inits[0].recv(1, 0x40)  # MSG_DONTWAIT
+    os.close(end)
+    assert make.inits[0].recv(1) == b""
+
+
+def test_a_box_for_which_there_is_no_room_dies(row, make):
+    with pytest.raises(BlockingIOError):  # noqa: PT012
+        while True:
+            row.put(make("x" * (MESSAGE_MAX - 500)))
+    count = len(row)
+    assert count == len(make.inits) - 1 > 1
+    assert make.inits[-1].recv(1) == b""
+
+
+def test_a_box_of_which_there_is_too_much_to_say_dies_and_leaves_nothing(row, make):
+    box = make("x" * MESSAGE_MAX)
+    with pytest.raises(OSError, match="too long"):
+        row.put(box)
+    assert len(row) == 0
+    assert make.inits[0].recv(1) == b""
+    assert not box.lease.path.exists()
+
+
+def test_who_has_no_descriptors_left_gets_no_box(row, make):
+    row.put(make())
+    with no_descriptors():
+        assert row.take() is None
+    assert make.inits[0].recv(1) == b""
+    assert len(row) == 0
+
+
+@contextmanager
+def no_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,218 @@
+"""An engine on the real daemon, as a worker has it: without processes of ours, without HTTP."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from codapi_flask import init
+from codapi_flask.boxes.box import Box, NoInit
+from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.rootbox import RootBox
+from codapi_flask.config.load import load_config
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.engines.docker import DockerEngine
+from codapi_flask.engines.workspace import WorkerContext
+from codapi_flask.errors import ServerFault
+from codapi_flask.models import Execution, Job, Program
+from codapi_flask.pool import worker
+from tests.support.server import wait_for, write_root
+
+SOCKET = "/var/run/docker.sock"
+SH, PYTHON = {"image": "codapi/sh"}, {"image": "codapi/python"}
+
+BOX_DEFAULTS: dict[str, dict[str, Any]] = {
+    "attached": {"init": False},
+    "cold": {},
+    "warm": {},
+    "reused": {"uses": 1000},
+}
+"""What makes a box one of a kind, in the config."""
+
+USED = Program(["sh", "-c", "echo left > /dev/shm/left; sleep 1000 & exit 3"], "1000")
+"""What has run before in a box that is reused."""
+
+
+def docker(*arguments: str, input: str | None = None) -> str:
+    """Return what a command of the Docker client prints."""
+    command = ["docker", *arguments]
+    return subprocess.check_output(command, input=input, text=True, timeout=60).strip()
+
+
+class ReadyStock:
+    """A stock that always has a box; started when asked for, so that no test waits for it."""
+
+    def __init__(self, daemon: Daemon, instance: Path, kind: str) -> None:
+        self._daemon, self._instance, self._kind = daemon, instance, kind
+        self.idle: defaultdict[BoxSpec, list[Box]] = defaultdict(list)
+        self._never = os.eventfd(0)
+
+    def take(self, box: BoxSpec) -> Box | None:
+        if self._kind not in ("warm", "reused"):
+            return None
+        if self.idle[box]:
+            return self.idle[box].pop()
+        lease = Lease.make_work(self._instance)
+        try:
+            started = Box.start(self._daemon, box, self._instance, lease, "warm")
+        except (ServerFault, NoInit):
+            lease.drop()
+            return None
+        if self._kind == "reused":
+            started.run(USED, self._never)
+            if not started.reset():
+                # a reset that a busy machine does not end in time costs the box
+                started.close()
+                lease.drop()
+                return None
+        return started
+
+    def give(self, box: Box) -> None:
+        self.idle[box.spec].append(box)
+
+    def used(self, box: BoxSpec) -> None:
+        pass
+
+    def close(self) -> None:
+        for boxes in self.idle.values():
+            for box in boxes:
+                box.close()
+                box.lease.drop()
+        os.close(self._never)
+
+
+class Instance:
+    """An instance of our own, and an engine that runs its steps in boxes of one `kind`.
+
+    With a `uid`, all is done as that user of the host.
+    """
+
+    def __init__(self, kind: str, uid: int = 0) -> None:
+        self.kind, self._uid = kind, uid
+        self._directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
+        work_dir = self._directory / "work"
+        work_dir.mkdir(mode=0o700)
+        self._lease = Lease.make(work_dir, "i", work_dir)
+        self.path = self._lease.path
+        init.install(init.binary(), self.path / "init")
+        for path in (self._directory, work_dir, *work_dir.glob("**/*")):
+            path.chmod(path.stat().st_mode | 0o444)
+            if uid:
+                os.chown(path, uid, uid)
+        self.daemon = Daemon()
+        self.stock = ReadyStock(self.daemon, self.path, kind)
+        self._thread = ThreadPoolExecutor(1)
+
+    def run(
+        self,
+        *argv: str,
+        files: Mapping[str, str] | None = None,
+        entry: str = "",
+        box: Mapping[str, Any] | None = None,
+        root: Mapping[str, str] | None = None,
+        **step: Any,
+    ) -> Execution:
+        """Execute a command of one step, which runs a program in a box made from `codapi/sh`."""
+        step = {"box": "box", "command": argv, **step}
+        return self.execute(step, files=files, entry=entry, boxes={"box": box or {}}, root=root)
+
+    def execute(
+        self,
+        *steps: Mapping[str, Any],
+        files: Mapping[str, str] | None = None,
+        boxes: Mapping[str, Mapping[str, Any]] | None = None,
+        version: str = "",
+        root: Mapping[str, str] | None = None,
+        **command: Any,
+    ) -> Execution:
+        """Execute a command; `root` is what else the config's root holds."""
+        defaults = {**SH, **BOX_DEFAULTS[self.kind]}
+        commands = {"test": {"run": {"steps": steps, **command}}}
+        with tempfile.TemporaryDirectory() as path:
+            write_root(Path(path), boxes or {"sh": {}}, commands, {"box": defaults})
+            for name, text in (root or {}).items():
+                (Path(path) / name).parent.mkdir(exist_ok=True)
+                (Path(path) / name).write_text(text)
+            config = load_config(Path(path))
+            id = f"test_run_{secrets.token_hex(4)}"
+            job = Job(id, "test", "run", version, {"": ""} if files is None else files)
+            with self._lifeline() as lifeline, acting_as(self._uid):
+                root_box = RootBox(self.daemon, self.path, config.images())
+                place = WorkerContext(self.daemon, root_box, self.path, self.stock, lifeline)
+                engine = DockerEngine(config, place)
+                try:
+                    return worker.execute(job, config.commands["test"]["run"], engine)
+                finally:
+                    engine.clean_up()
+
+    def start(self, execute: Callable[..., Execution], *args: Any, **kwargs: Any) -> Future:
+        """Begin to execute something while the test goes on."""
+        return self._thread.submit(execute, *args, **kwargs)
+
+    def hang_up(self) -> None:
+        """Let the process go that waits for the execution."""
+        alive, self._alive = self._alive, -1
+        os.close(alive)
+
+    def containers(self) -> list[str]:
+        """Return the ids of the containers that are not in the stock."""
+        waiting = {box.container for boxes in self.stock.idle.values() for box in boxes}
+        found = docker("ps", "-aq", "--no-trunc", f"--filter=label=codapi.instance={self.path}")
+        return [id for id in found.split() if id not in waiting]
+
+    def leases(self) -> list[Path]:
+        """Return the leases of executions."""
+        waiting = {box.lease.path for boxes in self.stock.idle.values() for box in boxes}
+        return [path for path in self.path.glob("x-*") if path not in waiting]
+
+    def close(self) -> None:
+        """End it; nothing of it stays."""
+        self._thread.shutdown()
+        with acting_as(self._uid):
+            self.stock.close()
+        self._lease.close()
+        self.stock.idle.clear()
+        try:
+            wait_for(lambda: not self.containers())
+        finally:
+            if left := self.containers():
+                docker("rm", "--force", *left)
+            shutil.rmtree(self._directory)
+
+    @contextmanager
+    def _lifeline(self) -> Iterator[int]:
+        lifeline, self._alive = os.pipe()
+        try:
+            yield lifeline
+        finally:
+            os.close(lifeline)
+            if self._alive >= 0:
+                self.hang_up()
+
+
+@contextmanager
+def acting_as(uid: int) -> Iterator[None]:
+    """Be another user of the host for a while, one who may use the Docker daemon."""
+    if not uid:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([os.stat(SOCKET).st_gid])
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

@@ -1,0 +1,77 @@
+import pytest
+from prometheus_client import generate_latest
+
+from codapi_flask.models import Execution, Job, Outcome
+from codapi_flask.web.metrics import Metrics
+
+JOB = Job("sh_run_1", "sh", "run", "", {})
+
+
+class FakeState:
+    size, lost, swept = 4, 2, 7
+    stock = {("sh", "ready"): 3, ("sh", "out"): 1}  # noqa: RUF012
+
+    def busy(self):
+        return 1
+
+
+def shown(metrics):
+    """Return the metrics by name and labels, as the text format has them."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    values = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in values}
+
+
+def count(*outcomes, duration=100, fault=""):
+    metrics = Metrics()
+    if fault:
+        execution = Execution("sh_run_1", fault=fault)
+    else:
+        execution = Execution.of("sh_run_1", outcomes, duration)
+    metrics.count(JOB, execution)
+    return shown(metrics)
+
+
+@pytest.mark.parametrize("reason", ["ok", "exit", "signal", "timeout", "memory", "error"])
+def test_executions_are_counted_by_reason(reason):
+    values = count(Outcome(reason=reason))
+    name = f'codapi_executions_total{{command="run",reason="{reason}",sandbox="sh"}}'
+    assert values[name] == 1
+    assert values["codapi_kills_total"] == (reason == "timeout")
+
+
+def test_faults_are_counted_apart():
+    values = count(fault="the daemon is gone")
+    assert values['codapi_executions_total{command="run",reason="fault",sandbox="sh"}'] == 1
+
+
+def test_boxes_are_counted_by_kind():
+    warm, cold = Outcome(box="sh", kind="warm"), Outcome(box="sh", kind="fresh", fell_back=True)
+    values = count(warm, cold)
+    assert values['codapi_boxes_total{box="sh",kind="warm"}'] == 1
+    assert values['codapi_boxes_total{box="sh",kind="fresh"}'] == 1
+    assert values['codapi_fallbacks_total{box="sh"}'] == 1
+
+
+def test_durations_are_counted_in_seconds_by_phase():
+    values = count(Outcome(start_ms=20, wall_ms=50), duration=100)
+    for phase, seconds in {"start": 0.02, "run": 0.05, "rest": 0.03}.items():
+        assert values[f'codapi_duration_seconds_sum{{phase="{phase}"}}'] == pytest.approx(seconds)
+
+
+def test_refusals_are_counted():
+    metrics = Metrics()
+    metrics.count_refused()
+    assert shown(metrics)["codapi_refused_total"] == 1
+
+
+def test_the_pools_state_is_shown_as_it_is_now():
+    state = FakeState()
+    metrics = Metrics(state)
+    state.busy = lambda: 4
+    values = shown(metrics)
+    assert values["codapi_workers"] == 4
+    assert values["codapi_workers_busy"] == 4
+    assert values["codapi_workers_lost_total"] == 2
+    assert values["codapi_sweeps_total"] == 7
+    assert values['codapi_stock{box="sh",state="ready"}'] == 3
