@@ -54,5 +54,9 @@ class Abandoned(Exception):
     """The server process that waited for this execution is gone."""
 
 
+class Cancelled(Exception):
+    """The run was cancelled: its result is not wanted any more."""
+
+
 class NotRunning(Exception):
     """A step acts on a container that does not exist or does not run."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from codapi_flask.errors import RequestError
 
-Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error"]
+Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error", "cancelled"]
 Kind = Literal["fresh", "warm", "reused", "cold"]
 
 
@@ -212,6 +212,12 @@ class Execution:
         """Return the answer to a job that our own fault ended; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
         return cls(id, duration=duration, stderr="internal error", fault=fault)
+
+    @classmethod
+    def cancelled(cls, id: str, start: float) -> Execution:
+        """Return the answer to a job that was cancelled; `start` is a monotonic instant."""
+        duration = round((time.monotonic() - start) * 1000)
+        return cls(id, duration=duration, stderr="cancelled", reason="cancelled")
 
     def answer(self, details: bool = False) -> dict[str, object]:
         """Return the five fields that the client reads, and `details` if it asked for them."""

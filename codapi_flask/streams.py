@@ -1,4 +1,4 @@
-"""Carries a program's input and output between descriptors, and cuts the output while it reads."""
+"""Carries a program's input and output, cuts the output while it reads, and knows when to end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import select
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
-
-from codapi_flask.errors import Abandoned
 
 CHUNK = 1 << 16
 CALM_TIME = 0.05
@@ -42,8 +40,50 @@ class Sink(Protocol):
         """Let the program read the end of its stdin."""
 
 
-def carry(
-    lifeline: int,
+class Cancel:
+    """The reasons to end a run early, for everything that waits.
+
+    Each reason is a descriptor that becomes readable, and a function that then raises
+    `Cancelled` or `Abandoned`; one that returns lets the run go on.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[int, Callable[[], None]] = {}
+
+    def add(self, descriptor: int, end: Callable[[], None]) -> None:
+        """Add a reason."""
+        self._reasons[descriptor] = end
+
+    def register(self, poll: select.poll) -> None:
+        """Let a poll wake for every reason."""
+        for descriptor in self._reasons:
+            poll.register(descriptor, select.POLLIN)
+
+    def end(self, descriptor: int) -> bool:
+        """Raise if a readable descriptor is a reason to end; return whether it is a reason.
+
+        Raises:
+            Cancelled, Abandoned: as the reason says.
+        """
+        reason = self._reasons.get(descriptor)
+        if reason:
+            reason()
+        return reason is not None
+
+    def check(self) -> None:
+        """Raise if there is a reason to end now.
+
+        Raises:
+            Cancelled, Abandoned: as the reason says.
+        """
+        poll = select.poll()
+        self.register(poll)
+        for descriptor, _ in poll.poll(0):
+            self.end(descriptor)
+
+
+def pump(
+    cancel: Cancel,
     sources: Iterable[Source],
     sink: Sink | None,
     stdin: bytes,
@@ -52,17 +92,17 @@ def carry(
 ) -> bool:
     """Carry a program's input and output until the last source ends; False at the deadline.
 
-    The others may end before, and may hold something then. False, too, as soon as `is_too_much`,
-    which is asked now and then.
+    The other sources may end earlier, and may hold data then. `is_too_much` is called every
+    `WATCH_INTERVAL`; the pump ends with False when it returns true.
 
     Raises:
-        Abandoned: the lifeline (a descriptor) became readable.
+        Cancelled, Abandoned: as `cancel` says.
     """
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
     last = list(reading)[-1]
-    for descriptor in (lifeline, last):
-        poll.register(descriptor, select.POLLIN)
+    cancel.register(poll)
+    poll.register(last, select.POLLIN)
     if sink and left:
         events = select.POLLIN if sink.fileno() == last else 0
         poll.register(sink, events | select.POLLOUT)
@@ -81,8 +121,8 @@ def carry(
             for descriptor in reading.keys() - {last}:
                 poll.register(descriptor, select.POLLIN)
         for descriptor, event in ready:
-            if descriptor == lifeline:
-                raise Abandoned
+            if cancel.end(descriptor):
+                continue
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
                 left = _feed(sink, left, poll, descriptor in reading)
                 event &= ~select.POLLOUT

@@ -14,9 +14,9 @@ import select
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import START_TIMEOUT, BoxSpec
@@ -26,7 +26,7 @@ from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage, is_safe
 from codapi_flask.models import Image, Kind, Outcome, Program
-from codapi_flask.streams import Output, carry
+from codapi_flask.streams import Cancel, Output, pump
 
 KILL_TIMEOUT = 5.0
 """Seconds that init may take to kill a run; then the daemon has to."""
@@ -41,10 +41,10 @@ RESET_TIMEOUT = 1.0
 """Seconds that a reset may take; then the box is thrown away."""
 
 
-def can_have_init(box: BoxSpec) -> bool:
-    """Whether a box can be one with init, as far as its config tells."""
-    # gVisor's boxes cannot connect to a socket of ours
-    return box.init and is_safe(box.cap_add) and not box.has_gvisor
+def can_have_init(spec: BoxSpec, daemon: Daemon) -> bool:
+    """Whether a box can be one with init."""
+    # neither from another host nor from gVisor can init connect to a socket of this process
+    return daemon.is_local and spec.init and is_safe(spec.cap_add) and not spec.has_gvisor
 
 
 class NoInit(Exception):
@@ -56,7 +56,7 @@ class Box:
 
     def __init__(
         self,
-        box: BoxSpec,
+        spec: BoxSpec,
         container: str,
         image: Image,
         lease: Lease,
@@ -64,16 +64,18 @@ class Box:
         kind: Kind,
     ) -> None:
         """Own a started box; `kind` is how it came about."""
-        self.spec, self.container, self.image = box, container, image
+        self.spec, self.container, self.image = spec, container, image
         self.lease, self.kind = lease, kind
         # of many uses, some are left out: boxes that started together shall not end together
-        self.uses = box.uses - secrets.randbelow(box.uses // 100 * STAGGER + 1)
+        self.uses = spec.uses - secrets.randbelow(spec.uses // 100 * STAGGER + 1)
         self._init = init
         self._is_clean = False
         self.unclean = ""
 
     @classmethod
-    def start(cls, daemon: Daemon, box: BoxSpec, instance: Path, lease: Lease, kind: Kind) -> Box:
+    def start(
+        cls, daemon: Daemon, spec: BoxSpec, instance: Instance, lease: Lease, kind: Kind
+    ) -> Box:
         """Start a box that lives for the lease, which has a work directory.
 
         Raises:
@@ -81,26 +83,27 @@ class Box:
             NoInit: it was, but its init does not report.
         """
         deadline = time.monotonic() + START_TIMEOUT
-        image = daemon.box_image(box)
-        name = f"{box.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
-        listener = Listener(lease.path / "init", instance / "init")
+        image = daemon.box_image(spec)
+        name = f"{spec.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
+        listener = Listener(lease.init, instance.init)
         try:
-            container = daemon.create_with_init(name, box, image, instance, lease.path, deadline)
+            mounts = lease.mounts(lease.init)
+            container = daemon.create_with_init(name, spec, image, mounts, instance.path, deadline)
             try:
                 container.start(deadline)
                 _await_init(listener, container, deadline)
                 init = listener.accept(deadline)
-                if daemon.bounds_sockets(box):
-                    bound_sockets(init.pid, box.memory)
+                if daemon.bounds_sockets(spec):
+                    bound_sockets(init.pid, spec.memory)
             except (TimeoutError, ConnectionError) as error:
                 container.remove()
-                raise NoInit(f"init does not report in a box of {box.image}: {error}") from error
+                raise NoInit(f"init does not report in a box of {spec.image}: {error}") from error
             except ServerFault:
                 container.remove()
                 raise
         finally:
             listener.close()
-        return cls(box, container.id, image, lease, init, kind)
+        return cls(spec, container.id, image, lease, init, kind)
 
     @property
     def is_alive(self) -> bool:
@@ -114,13 +117,13 @@ class Box:
         """Return a descriptor that becomes readable when the waiting box dies."""
         return self._init.fileno()
 
-    def run(self, program: Program, lifeline: int, quota: Quota | None = None) -> Outcome:
+    def run(self, program: Program, cancel: Cancel, quota: Quota | None = None) -> Outcome:
         """Run a program; on return all its processes are dead. Over its quota, it is killed.
 
         Raises:
             NotRunning: the box died.
             ServerFault: the program's user does not exist, or init failed.
-            Abandoned: the lifeline (a descriptor) became readable.
+            Cancelled, Abandoned: as `cancel` says.
         """
         self._is_clean = False
         with ExitStack() as stack:
@@ -131,9 +134,9 @@ class Box:
             answer = _Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
-            in_time = carry(lifeline, sources, stdin_pipe, stdin, deadline, check)
+            in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
             if not in_time:
-                self._kill(answer, lifeline)
+                self._kill(answer, cancel)
             stdout.drain()
             stderr.drain()
         if quota and quota.is_exceeded:
@@ -190,12 +193,12 @@ class Box:
             for end in ends:
                 os.close(end)
 
-    def _kill(self, answer: _Answer, lifeline: int) -> None:
+    def _kill(self, answer: _Answer, cancel: Cancel) -> None:
         try:
             self._init.kill()
         except ConnectionError:
             return
-        if not carry(lifeline, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
+        if not pump(cancel, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
             raise ServerFault(f"init of box {self.container} does not kill")
 
     def _outcome(

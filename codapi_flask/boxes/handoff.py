@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codapi_flask.boxes.box import Box
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.init import InitConnection
 from codapi_flask.models import Image

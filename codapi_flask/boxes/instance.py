@@ -1,37 +1,87 @@
-"""The directories on disk that say whose a container is, and whether the owner lives.
+"""The directory of one server, with the names of all that is in it.
 
-    WORK_DIR/                   0700, shared by all servers of one user
-        lock                    taken for moments, while a lease is made or tried
-        i-1f2e3d4c/             an instance: a lease of one server (its web process)
-            init                process 1 of the boxes, and our tool in them
-            stock               the keeper's socket
-            x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
-                work/           its work directory, 0777
-                hosts           the /etc/hosts of its boxes that have no network
-                init/           while a box starts: what it sees as /.codapi
-
-A lease is a directory whose owner holds a lock (`flock`) on it for as long as it lives; the
-kernel lets go of it however the owner dies. Every container carries the paths of its instance
-and of a directory in a lease, so whoever finds the lease unlocked may clean up after it.
+WORK_DIR/                   0700, shared by all servers of one user
+lock                    taken for moments, while a lease is made or tried
+i-1f2e3d4c/             an instance: a lease of one server (its web process)
+init                process 1 of the boxes, and the root boxes' program
+stock               the keeper's socket
+x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
+work/           its work directory, 0777
+hosts           the /etc/hosts of its boxes that have no network
+init/           while a box starts: what it sees as /.codapi
+plain-init      process 1 of its plain containers
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from codapi_flask.boxes import trees
+from codapi_flask import init
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.errors import ConfigError
 
-HOSTS = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+TOKEN = "[0-9a-f]" * 8
+"""What a lease's name ends with, as a glob pattern."""
 
-NO_STEP = 2147480001
-"""A user and group that no step can be: `INIT_ID` of init/parse.h."""
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance by its directory; any process of the server may have it."""
+
+    path: Path
+
+    @classmethod
+    @contextmanager
+    def created(cls, work_dir: Path) -> Iterator[Instance]:
+        """Create an instance for this process; remove it, with all that is in it, afterwards.
+
+        Raises:
+            OSError: the disk does not allow it.
+        """
+        lease = Lease.make(work_dir, "i", work_dir)
+        try:
+            instance = cls(lease.path)
+            init.install(init.binary(), instance.init)
+            yield instance
+        finally:
+            lease.remove()
+
+    @classmethod
+    def all_in(cls, work_dir: Path) -> Iterator[Instance]:
+        """Yield every instance in a work directory, whoever owns it."""
+        yield from map(cls, work_dir.glob(f"i-{TOKEN}"))
+
+    @property
+    def work_dir(self) -> Path:
+        """The directory of all servers of one user."""
+        return self.path.parent
+
+    @property
+    def init(self) -> Path:
+        """The program that is process 1 of the boxes, and that root boxes run."""
+        return self.path / "init"
+
+    @property
+    def socket(self) -> Path:
+        """The socket at which the keeper listens."""
+        return self.path / "stock"
+
+    def lease(self) -> Lease:
+        """Make a lease with a work directory for one execution, or for a box that waits for one.
+
+        Raises:
+            OSError: the disk does not allow it.
+        """
+        return Lease.make_work(self.path)
+
+    def leases(self) -> list[Path]:
+        """Return the directories of all its leases."""
+        return list(self.path.glob(f"x-{TOKEN}"))
 
 
 def work_dir(configured: str) -> Path:
@@ -77,96 +127,3 @@ def check(work_dir: Path) -> None:
             lease.remove()
     except OSError as error:
         raise ConfigError([f"work_dir: {work_dir}: {error.strerror}"]) from error
-
-
-class Lease:
-    """A directory of ours, locked until `close` or the process's death.
-
-    The lock goes with its descriptor: it can be sent to another process.
-    """
-
-    def __init__(self, path: Path, lock: int) -> None:
-        """Own the directory `path`, locked by the open descriptor `lock`."""
-        self.path, self.lock = path, lock
-
-    @classmethod
-    def make(cls, parent: Path, prefix: str, work_dir: Path) -> Lease:
-        """Make a directory `PREFIX-xxxxxxxx` below `work_dir` and lock it."""
-        path = parent / f"{prefix}-{secrets.token_hex(4)}"
-        with _guarded(work_dir):
-            path.mkdir(mode=0o700)
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return cls(path, lock)
-
-    @classmethod
-    def make_work(cls, instance: Path) -> Lease:
-        """Make a lease of an instance with a work directory, open to whichever user of a box.
-
-        Its boxes share no file with others: a file that two boxes see can be locked, watched
-        and, by its owner, leased (fcntl(2)) across them.
-        """
-        lease = cls.make(instance, "x", instance.parent)
-        directory, hosts = lease.path / "work", lease.path / "hosts"
-        try:
-            directory.mkdir()
-            directory.chmod(0o777)
-            hosts.write_bytes(HOSTS)
-            hosts.chmod(0o444)
-            if not os.geteuid():
-                # root in a box would own it; a server without CHOWN, or in a user namespace without
-                # that id, leaves it so: the file is the execution's own all the same
-                with suppress(OSError):
-                    os.chown(hosts, NO_STEP, NO_STEP)
-        except OSError:
-            lease.drop()
-            raise
-        return lease
-
-    def drop(self) -> None:
-        """Remove the directory with its empty work directory; if it is not, a sweeper does."""
-        with suppress(OSError):
-            (self.path / "work").rmdir()
-            (self.path / "hosts").unlink(missing_ok=True)
-            self.path.rmdir()
-        self.close()
-
-    def remove(self) -> None:
-        """Remove the directory with all that is in it; if it is not, a sweeper does."""
-        with suppress(OSError):
-            trees.remove(self.path)
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the directory; what is in it is for any sweeper to remove."""
-        os.close(self.lock)
-
-
-def is_abandoned(lease: Path, work_dir: Path) -> bool:
-    """Tell whether a lease's owner is dead: its directory is there and nobody's.
-
-    A directory that we may not see (another user's, another container's) is nobody's business.
-    """
-    try:
-        with _guarded(work_dir):
-            handle = os.open(lease, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-@contextmanager
-def _guarded(work_dir: Path) -> Iterator[None]:
-    """Keep others out between the making of a lease and its locking."""
-    handle = os.open(work_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

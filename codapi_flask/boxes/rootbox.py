@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from codapi_flask.boxes import trees
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import START_TIMEOUT
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
@@ -18,7 +19,7 @@ EXCEEDED, UNSTEADY = 3, 4
 class RootBox:
     """Does chores in boxes of any of `images`: nothing of the image is used."""
 
-    def __init__(self, daemon: Daemon, instance: Path, images: Iterable[str]) -> None:
+    def __init__(self, daemon: Daemon, instance: Instance, images: Iterable[str]) -> None:
         self._daemon, self._instance, self._images = daemon, instance, images
 
     def remove_tree(self, directory: Path) -> None:
@@ -61,7 +62,9 @@ class RootBox:
         image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
-        box = self._daemon.create_root_box(image, argv, self._instance, mount)
+        box = self._daemon.create_root_box(
+            image, argv, self._instance.init, self._instance.path, mount
+        )
         try:
             deadline = time.monotonic() + START_TIMEOUT
             box.start(deadline)

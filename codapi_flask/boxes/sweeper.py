@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from codapi_flask.boxes.instance import is_abandoned
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.lease import is_abandoned
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault
-
-TOKEN = "[0-9a-f]" * 8
-"""What a lease's name ends with, as a glob pattern."""
 
 
 def sweep(
@@ -47,21 +45,21 @@ def _leftovers(
 ) -> Iterator[tuple[Callable[[], object], bool]]:
     """Yield how to remove each thing that is left, and whether it is a dead owner's container."""
     roots = {work_dir}
-    for container, instance, directory in daemon.containers():
-        root = instance.parent
+    for container, owner, directory in daemon.containers():
+        root = owner.parent
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             continue
         roots.add(root)
         # a box lives for a directory in a lease, a root box for a lease or an instance
-        lease = directory if directory.parent in (root, instance) else directory.parent
+        lease = directory if directory.parent in (root, owner) else directory.parent
         abandoned = is_abandoned(lease, root)
         if abandoned or not directory.exists():
             # without a directory it is dying already, or its owner could not wait for that
             yield container.remove, abandoned
     for root in roots:
-        for instance in root.glob(f"i-{TOKEN}"):
-            for lease in instance.glob(f"x-{TOKEN}"):
+        for instance in Instance.all_in(root):
+            for lease in instance.leases():
                 if is_abandoned(lease, root):
                     yield partial(root_box.remove_tree, lease), False
-            if is_abandoned(instance, root) and not any(instance.glob("x-*")):
-                yield partial(root_box.remove_tree, instance), False
+            if is_abandoned(instance.path, root) and not any(instance.leases()):
+                yield partial(root_box.remove_tree, instance.path), False

@@ -25,6 +25,7 @@ from codapi_flask.daemon import hostconfig
 from codapi_flask.daemon.cgroup import Sockets, sockets
 from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.container import Container
+from codapi_flask.daemon.hostconfig import Mounts
 from codapi_flask.errors import ServerFault
 from codapi_flask.models import Image, Program
 
@@ -49,14 +50,13 @@ class Daemon(Client):
         name: str,
         box: BoxSpec,
         program: Program,
+        mounts: Mounts,
         instance: Path,
-        lease: Path,
-        init_copy: Path | None,
         deadline: float,
     ) -> Container:
-        """Create the container of a box for one program, with the lease's work directory mounted.
+        """Create the container of a box for one program.
 
-        Its process 1 is the `init_copy`, which no other box may see, or Docker's if there is none.
+        Its process 1 is init if that is mounted, else Docker's own.
 
         Raises:
             ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
@@ -67,23 +67,28 @@ class Daemon(Client):
             "user": program.user,
             "stdin_open": program.stdin is not None,
         }
-        if init_copy:
+        if mounts.init:
             image = self.box_image(box)
             argv = image.argv(program.argv)
             if not argv:
                 raise ServerFault(f"box {box.name}: neither the step nor the image has a command")
             command = ["plain", str(int(self.bounds_sockets(box))), *argv]
             process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
-        limits = hostconfig.plain(box, lease, init_copy, self.sockets())
-        return self._create_box(name, box, process, limits, instance, lease, deadline)
+        limits = hostconfig.plain(box, mounts, self.sockets())
+        return self._create_box(name, box, process, limits, instance, mounts.work, deadline)
 
     def create_with_init(
-        self, name: str, box: BoxSpec, image: Image, instance: Path, lease: Path, deadline: float
+        self,
+        name: str,
+        box: BoxSpec,
+        image: Image,
+        mounts: Mounts,
+        instance: Path,
+        deadline: float,
     ) -> Container:
-        """Create the container of a box whose process 1 is our init, and runs what it is told.
+        """Create the container of a box whose process 1 is init, with its listener mounted.
 
-        The lease holds the work directory (`work`) and the one of init's listener (`init`). The
-        daemon removes the container when init exits.
+        The daemon removes the container when init exits.
 
         Raises:
             ServerFault: as for `create`.
@@ -91,12 +96,12 @@ class Daemon(Client):
         process = {
             "image": image.id,
             "entrypoint": [f"{init.MOUNT}/init"],
-            "command": hostconfig.settings_of_init(box).command,
+            "command": hostconfig.options_of_init(box).command,
             "user": "0:0",
             "stop_signal": "SIGKILL",
         }
-        limits = hostconfig.with_init(box, lease, self.sockets())
-        return self._create_box(name, box, process, limits, instance, lease, deadline)
+        limits = hostconfig.with_init(box, mounts, self.sockets())
+        return self._create_box(name, box, process, limits, instance, mounts.work, deadline)
 
     def _create_box(
         self,
@@ -105,24 +110,29 @@ class Daemon(Client):
         process: Mapping[str, Any],
         limits: Mapping[str, Any],
         instance: Path,
-        lease: Path,
+        directory: Path,
         deadline: float,
     ) -> Container:
         if not (box.has_gvisor or self.has_user_namespace):
             # gVisor has no such setting, and in a user namespace it needs a new kernel
             limits = {**limits, "sysctls": hostconfig.QUEUES}
         with self.calls(f"create a box of {box.image}", deadline) as api:
-            return self._create(api, process, limits, box.network, instance, lease / "work", name)
+            return self._create(api, process, limits, box.network, instance, directory, name)
 
     def create_root_box(
-        self, image: str, argv: Sequence[str], instance: Path, mount: Path | None = None
+        self,
+        image: str,
+        argv: Sequence[str],
+        program: Path,
+        instance: Path,
+        mount: Path | None = None,
     ) -> Container:
-        """Create a small box in which our own program, `init`, does a chore as root.
+        """Create a small box in which init, the `program`, does a chore as root.
 
         It may change any file under `mount`; without, it may end any process of the host.
         """
         process = {"image": image, "entrypoint": [init.MOUNT], "command": argv, "user": "0:0"}
-        limits = hostconfig.root_box(instance, mount)
+        limits = hostconfig.root_box(program, mount)
         with self.calls(f"create a root box of {image}") as api:
             return self._create(api, process, limits, "none", instance, mount or instance)
 

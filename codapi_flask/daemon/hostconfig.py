@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,44 +31,51 @@ QUEUES = {"fs.mqueue.queues_max": "2"}
 """POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
 
 
-def plain(box: BoxSpec, lease: Path, program: Path | None, sockets: Sockets) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """What a box sees of the host: paths there.
+
+    `work` is its work directory, `hosts` its `/etc/hosts` if it has no network. `init` is what it
+    has at `init.MOUNT`: its own copy of init, the directory of init's listener, or nothing.
+    """
+
+    work: Path
+    hosts: Path
+    init: Path | None
+
+
+def plain(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
     """Return the settings of a container that runs one program and ends.
 
-    `program` is the box's own copy of our init to be its process 1; Docker's is when there is
-    none. `sockets` tells who bounds the memory of the box's sockets.
+    Its process 1 is the mounted copy of init, or Docker's own if there is none. `sockets` tells
+    who bounds the memory of the box's sockets.
     """
-    binds = _binds(box, lease)
-    if program:
-        binds.append(f"{program}:{init.MOUNT}:ro")
-    return {**_limits(box, sockets), "binds": binds, "init": not program}
+    return {**_limits(box, sockets), "binds": _binds(box, mounts), "init": not mounts.init}
 
 
-def with_init(box: BoxSpec, lease: Path, sockets: Sockets) -> dict[str, Any]:
-    """Return the settings of a container whose process 1 is our init.
-
-    The lease holds the work directory (`work`) and the one of init's listener (`init`).
-    """
-    needs = settings_of_init(box)
+def with_init(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
+    """Return the settings of a container whose process 1 is init, with its listener mounted."""
+    needs = options_of_init(box)
     return {
         **_limits(box, sockets),
-        "binds": [*_binds(box, lease), f"{lease / 'init'}:{init.MOUNT}:ro"],
+        "binds": _binds(box, mounts),
         "cap_add": needs.cap_add,
         "cap_drop": needs.cap_drop,
         "auto_remove": True,
     }
 
 
-def settings_of_init(box: BoxSpec) -> init.InitOptions:
+def options_of_init(box: BoxSpec) -> init.InitOptions:
     """Return what init needs in the container of a box."""
     return init.options(box.cap_add, box.cap_drop, box.volume.split(":")[1])
 
 
-def root_box(instance: Path, mount: Path | None) -> dict[str, Any]:
-    """Return the settings of a container in which our own program does a chore as root.
+def root_box(program: Path, mount: Path | None) -> dict[str, Any]:
+    """Return the settings of a container in which init, the `program`, does a chore as root.
 
     It may change any file of `mount` (at `/mount`); without, it may end any process of the host.
     """
-    binds = [f"{instance / 'init'}:{init.MOUNT}:ro"]
+    binds = [f"{program}:{init.MOUNT}:ro"]
     return {
         "binds": [*binds, f"{mount}:/mount"] if mount else binds,
         "pid_mode": None if mount else "host",
@@ -142,10 +150,12 @@ def _ulimits(box: BoxSpec) -> list[dict[str, Any]]:
     return ulimits
 
 
-def _binds(box: BoxSpec, lease: Path) -> list[str]:
-    binds = [box.volume % (lease / "work")]
+def _binds(box: BoxSpec, mounts: Mounts) -> list[str]:
+    binds = [box.volume % mounts.work]
     if box.network == "none":
         # such a box starts in half the time when Docker does not set up its network,
         # but then nobody makes its /etc/hosts
-        binds.append(f"{lease / 'hosts'}:/etc/hosts:ro")
+        binds.append(f"{mounts.hosts}:/etc/hosts:ro")
+    if mounts.init:
+        binds.append(f"{mounts.init}:{init.MOUNT}:ro")
     return binds

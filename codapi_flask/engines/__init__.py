@@ -20,7 +20,7 @@ class Engine(Protocol):
         Raises:
             FileError: a file of the request cannot be used.
             ServerFault: it is our fault that there is no outcome.
-            Abandoned: nobody waits for the outcome any more.
+            Abandoned: nobody waits any more.
         """
 
     def is_clean(self) -> bool:

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from codapi_flask import files
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
-from codapi_flask.engines.workspace import WorkerContext, Workspace
-from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.engines.workspace import Workspace
+from codapi_flask.errors import Cancelled, NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
 
 
 class DockerEngine:
     """Runs steps in boxes of the daemon."""
 
-    def __init__(self, config: Config, place: WorkerContext) -> None:
-        self._config, self._place = config, place
-        self._boxes: Workspace | None = None
+    def __init__(self, config: Config, context: WorkerContext) -> None:
+        self._config, self._context = config, context
+        self._workspace: Workspace | None = None
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Execute before, the steps until one fails, and after, whatever happened."""
@@ -28,28 +29,30 @@ class DockerEngine:
             if step.action == "run"
         }
         first = command.all_steps()[0]
-        self._boxes = boxes = Workspace(self._place, None if first.detach else runs.get(first))
+        self._workspace = workspace = Workspace(
+            self._context, None if first.detach else runs.get(first)
+        )
         if command.entry:
             named = {name or command.entry: text for name, text in texts.items()}
-            files.write(boxes.directory, named)
+            files.write(workspace.directory, named)
         for box in runs.values():
-            files.copy(Path(self._config.root), box.files, boxes.directory)
+            files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
-        outcomes = _Walk(self._place, boxes, runs, job, command, stdin).walk()
+        outcomes = _Walk(self._context, workspace, runs, job, command, stdin).walk()
         # before the answer: the client's next request may want it
-        if boxes.give_back():
-            self._boxes = None
+        if workspace.give_back():
+            self._workspace = None
         return outcomes
 
     def is_clean(self) -> bool:
         """Whether the box of the last execution serves again, or it had none."""
-        return self._boxes is None
+        return self._workspace is None
 
     def clean_up(self) -> None:
         """Remove the box of the last execution, and its directory."""
-        boxes, self._boxes = self._boxes, None
-        if boxes:
-            boxes.close()
+        workspace, self._workspace = self._workspace, None
+        if workspace:
+            workspace.close()
 
 
 class _Walk:
@@ -57,14 +60,14 @@ class _Walk:
 
     def __init__(
         self,
-        place: WorkerContext,
-        boxes: Workspace,
+        context: WorkerContext,
+        workspace: Workspace,
         runs: dict[Step, BoxSpec],
         job: Job,
         command: Command,
         stdin: bytes,
     ) -> None:
-        self._place, self._boxes, self._runs = place, boxes, runs
+        self._context, self._workspace, self._runs = context, workspace, runs
         self._job, self._command, self._stdin = job, command, stdin
         self._outcomes: list[Outcome] = []
 
@@ -73,7 +76,7 @@ class _Walk:
         try:
             try:
                 self._until_one_fails()
-            except (ServerFault, OSError):
+            except (ServerFault, OSError, Cancelled):
                 self._after()
                 raise
             went_well = all(outcome.ok for outcome in self._outcomes)
@@ -82,7 +85,7 @@ class _Walk:
                 self._outcomes.append(after)
             return self._outcomes
         finally:
-            self._boxes.end_detached()
+            self._workspace.end_detached()
 
     def _after(self) -> Outcome:
         return self._step(self._command.after, b"") if self._command.after else Outcome()
@@ -97,7 +100,7 @@ class _Walk:
 
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
-        # nobody would feed what goes on without us
+        # a detached program goes on alone
         given = stdin if step.stdin and not step.detach else None
         program = Program(argv, step.user, given, step.timeout, step.noutput)
         if step.action == "run":
@@ -112,21 +115,21 @@ class _Walk:
             # the bare id is what a detached box of this execution is known by
             name = f"{name}-{len(self._outcomes)}"
             try:
-                return self._boxes.run(name, box, program)
+                return self._workspace.run(name, box, program)
             except NotRunning as error:
                 return _failure(str(error))
-        if self._boxes.detached(name):
+        if self._workspace.detached(name):
             name = f"{name}-{len(self._outcomes)}d"
-        self._boxes.detach(name, box, program)
+        self._workspace.detach(name, box, program)
         return Outcome()
 
     def _act(self, name: str, step: Step, program: Program) -> Outcome:
-        own = self._boxes.detached(name)
-        container = own or self._place.daemon.find(name)
+        own = self._workspace.detached(name)
+        container = own or self._context.daemon.find(name)
         try:
             if step.action == "exec":
-                return self._boxes.exec(container, own is not None, program)
-            return self._boxes.stop(container, step.timeout)
+                return self._workspace.exec(container, own is not None, program)
+            return self._workspace.stop(container, step.timeout)
         except NotRunning as error:
             if own or name == self._job.id:
                 return _failure(f"box {step.box} is not running")

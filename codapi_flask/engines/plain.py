@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-import select
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.quota import Quota
-from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.model import START_TIMEOUT, BoxSpec
 from codapi_flask.daemon.attach import Stream
 from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.client import PAUSE
 from codapi_flask.daemon.container import Container, Exec
-from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.errors import Abandoned, NotRunning, ServerFault
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault
 from codapi_flask.init import install
 from codapi_flask.models import Outcome, Program, Reason
-from codapi_flask.streams import WATCH_INTERVAL, carry
+from codapi_flask.streams import WATCH_INTERVAL, pump
 
 # how process 1 (our init, or Docker's) and Docker's exec say that a program cannot be started; a
 # program that prints such a line deceives nobody but its own client
@@ -36,15 +34,12 @@ NOT_FOUND = {
 }
 
 
-PLAIN_INIT = "plain-init"
-"""The name of the copy of init, in the lease, that is process 1 of its plain containers."""
-
 OOM_DELAY = 1.0
 """Seconds by which the daemon's news of a lack of memory may come after that of the end."""
 
 
 class PlainBoxes:
-    """Runs programs for one execution; `lifeline` as for the engine.
+    """Runs programs for one execution.
 
     `quota` returns what watches the disk while a box with a container runs beside the detached
     ones, or they alone.
@@ -52,14 +47,12 @@ class PlainBoxes:
 
     def __init__(
         self,
-        daemon: Daemon,
-        root_box: RootBox,
-        lease: Path,
-        lifeline: int,
+        context: WorkerContext,
+        lease: Lease,
         quota: Callable[[BoxSpec | None, Container | None], Quota | None],
     ) -> None:
-        self._daemon, self._root_box, self._lifeline = daemon, root_box, lifeline
-        self._lease, self._quota = lease, quota
+        self._context, self._lease, self._quota = context, lease, quota
+        self._daemon = context.daemon
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program as a container; on return it is dead and gone.
@@ -113,7 +106,7 @@ class PlainBoxes:
         stream = exec.start(time.monotonic() + START_TIMEOUT)
         try:
             outcome = self._watch(exec, stream, program, quota)
-        except Abandoned:
+        except (Abandoned, Cancelled):
             self._kill(exec, container, own)
             raise
         finally:
@@ -143,16 +136,17 @@ class PlainBoxes:
             return
         pid, id = exec.process()
         if pid:
-            self._root_box.kill(pid, id)
+            self._context.root_box.kill(pid, id)
 
     def _create(self, name: str, box: BoxSpec, program: Program, deadline: float) -> Container:
-        lease, copy = self._lease, None
+        lease, instance, copy = self._lease, self._context.instance, None
         # Docker's init is one file for all containers, which they can lock and watch
         if self._daemon.is_local:
-            copy = lease / PLAIN_INIT
+            copy = lease.plain_init
             if not copy.exists():
-                install(lease.parent / "init", copy)
-        return self._daemon.create(name, box, program, lease.parent, lease, copy, deadline)
+                install(instance.init, copy)
+        mounts = lease.mounts(copy)
+        return self._daemon.create(name, box, program, mounts, instance.path, deadline)
 
     def _watch(
         self,
@@ -164,7 +158,7 @@ class PlainBoxes:
         start = time.monotonic()
         deadline, check = start + program.timeout, quota.check if quota else None
         sink, stdin = None if program.stdin is None else stream, program.stdin or b""
-        carry(self._lifeline, [stream], sink, stdin, deadline, check)
+        pump(self._context.cancel, [stream], sink, stdin, deadline, check)
         code = None
         if not (quota and quota.is_exceeded):
             code = self._wait(started, deadline, quota)
@@ -190,8 +184,7 @@ class PlainBoxes:
             code = started.wait(soon)
             if code is not None or soon == deadline or (quota and quota.check()):
                 return code
-            if select.select([self._lifeline], [], [], 0)[0]:
-                raise Abandoned
+            self._context.cancel.check()
 
 
 def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Program) -> Outcome:

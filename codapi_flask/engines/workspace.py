@@ -6,21 +6,18 @@ import logging
 import os
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask.boxes import trees
 from codapi_flask.boxes.box import Box, NoInit, can_have_init
-from codapi_flask.boxes.instance import Lease
 from codapi_flask.boxes.quota import Quota
-from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.container import Container
-from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.engines.plain import PLAIN_INIT, PlainBoxes
-from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.engines.plain import PlainBoxes
+from codapi_flask.errors import Cancelled, NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program
-from codapi_flask.stock.client import StockClient
 
 FALLBACK_TIME = 300
 """Seconds without init for a box in which it did not report."""
@@ -31,34 +28,10 @@ STOP_INTERVAL = 0.1
 log = logging.getLogger("codapi")
 
 
-@dataclass(slots=True)
-class WorkerContext:
-    """What all executions of one worker share.
-
-    When `lifeline` (a descriptor) becomes readable, whoever waits for us is gone. `without_init`
-    holds until when a box is not tried with init any more, because it did not report; `unclean`
-    the boxes' names, and in which ways their resets have failed.
-    """
-
-    daemon: Daemon
-    root_box: RootBox
-    instance: Path
-    stock: StockClient
-    lifeline: int
-    without_init: dict[str, float] = field(default_factory=dict)
-    unclean: set[tuple[str, str]] = field(default_factory=set)
-
-    def can_have_init(self, box: BoxSpec) -> bool:
-        """Whether the box may be one with init: else it is a plain container."""
-        is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
-        # from another host, init cannot connect to a socket of ours
-        return self.daemon.is_local and is_trusted and can_have_init(box)
-
-
 class Workspace:
     """Runs the programs of one execution, one at a time, in its work directory."""
 
-    def __init__(self, place: WorkerContext, first: BoxSpec | None) -> None:
+    def __init__(self, context: WorkerContext, first: BoxSpec | None) -> None:
         """Make the directory, or take a started box with its one: `first`, if that is the first.
 
         Whatever else happens, `close` must follow, unless `give_back` returns true.
@@ -66,26 +39,24 @@ class Workspace:
         Raises:
             OSError: the directory cannot be made.
         """
-        self._place = place
+        self._context = context
         self._taken: BoxSpec | None = None
         self._box: Box | None = None
         self._is_new = True
         self._detached: dict[str, tuple[BoxSpec, Container]] = {}
         self._was_alone = True
         self._was_writable = False
-        if first and place.can_have_init(first):
+        if first and context.can_have_init(first):
             self._taken = first
-            self._box = place.stock.take(first)
+            self._box = context.stock.take(first)
         try:
-            self._lease = self._box.lease if self._box else Lease.make_work(place.instance)
+            self._lease = self._box.lease if self._box else context.instance.lease()
         except OSError:
             self._tell_used()
             raise
-        self.directory = self._lease.path / "work"
+        self.directory = self._lease.work
         self._empty_size = _size(self.directory)
-        self._attached = PlainBoxes(
-            place.daemon, place.root_box, self._lease.path, place.lifeline, self._quota
-        )
+        self._plain = PlainBoxes(context, self._lease, self._quota)
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.
@@ -97,22 +68,22 @@ class Workspace:
         """
         start = time.monotonic()
         self._was_writable |= box.may_write_files
-        if self._place.can_have_init(box):
+        if self._context.can_have_init(box):
             try:
                 started = self._enter(box)
             except NoInit as error:
-                self._place.without_init[box.name] = time.monotonic() + FALLBACK_TIME
+                self._context.without_init[box.name] = time.monotonic() + FALLBACK_TIME
                 log.warning("%s: using plain containers for %d s", error, FALLBACK_TIME)
             else:
                 started.uses -= 1
                 self._is_new = False
                 took = (time.monotonic() - start) * 1000
-                container = self._place.daemon.find(started.container)
+                container = self._context.daemon.find(started.container)
                 outcome = self._run(started, program, self._quota(box, container))
                 return replace(outcome, start_ms=took)
         self._leave()
-        outcome = self._attached.run(name, box, program)
-        return replace(outcome, fell_back=can_have_init(box))
+        outcome = self._plain.run(name, box, program)
+        return replace(outcome, fell_back=can_have_init(box, self._context.daemon))
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> None:
         """Start a program that runs on in a box of its own, until `end_detached`.
@@ -122,7 +93,7 @@ class Workspace:
         """
         self._was_writable |= box.may_write_files
         self._was_alone = False
-        self._detached[name] = box, self._attached.detach(name, box, program)
+        self._detached[name] = box, self._plain.detach(name, box, program)
 
     def detached(self, name: str) -> Container | None:
         """Return a container that `detach` has started, if there is one of that name."""
@@ -130,7 +101,7 @@ class Workspace:
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
         """Run a program in a running container, see `PlainBoxes.exec`."""
-        return self._attached.exec(container, own, program)
+        return self._plain.exec(container, own, program)
 
     def stop(self, container: Container, timeout: float) -> Outcome:
         """Stop a running container, by force after `timeout` seconds, or if too much is written.
@@ -148,6 +119,7 @@ class Workspace:
             # it may have ended by itself
             container.begin_stop()
         while container.is_running() and not quota.check() and time.monotonic() < deadline:
+            self._context.cancel.check()
             time.sleep(STOP_INTERVAL)
         container.stop(0)
         return quota.outcome() if quota.is_exceeded else Outcome()
@@ -180,7 +152,7 @@ class Workspace:
         try:
             trees.empty(self.directory)
             # a detached box has had it
-            (self._lease.path / PLAIN_INIT).unlink(missing_ok=True)
+            self._lease.plain_init.unlink(missing_ok=True)
             is_as_new = 0 <= _size(self.directory) == self._empty_size
         except OSError:
             # the disk does not do it
@@ -191,7 +163,7 @@ class Workspace:
         if self._taken and self._taken.name != box.spec.name:
             # it is a later step's, which the keeper has not given
             self._tell_used()
-        self._place.stock.give(box)
+        self._context.stock.give(box)
         return True
 
     def close(self) -> None:
@@ -207,7 +179,7 @@ class Workspace:
                 self._leave()
                 self._tell_used()
                 self.end_detached()
-                self._place.root_box.remove_tree(self._lease.path)
+                self._context.root_box.remove_tree(self._lease.path)
         finally:
             if not is_given:
                 self._lease.close()
@@ -223,7 +195,7 @@ class Workspace:
         writers = [(box, container) for box, container in boxes if box.has_quota]
         if not writers:
             return None
-        return Quota(self.directory, writers, self._place.root_box.is_larger)
+        return Quota(self.directory, writers, self._context.root_box.is_larger)
 
     def _enter(self, box: BoxSpec) -> Box:
         """Return a box in which nothing ran before, or all that did is gone."""
@@ -232,8 +204,8 @@ class Workspace:
             if is_as_new:
                 return self._box
         self._leave()
-        place = self._place
-        self._box = Box.start(place.daemon, box, place.instance, self._lease, "cold")
+        context = self._context
+        self._box = Box.start(context.daemon, box, context.instance, self._lease, "cold")
         return self._box
 
     def _reset(self, box: Box) -> bool:
@@ -241,22 +213,22 @@ class Workspace:
         if box.reset(self._was_alone):
             return True
         failure = box.spec.name, box.unclean
-        if box.unclean and failure not in self._place.unclean:
-            self._place.unclean.add(failure)
+        if box.unclean and failure not in self._context.unclean:
+            self._context.unclean.add(failure)
             log.warning("box %s: a reset failed (%s), the box is replaced", *failure)
         return False
 
     def _run(self, box: Box, program: Program, quota: Quota | None) -> Outcome:
         try:
-            return box.run(program, self._place.lifeline, quota)
-        except (NotRunning, ServerFault):
+            return box.run(program, self._context.cancel, quota)
+        except (NotRunning, ServerFault, Cancelled):
             # whatever it was, the box is dead before anything else is done
-            self._place.daemon.find(box.container).remove()
+            self._context.daemon.find(box.container).remove()
             raise
 
     def _tell_used(self) -> None:
         if self._taken:
-            self._place.stock.used(self._taken)
+            self._context.stock.used(self._taken)
 
     def _leave(self) -> None:
         if self._box:

@@ -1,17 +1,31 @@
-"""What executes jobs."""
+"""What executes jobs: the pool, this process, or another place."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from codapi_flask.models import Execution, Job
 
+Event = Execution
+"""What a run yields; its execution is the last."""
+
+
+class Run(Protocol):
+    """A job that is being executed."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield what happens, and at the end the execution; to be called once, to its end."""
+
+    def cancel(self) -> None:
+        """End the run soon; its execution says so. Any thread may call it, at any time."""
+
 
 class Executor(Protocol):
-    """Executes jobs: the pool, or another place for them."""
+    """Executes jobs. Safe for use by many threads, unless a class says otherwise."""
 
-    def run(self, job: Job) -> Execution:
-        """Execute a job.
+    def start(self, job: Job) -> Run:
+        """Begin to execute a job.
 
         Raises:
             Busy: not now.
@@ -22,3 +36,13 @@ class Executor(Protocol):
 
     def problem(self) -> str:
         """Return why executions cannot work at the moment, empty when they can."""
+
+
+def run(executor: Executor, job: Job) -> Execution:
+    """Execute a job and return its execution.
+
+    Raises:
+        Busy: not now.
+    """
+    *_, execution = executor.start(job)
+    return execution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import select
+import threading
 import time
 from typing import Any
 
@@ -23,20 +24,45 @@ class WorkerChild(Child):
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
         self.cleans_up, self.sandbox = False, ""
+        # of what is sent: `cancel` comes from another thread
+        self._sending = threading.Lock()
+        self._job: Job | None = None
 
-    def execute(self, job: Job) -> Execution:
-        """Have the worker execute a job; after the answer it may have to clean up.
+    def begin(self, job: Job) -> None:
+        """Have the worker execute a job; `result` must follow.
+
+        Raises:
+            OSError: it died.
+        """
+        # the pipe's own pickler takes several times as long, for features that no job needs
+        message = pickle.dumps(job)
+        with self._sending:
+            self._job = job
+            self.pipe.send_bytes(message)
+
+    def cancel(self, job: Job) -> None:
+        """End a job soon, if the worker still executes it.
+
+        Raises:
+            OSError: it died.
+        """
+        with self._sending:
+            if self._job is job:
+                self.pipe.send("cancel")
+
+    def result(self, job: Job) -> Execution:
+        """Wait for the execution of the job; after it the worker may have to clean up.
 
         Raises:
             EOFError, OSError: it died.
         """
-        # the pipe's own pickler takes several times as long, for features that no job needs
-        self.pipe.send_bytes(pickle.dumps(job))
         if self.cleans_up:
             self._hear_that_it_is_clean()
         execution, is_clean = self.pipe.recv()
         if execution.id != job.id:
             raise EOFError
+        with self._sending:
+            self._job = None
         self.cleans_up = not is_clean
         self.deadline = math.inf if is_clean else time.monotonic() + CLEAN_TIMEOUT
         return execution  # type: ignore[no-any-return]

@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol, TypeVar
 
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import Busy, ConfigError
 from codapi_flask.models import Execution, Job
@@ -62,7 +62,7 @@ def choose(idle: Sequence[C], sandbox: str) -> C | None:
 class Pool:
     """The workers and the keeper. Safe for use by many threads."""
 
-    def __init__(self, config: Config, instance: Path) -> None:
+    def __init__(self, config: Config, instance: Instance) -> None:
         """Begin to start all processes; `close` must follow."""
         self.size, self.lost, self.swept = config.pool_size, 0, 0
         self.stock: Mapping[tuple[str, str], int] = {}
@@ -89,32 +89,37 @@ class Pool:
         if self._problem:
             raise ConfigError([self._problem])
 
-    def run(self, job: Job) -> Execution:
-        """Execute a job on an idle worker, which is idle again on return.
+    def start(self, job: Job) -> PoolRun:
+        """Begin to execute a job on an idle worker, which is idle again at the run's end.
 
         Raises:
             Busy: there is none.
         """
-        child = self._take(job.sandbox)
+        return PoolRun(self, job, self.begin(job))
+
+    def begin(self, job: Job) -> WorkerChild:
+        """Give a job to an idle worker.
+
+        Raises:
+            Busy: there is none.
+        """
         command = self._config.commands[job.sandbox][job.command]
-        start = time.monotonic()
-        child.deadline = start + command.time_budget()
-        try:
-            execution = child.execute(job)
-        except BaseException as error:
-            overdue = time.monotonic() >= child.deadline
-            self._lose(child)
-            if not isinstance(error, EOFError | OSError):
-                raise
-            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
+        while True:
+            child = self._take(job.sandbox)
+            child.deadline = time.monotonic() + command.time_budget()
+            try:
+                child.begin(job)
+            except OSError:
                 # it died before it had read the job, which another may have
-                return self.run(job)
-            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
-            return Execution.failed(job.id, fault, start)
+                self.lose(child)
+            else:
+                return child
+
+    def end(self, child: WorkerChild) -> None:
+        """Take a worker back that has done its job."""
         with self._lock:
             self._idle.append(child)
             self._lock.notify()
-        return execution
 
     def is_full(self) -> bool:
         """Whether a job that came now would be refused; may be wrong a moment later."""
@@ -178,7 +183,8 @@ class Pool:
             self._lost.append(lost)
             self._wake.set()
 
-    def _lose(self, child: WorkerChild) -> None:
+    def lose(self, child: WorkerChild) -> None:
+        """Replace a worker that died, hung, or whose answer is lost."""
         with self._lock:
             self._lost.append(child)
         self._wake.set()
@@ -265,3 +271,42 @@ class Pool:
             self.stock, self.swept, self._fault = said
         keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
         return True
+
+
+class PoolRun:
+    """A job that a worker executes."""
+
+    def __init__(self, pool: Pool, job: Job, child: WorkerChild) -> None:
+        self._pool, self._job, self._child = pool, job, child
+        self._start = time.monotonic()
+
+    def __iter__(self) -> Iterator[Execution]:
+        """Yield the execution when it is there; a lost worker gives one, too.
+
+        Raises:
+            Busy: the worker died before it had read the job, and there is no other.
+        """
+        yield self._result()
+
+    def cancel(self) -> None:
+        """End the run soon."""
+        with suppress(OSError):
+            self._child.cancel(self._job)
+
+    def _result(self) -> Execution:
+        pool, job, child = self._pool, self._job, self._child
+        try:
+            execution = child.result(job)
+        except BaseException as error:
+            overdue = time.monotonic() >= child.deadline
+            pool.lose(child)
+            if not isinstance(error, EOFError | OSError):
+                raise
+            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
+                # it died before it had read the job, which another may have
+                self._child = pool.begin(job)
+                return self._result()
+            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
+            return Execution.failed(job.id, fault, self._start)
+        pool.end(child)
+        return execution

@@ -13,7 +13,6 @@ from multiprocessing import resource_tracker
 
 from gunicorn.arbiter import Arbiter
 
-from codapi_flask import init
 from codapi_flask.boxes import instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import ConfigError
@@ -40,10 +39,8 @@ class Server:
         directory = instance.work_dir(config.work_dir)
         with ExitStack() as stack:
             with _signals_blocked():
-                own = instance.Lease.make(directory, "i", directory)
-                stack.callback(own.remove)
-                init.install(init.binary(), own.path / "init")
-                self.pool = Pool(config, own.path)
+                own = stack.enter_context(instance.Instance.created(directory))
+                self.pool = Pool(config, own)
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()
             self.app = App(config, self.pool, Metrics(self.pool))

@@ -6,17 +6,14 @@ import select
 import socket
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from codapi_flask import unixsocket
 from codapi_flask.boxes import handoff
 from codapi_flask.boxes.box import Box
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.stock import protocol
 from codapi_flask.stock.protocol import Put, Take, Took, Used
-
-ADDRESS = "stock"
-"""The name of the keeper's socket in the instance's directory."""
 
 ANSWER_TIMEOUT = 0.5
 """Seconds that the keeper may take to hand out a box; after that a cold start is better."""
@@ -35,7 +32,7 @@ class StockClient:
     next ones by itself (`protocol`).
     """
 
-    def __init__(self, instance: Path, hold_max: float = HOLD_MAX) -> None:
+    def __init__(self, instance: Instance, hold_max: float = HOLD_MAX) -> None:
         """Ask the keeper of an instance; a box stays away from it for `hold_max` seconds."""
         self._instance, self._hold_max = instance, hold_max
         self._keeper: socket.socket | None = None
@@ -143,7 +140,7 @@ class StockClient:
             keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 keeper.settimeout(ANSWER_TIMEOUT)
-                unixsocket.connect(keeper, self._instance / ADDRESS)
+                unixsocket.connect(keeper, self._instance.socket)
             except OSError:
                 keeper.close()
                 raise

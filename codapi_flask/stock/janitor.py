@@ -7,10 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from codapi_flask.boxes import sweeper
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.model import Config
 from codapi_flask.daemon.daemon import Daemon
@@ -31,7 +30,7 @@ log = logging.getLogger("codapi")
 class Janitor:
     """Sweeps, for an instance; `swept` counts containers, `fault` says why nothing can work."""
 
-    def __init__(self, instance: Path, images: list[str]) -> None:
+    def __init__(self, instance: Instance, images: list[str]) -> None:
         self._instance, self._images = instance, images
         self._ending = threading.Event()
         self.swept, self.fault = 0, ""
@@ -46,7 +45,7 @@ class Janitor:
         pause, stuck = 0.0, list[str]()
         while not self._ending.wait(pause):
             try:
-                place = self._instance.parent
+                place = self._instance.work_dir
                 count, faults = sweeper.sweep(place, daemon, root_box, SWEEP_PATIENCE)
                 if count:
                     log.warning("swept %d containers of dead owners", count)
@@ -61,7 +60,7 @@ class Janitor:
                 fault = str(error)
                 if isinstance(error, OSError):
                     # without the file's name, which is another each time
-                    fault = f"{self._instance}: {error.strerror}"
+                    fault = f"{self._instance.path}: {error.strerror}"
                 if fault != self.fault:
                     log.error("executions cannot work: %s", fault)
                 self.fault = fault
@@ -69,9 +68,9 @@ class Janitor:
 
     def _probe(self, root_box: RootBox) -> None:
         """Write to the disk as an execution does."""
-        lease = Lease.make_work(self._instance)
+        lease = self._instance.lease()
         try:
-            (lease.path / "work" / "probe").write_bytes(b"probe")
+            (lease.work / "probe").write_bytes(b"probe")
         finally:
             lease.close()
             root_box.remove_tree(lease.path)

@@ -17,17 +17,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from codapi_flask import unixsocket
 from codapi_flask.boxes import handoff
 from codapi_flask.boxes.box import Box, can_have_init
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import BoxSpec, Config
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault
 from codapi_flask.process import become_child
 from codapi_flask.stock import preflight, protocol
-from codapi_flask.stock.client import ADDRESS
 from codapi_flask.stock.demand import RefillDelay
 from codapi_flask.stock.janitor import Janitor, watch_images
 from codapi_flask.stock.protocol import Put, Take, Took, Used
@@ -43,7 +42,7 @@ STARTERS = 2
 log = logging.getLogger("codapi")
 
 
-def main(pipe: Connection, config: Config, instance: Path) -> None:
+def main(pipe: Connection, config: Config, instance: Instance) -> None:
     """Keep the stock and sweep until the pipe closes.
 
     The first message says what is wrong with the work directory; it is empty when nothing is.
@@ -60,9 +59,10 @@ def main(pipe: Connection, config: Config, instance: Path) -> None:
 class Keeper:
     """The stock of one instance, served over a socket in its directory (see `protocol`)."""
 
-    def __init__(self, pipe: Connection, config: Config, instance: Path) -> None:
+    def __init__(self, pipe: Connection, config: Config, instance: Instance) -> None:
         self._pipe, self._config, self._instance = pipe, config, instance
-        boxes = {name: box for name, box in config.boxes.items() if can_have_init(box)}
+        daemon = Daemon()
+        boxes = {name: box for name, box in config.boxes.items() if can_have_init(box, daemon)}
         self._shelf = Shelf(boxes, config.stock_size)
         self._workers: dict[socket.socket, Counter[str]] = {}
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -76,7 +76,7 @@ class Keeper:
     def serve(self) -> None:
         """Serve until the pipe closes; then end what is being done: half a box would stay."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        address = self._instance / ADDRESS
+        address = self._instance.socket
         # an earlier keeper's
         address.unlink(missing_ok=True)
         unixsocket.bind(listener, address)
@@ -85,10 +85,8 @@ class Keeper:
         register(self._pipe, selectors.EVENT_READ)
         register(self._wake, selectors.EVENT_READ, self._take_reports)
         register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
-        threads = [_run(self._look_around)]
-        if Daemon().is_local:
-            threads += [_run(self._starter.serve) for _ in range(STARTERS)]
-            _run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
+        threads = [_run(self._look_around), *(_run(self._starter.serve) for _ in range(STARTERS))]
+        _run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
         tick = time.monotonic()
         while True:
             now = time.monotonic()

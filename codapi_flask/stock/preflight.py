@@ -6,9 +6,8 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config import audit
 from codapi_flask.config.model import Config
 from codapi_flask.daemon.cgroup import Sockets
@@ -18,7 +17,7 @@ from codapi_flask.errors import ServerFault
 log = logging.getLogger("codapi")
 
 
-def warnings(daemon: Daemon, config: Config, instance: Path) -> Iterator[str]:
+def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str]:
     """Yield what weakens the isolation of boxes, or is missing.
 
     Raises:
@@ -27,10 +26,10 @@ def warnings(daemon: Daemon, config: Config, instance: Path) -> Iterator[str]:
     missing = [name for name in config.images() if not daemon.image(name)]
     shared = boxes_of_own_user(daemon, config, instance)
     are_bounded = daemon.sockets() is not Sockets.NOBODY
-    yield from audit.examine(config, daemon.info(), missing, instance.parent, are_bounded, shared)
+    yield from audit.examine(config, daemon.info(), missing, instance.work_dir, are_bounded, shared)
 
 
-def boxes_of_own_user(daemon: Daemon, config: Config, instance: Path) -> list[str]:
+def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> list[str]:
     """Return the boxes in which a step runs as the user that this server runs as.
 
     Of steps that run as root the doctor warns anyway.
@@ -42,24 +41,24 @@ def boxes_of_own_user(daemon: Daemon, config: Config, instance: Path) -> list[st
     steps = [step for command in commands for step in command.all_steps() if step.action == "run"]
     used = {(box, step.user) for step in steps if (box := config.boxes.get(step.box_name("")))}
     users = {(box.image, user) for box, user in used}
-    own = {found for found in users if daemon.user_id(*found, instance) == uid}
+    own = {found for found in users if daemon.user_id(*found, instance.path) == uid}
     return sorted({box.name for box, user in used if (box.image, user) in own})
 
 
-def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> str:
+def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) -> str:
     """Return what is wrong when boxes do not see our work directory, else nothing.
 
     Says nothing when that cannot be told: without a daemon, or without any image.
     """
     # if we die, it is found abandoned with the box that reads it
-    lease = Lease.make_work(instance)
-    token, text = lease.path / "work" / "token", secrets.token_bytes(8)
+    lease = instance.lease()
+    token, text = lease.work / "token", secrets.token_bytes(8)
     token.write_bytes(text)
     try:
         image = next(filter(daemon.image, images), None)
         if image is None:
             return ""
-        seen = daemon.read(image, token, instance)
+        seen = daemon.read(image, token, instance.path)
     except ServerFault as fault:
         log.error("the Docker daemon cannot be used yet: %s", fault)
         return ""
@@ -69,7 +68,7 @@ def check_work_directory(daemon: Daemon, instance: Path, images: list[str]) -> s
     if seen == text:
         return ""
     return (
-        f"the Docker daemon does not see our work directory {instance.parent}: when the server "
+        f"the Docker daemon does not see our work directory {instance.work_dir}: when the server "
         "runs in a container, mount a directory of the host at the same path inside and outside "
-        f"(--volume {instance.parent}:{instance.parent}), or name one with CODAPI_WORK_DIR"
+        f"(--volume {instance.work_dir}:{instance.work_dir}), or name one with CODAPI_WORK_DIR"
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
-from pathlib import Path
 
 from codapi_flask.boxes.box import Box
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.daemon import Daemon
 
@@ -18,7 +17,7 @@ log = logging.getLogger("codapi")
 class Starter:
     """Orders for boxes, which any number of threads may `serve`."""
 
-    def __init__(self, instance: Path, report: Callable[[BoxSpec, Box | None], None]) -> None:
+    def __init__(self, instance: Instance, report: Callable[[BoxSpec, Box | None], None]) -> None:
         """Start boxes in an instance; `report` gets each, or `None` when it cannot be started."""
         self._instance, self._report = instance, report
         self._orders: queue.SimpleQueue[BoxSpec | None] = queue.SimpleQueue()
@@ -38,7 +37,7 @@ class Starter:
 
     def _started(self, daemon: Daemon, spec: BoxSpec) -> Box | None:
         try:
-            lease = Lease.make_work(self._instance)
+            lease = self._instance.lease()
             try:
                 return Box.start(daemon, spec, self._instance, lease, "warm")
             except BaseException:

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from codapi_flask.errors import Busy, RequestError
 from codapi_flask.jobs.admission import Admission
-from codapi_flask.jobs.executor import Executor
+from codapi_flask.jobs.executor import Executor, run
 from codapi_flask.models import Execution, Request
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
@@ -33,7 +33,7 @@ def blueprint(
         asked = Request.parse(_read_document(max_body))
         job = admission.admit(asked)
         try:
-            execution = executor.run(job)
+            execution = run(executor, job)
         except Busy:
             metrics.count_refused()
             raise answers.busy(job.id) from None

@@ -1,5 +1,4 @@
 import errno
-import multiprocessing
 import os
 import stat
 from pathlib import Path
@@ -7,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.boxes import instance
-from codapi_flask.boxes.instance import Lease, is_abandoned
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.errors import ConfigError
-from tests.support.server import wait_for
 
 
 def mode(path):
@@ -105,73 +103,3 @@ def test_a_work_directory_that_is_not_ours_is_refused(tmp_path, make):
 
 
 # leases
-
-
-def test_a_lease_is_a_directory_that_only_we_may_enter(tmp_path):
-    lease = Lease.make(tmp_path, "i", tmp_path)
-    assert (lease.path.parent, lease.path.name[:2]) == (tmp_path, "i-")
-    assert mode(lease.path) == 0o700
-    lease.close()
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_work_directory_is_open_to_any_user_of_a_box(tmp_path, umask):
-    old = os.umask(umask)
-    try:
-        lease = Lease.make_work(Lease.make(tmp_path, "i", tmp_path).path)
-    finally:
-        os.umask(old)
-    assert (mode(lease.path), mode(lease.path / "work")) == (0o700, 0o777)
-    lease.close()
-
-
-def test_a_dropped_lease_leaves_nothing_but_what_was_put_into_it(tmp_path):
-    first, second = (Lease.make_work(tmp_path) for _ in range(2))
-    (second.path / "work" / "file").touch()
-    first.drop()
-    second.drop()
-    assert not first.path.exists()
-    assert second.path.exists()
-    assert is_abandoned(second.path, tmp_path)
-
-
-def test_a_lease_is_abandoned_when_it_is_closed(tmp_path):
-    lease = Lease.make(tmp_path, "x", tmp_path)
-    assert not is_abandoned(lease.path, tmp_path)
-    lease.close()
-    assert is_abandoned(lease.path, tmp_path)
-
-
-def _hold(work_dir, pipe):
-    lease = Lease.make(work_dir, "x", work_dir)
-    pipe.send(lease.path)
-    pipe.recv()
-
-
-def test_a_lease_is_abandoned_when_its_owner_is_killed(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    owner = context.Process(target=_hold, args=(tmp_path, theirs))
-    owner.start()
-    path = ours.recv()
-    assert not is_abandoned(path, tmp_path)
-    owner.kill()
-    wait_for(lambda: is_abandoned(path, tmp_path))
-    owner.join()
-
-
-def test_a_lease_lives_as_long_as_any_copy_of_its_lock(tmp_path):
-    lease = Lease.make(tmp_path, "x", tmp_path)
-    copy = os.dup(lease.lock)
-    lease.close()
-    assert not is_abandoned(lease.path, tmp_path)
-    os.close(copy)
-    assert is_abandoned(lease.path, tmp_path)
-
-
-def test_what_we_cannot_see_is_not_abandoned(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path)
-    (tmp_path / "file").touch()
-    for name in ("nothing", "link", "file"):
-        assert not is_abandoned(tmp_path / name, tmp_path)
-    assert not is_abandoned(tmp_path, tmp_path / "no work directory")

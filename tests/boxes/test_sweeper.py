@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.boxes import sweeper
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.errors import ServerFault
 
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from codapi_flask.config.model import START_TIMEOUT
-from codapi_flask.daemon.daemon import CALL_TIMEOUT
+from codapi_flask.daemon.client import CALL_TIMEOUT
 from tests.faults.conftest import load, restored
 from tests.support.server import wait_for
 

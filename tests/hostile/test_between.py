@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.boxes.instance import NO_STEP
+from codapi_flask.boxes.lease import NO_STEP
 from codapi_flask.daemon.cgroup import Sockets, sockets
 from codapi_flask.models import Program
+from codapi_flask.streams import Cancel
 from tests.support.instance import PYTHON
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
@@ -120,9 +121,8 @@ def test_what_init_saw_at_the_end_counts_only_for_a_box_that_was_alone(instance,
     instance.run("true", box={"nproc": 63})
     [box] = [box for box, boxes in instance.stock.idle.items() if box.nproc == 63 and boxes]
     started = instance.stock.idle[box].pop()
-    never = os.eventfd(0)
     try:
-        assert started.run(Program(["true"], "sandbox"), never).ok
+        assert started.run(Program(["true"], "sandbox"), Cancel()).ok
         info = instance.daemon.find(started.container).inspect()
         planted = Path(f"/proc/{info['State']['Pid']}/root/dev/shm/json.py")
         planted.write_text("print('code of another client')")
@@ -130,7 +130,6 @@ def test_what_init_saw_at_the_end_counts_only_for_a_box_that_was_alone(instance,
         assert started.reset(was_alone)
         assert planted.exists() is was_alone
     finally:
-        os.close(never)
         started.discard()
 
 

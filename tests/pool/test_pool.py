@@ -7,9 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from codapi_flask.boxes.instance import Lease
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.config.model import Command, Config
 from codapi_flask.errors import Busy
+from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
@@ -57,8 +59,8 @@ def start_pool(gate, tmp_path):
 
     def start(**config):
         hosts = {"gate": f"127.0.0.1:{gate.server_port}"}
-        instance = Lease.make(tmp_path, "i", tmp_path)
-        pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance.path))
+        instance = Instance(Lease.make(tmp_path, "i", tmp_path).path)
+        pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance))
         pools[-1].wait_until_ready()
         return pools[-1]
 
@@ -80,20 +82,20 @@ def job(path, id="web_run_1"):
 def start(threads, gate, pool, count):
     """Start jobs that wait at the gate, and return when all do."""
     before = len(gate.waiting)
-    answers = [threads.submit(pool.run, job("/wait", f"web_run_{i}")) for i in range(count)]
+    answers = [threads.submit(run, pool, job("/wait", f"web_run_{i}")) for i in range(count)]
     wait_for(lambda: len(gate.waiting) == before + count)
     return answers
 
 
 def test_a_job_is_executed_by_a_worker(start_pool):
-    execution = start_pool(pool_size=1).run(job("/"))
+    execution = run(start_pool(pool_size=1), job("/"))
     assert (execution.id, execution.ok, execution.fault) == ("web_run_1", True, "")
     assert execution.stdout.startswith("HTTP/1.0 200 OK")
 
 
 def test_a_worker_executes_one_job_after_another(start_pool):
     pool = start_pool(pool_size=1)
-    assert [pool.run(job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
+    assert [run(pool, job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
 
 
 def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_pool, gate, threads):
@@ -102,7 +104,7 @@ def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_po
     # a refusal gives nothing back
     for _ in range(5):
         with pytest.raises(Busy):
-            pool.run(job("/"))
+            run(pool, job("/"))
     assert pool.busy() == 2
     assert pool.is_full()
     gate.opened.set()
@@ -112,7 +114,7 @@ def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_po
     gate.opened.clear()
     start(threads, gate, pool, 2)
     with pytest.raises(Busy):
-        pool.run(job("/"))
+        run(pool, job("/"))
     gate.opened.set()
 
 
@@ -120,10 +122,10 @@ def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
     pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
     [first] = start(threads, gate, pool, 1)
     assert not pool.is_full()
-    second = threads.submit(pool.run, job("/"))
+    second = threads.submit(run, pool, job("/"))
     wait_for(pool.is_full)
     with pytest.raises(Busy):
-        pool.run(job("/"))
+        run(pool, job("/"))
     gate.opened.set()
     assert first.result().ok
     assert second.result().ok
@@ -134,7 +136,7 @@ def test_who_waits_is_refused_in_the_end(start_pool, gate, threads):
     start(threads, gate, pool, 1)
     assert not pool.is_full()
     with pytest.raises(Busy):
-        pool.run(job("/"))
+        run(pool, job("/"))
     gate.opened.set()
 
 
@@ -172,7 +174,7 @@ def test_an_idle_worker_that_dies_costs_nothing(start_pool):
     victim = workers(pool)[0]
     os.kill(victim, signal.SIGKILL)
     wait_for(lambda: not is_alive(victim))
-    assert [pool.run(job("/", str(i))).ok for i in range(5)] == [True] * 5
+    assert [run(pool, job("/", str(i))).ok for i in range(5)] == [True] * 5
     wait_for(lambda: len(workers(pool)) == 2 and all(map(is_alive, workers(pool))))
 
 
@@ -189,7 +191,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch
     monkeypatch.setattr(Child, "__init__", fail_once)
     os.kill(*workers(pool), signal.SIGKILL)
     wait_for(lambda: pool.lost == 1 and not pool.is_full())
-    assert pool.run(job("/")).ok
+    assert run(pool, job("/")).ok
     assert not faults
 
 
@@ -205,7 +207,7 @@ def test_a_start_that_fails_in_the_middle_goes_on(start_pool, monkeypatch):
     monkeypatch.setattr(Child, "__init__", fail_twice)
     pool = start_pool(pool_size=1)
     wait_for(lambda: not pool.is_full())
-    assert pool.run(job("/")).ok
+    assert run(pool, job("/")).ok
     # the keeper is heard: what it says first, and from then on
     wait_for(lambda: not pool.problem())
     os.kill(pool._keeper.pid, signal.SIGKILL)
@@ -217,15 +219,15 @@ def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypat
     pool = start_pool(pool_size=1)
     victim = workers(pool)
     with monkeypatch.context() as patch:
-        patch.setattr(WorkerChild, "execute", lambda *_: [][0])
+        patch.setattr(WorkerChild, "result", lambda *_: [][0])
         with pytest.raises(IndexError):
-            pool.run(job("/"))
+            run(pool, job("/"))
     wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
-    assert pool.run(job("/")).ok
+    assert run(pool, job("/")).ok
 
 
 def test_all_processes_end_with_the_pool(tmp_path):
-    pool = Pool(Config(pool_size=2), Lease.make(tmp_path, "i", tmp_path).path)
+    pool = Pool(Config(pool_size=2), Instance(Lease.make(tmp_path, "i", tmp_path).path))
     pool.wait_until_ready()
     pids = [*workers(pool), pool._keeper.pid]
     assert all(map(is_alive, pids))

@@ -8,8 +8,9 @@ import pytest
 
 from codapi_flask.boxes import handoff
 from codapi_flask.boxes.handoff import MESSAGE_MAX
+from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import BoxSpec
-from codapi_flask.stock.client import ADDRESS, StockClient
+from codapi_flask.stock.client import StockClient
 from codapi_flask.stock.handoff_queue import HandoffQueue
 from tests.support.boxes import make_box
 
@@ -22,7 +23,7 @@ class FakeKeeper:
     def __init__(self, instance):
         self._instance = instance
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(str(instance / ADDRESS))
+        self._listener.bind(str(Instance(instance).socket))
         self._listener.listen(1)
         self._worker, self.inits = None, []
         self.rows = {box.name: HandoffQueue(box) for box in (SH, OTHER)}
@@ -84,7 +85,7 @@ def hasty_worker(tmp_path, keeper):
 
 
 def connected(instance, keeper, **how):
-    worker = StockClient(instance, **how)
+    worker = StockClient(Instance(instance), **how)
     worker.used(SH)
     assert keeper.heard() == [("used", "sh")]
     yield worker
@@ -139,7 +140,7 @@ def test_the_keeper_sees_a_box_again_after_a_while(hasty_worker, keeper):
 
 
 def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
-    worker = StockClient(tmp_path / "nowhere")
+    worker = StockClient(Instance(tmp_path / "nowhere"))
     box = keeper.box(SH)
     directory = box.lease.path
     worker.give(box)
@@ -225,7 +226,7 @@ def test_a_job_ends_the_wait(worker, keeper, job):
 
 
 def test_without_a_keeper_only_the_job_is_awaited(tmp_path, job):
-    worker = StockClient(tmp_path)
+    worker = StockClient(Instance(tmp_path))
     threading.Timer(0.1, os.write, [job[1], b"job"]).start()
     worker.wait(job[0])
     assert os.read(job[0], 9) == b"job"

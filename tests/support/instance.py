@@ -10,22 +10,21 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from codapi_flask import init
+from codapi_flask.boxes import instance as codapi
 from codapi_flask.boxes.box import Box, NoInit
-from codapi_flask.boxes.instance import Lease
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.load import load_config
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.engines.docker import DockerEngine
-from codapi_flask.engines.workspace import WorkerContext
-from codapi_flask.errors import ServerFault
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.errors import Abandoned, ServerFault
 from codapi_flask.models import Execution, Job, Program
-from codapi_flask.pool import worker
+from codapi_flask.pool.local import LocalExecutor
+from codapi_flask.streams import Cancel
 from tests.support.server import wait_for, write_root
 
 SOCKET = "/var/run/docker.sock"
@@ -52,17 +51,17 @@ def docker(*arguments: str, input: str | None = None) -> str:
 class ReadyStock:
     """A stock that always has a box; started when asked for, so that no test waits for it."""
 
-    def __init__(self, daemon: Daemon, instance: Path, kind: str) -> None:
+    def __init__(self, daemon: Daemon, instance: codapi.Instance, kind: str) -> None:
         self._daemon, self._instance, self._kind = daemon, instance, kind
         self.idle: defaultdict[BoxSpec, list[Box]] = defaultdict(list)
-        self._never = os.eventfd(0)
+        self._never = Cancel()
 
     def take(self, box: BoxSpec) -> Box | None:
         if self._kind not in ("warm", "reused"):
             return None
         if self.idle[box]:
             return self.idle[box].pop()
-        lease = Lease.make_work(self._instance)
+        lease = self._instance.lease()
         try:
             started = Box.start(self._daemon, box, self._instance, lease, "warm")
         except (ServerFault, NoInit):
@@ -88,7 +87,6 @@ class ReadyStock:
             for box in boxes:
                 box.close()
                 box.lease.drop()
-        os.close(self._never)
 
 
 class Instance:
@@ -102,15 +100,15 @@ class Instance:
         self._directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
         work_dir = self._directory / "work"
         work_dir.mkdir(mode=0o700)
-        self._lease = Lease.make(work_dir, "i", work_dir)
-        self.path = self._lease.path
-        init.install(init.binary(), self.path / "init")
+        self._stack = ExitStack()
+        self.own = self._stack.enter_context(codapi.Instance.created(work_dir))
+        self.path = self.own.path
         for path in (self._directory, work_dir, *work_dir.glob("**/*")):
             path.chmod(path.stat().st_mode | 0o444)
             if uid:
                 os.chown(path, uid, uid)
         self.daemon = Daemon()
-        self.stock = ReadyStock(self.daemon, self.path, kind)
+        self.stock = ReadyStock(self.daemon, self.own, kind)
         self._thread = ThreadPoolExecutor(1)
 
     def run(
@@ -146,18 +144,22 @@ class Instance:
             config = load_config(Path(path))
             id = f"test_run_{secrets.token_hex(4)}"
             job = Job(id, "test", "run", version, {"": ""} if files is None else files)
-            with self._lifeline() as lifeline, acting_as(self._uid):
-                root_box = RootBox(self.daemon, self.path, config.images())
-                place = WorkerContext(self.daemon, root_box, self.path, self.stock, lifeline)
-                engine = DockerEngine(config, place)
-                try:
-                    return worker.execute(job, config.commands["test"]["run"], engine)
-                finally:
-                    engine.clean_up()
+            cancel = Cancel()
+            with self._abandoned_at(cancel), acting_as(self._uid):
+                root_box = RootBox(self.daemon, self.own, config.images())
+                context = WorkerContext(self.daemon, root_box, self.own, self.stock, cancel)
+                with closing(LocalExecutor(config, context)) as executor:
+                    self._run = executor.start(job)
+                    [execution] = self._run
+                    return execution
 
     def start(self, execute: Callable[..., Execution], *args: Any, **kwargs: Any) -> Future:
         """Begin to execute something while the test goes on."""
         return self._thread.submit(execute, *args, **kwargs)
+
+    def cancel(self) -> None:
+        """Cancel what is being executed."""
+        self._run.cancel()
 
     def hang_up(self) -> None:
         """Let the process go that waits for the execution."""
@@ -180,24 +182,30 @@ class Instance:
         self._thread.shutdown()
         with acting_as(self._uid):
             self.stock.close()
-        self._lease.close()
         self.stock.idle.clear()
         try:
             wait_for(lambda: not self.containers())
         finally:
             if left := self.containers():
                 docker("rm", "--force", *left)
+            self._stack.close()
             shutil.rmtree(self._directory)
 
     @contextmanager
-    def _lifeline(self) -> Iterator[int]:
+    def _abandoned_at(self, cancel: Cancel) -> Iterator[None]:
+        """End the execution at `hang_up`."""
         lifeline, self._alive = os.pipe()
+        cancel.add(lifeline, _abandon)
         try:
-            yield lifeline
+            yield
         finally:
             os.close(lifeline)
             if self._alive >= 0:
                 self.hang_up()
+
+
+def _abandon() -> None:
+    raise Abandoned
 
 
 @contextmanager

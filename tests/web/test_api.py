@@ -34,11 +34,11 @@ class FakePool:
         self.result = HELLO
         self.jobs = []
 
-    def run(self, job):
+    def start(self, job):
         self.jobs.append(job)
         if isinstance(self.result, Exception):
             raise self.result
-        return replace(self.result, id=job.id)
+        return [replace(self.result, id=job.id)]
 
     def is_full(self):
         return False

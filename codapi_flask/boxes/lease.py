@@ -1,0 +1,139 @@
+"""A directory whose owner holds a lock on it, and so whether the owner lives.
+
+The lock (`flock`) lasts as long as the owner; the kernel releases it however the owner dies. Every
+container carries the paths of its instance and of a directory in a lease, so whoever finds the
+lease unlocked may clean up after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from codapi_flask.boxes import trees
+from codapi_flask.daemon.hostconfig import Mounts
+
+HOSTS = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+NO_STEP = 2147480001
+"""A user and group that no step can be: `INIT_ID` of init/parse.h."""
+
+
+class Lease:
+    """A directory of ours, locked until `close` or the process's death.
+
+    The lock goes with its descriptor: it can be sent to another process.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        """Own the directory `path`, locked by the open descriptor `lock`."""
+        self.path, self.lock = path, lock
+
+    @classmethod
+    def make(cls, parent: Path, prefix: str, work_dir: Path) -> Lease:
+        """Make a directory `PREFIX-xxxxxxxx` below `work_dir` and lock it."""
+        path = parent / f"{prefix}-{secrets.token_hex(4)}"
+        with _guarded(work_dir):
+            path.mkdir(mode=0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, lock)
+
+    @classmethod
+    def make_work(cls, instance: Path) -> Lease:
+        """Make a lease of an instance with a work directory, open to any user of a box.
+
+        Its boxes share no file with others: a file that two boxes see can be locked, watched
+        and, by its owner, leased (fcntl(2)) across them.
+        """
+        lease = cls.make(instance, "x", instance.parent)
+        try:
+            lease.work.mkdir()
+            lease.work.chmod(0o777)
+            lease.hosts.write_bytes(HOSTS)
+            lease.hosts.chmod(0o444)
+            if not os.geteuid():
+                # root in a box would own it; a server without CHOWN, or in a user namespace without
+                # that id, leaves it so: the file is the execution's own all the same
+                with suppress(OSError):
+                    os.chown(lease.hosts, NO_STEP, NO_STEP)
+        except OSError:
+            lease.drop()
+            raise
+        return lease
+
+    @property
+    def work(self) -> Path:
+        """The work directory, which all boxes of the lease see."""
+        return self.path / "work"
+
+    @property
+    def hosts(self) -> Path:
+        """The `/etc/hosts` of the boxes that have no network."""
+        return self.path / "hosts"
+
+    @property
+    def init(self) -> Path:
+        """The directory of init's listener, while a box starts."""
+        return self.path / "init"
+
+    @property
+    def plain_init(self) -> Path:
+        """The copy of init that is process 1 of the plain containers."""
+        return self.path / "plain-init"
+
+    def mounts(self, init: Path | None) -> Mounts:
+        """Return what the lease's boxes see, with what is mounted for their process 1."""
+        return Mounts(self.work, self.hosts, init)
+
+    def drop(self) -> None:
+        """Remove the directory with its empty work directory; if it is not, a sweeper does."""
+        with suppress(OSError):
+            self.work.rmdir()
+            self.hosts.unlink(missing_ok=True)
+            self.path.rmdir()
+        self.close()
+
+    def remove(self) -> None:
+        """Remove the directory with all that is in it; if it is not, a sweeper does."""
+        with suppress(OSError):
+            trees.remove(self.path)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the directory; what is in it is for any sweeper to remove."""
+        os.close(self.lock)
+
+
+def is_abandoned(lease: Path, work_dir: Path) -> bool:
+    """Tell whether a lease's owner is dead: its directory is there and nobody's.
+
+    A directory that we may not see (another user's, another container's) is nobody's business.
+    """
+    try:
+        with _guarded(work_dir):
+            handle = os.open(lease, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def _guarded(work_dir: Path) -> Iterator[None]:
+    """Keep others out between the making of a lease and its locking."""
+    handle = os.open(work_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,37 @@
+"""What all executions of one worker share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from codapi_flask.boxes.box import can_have_init
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.rootbox import RootBox
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.stock.client import StockClient
+from codapi_flask.streams import Cancel
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """What all executions of one worker share.
+
+    `cancel` ends a run early. `without_init` holds until when a box is not tried with init any
+    more, because it did not report; `unclean` the boxes' names, and in which ways their resets
+    have failed.
+    """
+
+    daemon: Daemon
+    root_box: RootBox
+    instance: Instance
+    stock: StockClient
+    cancel: Cancel
+    without_init: dict[str, float] = field(default_factory=dict)
+    unclean: set[tuple[str, str]] = field(default_factory=set)
+
+    def can_have_init(self, box: BoxSpec) -> bool:
+        """Whether the box may be one with init: else it is a plain container."""
+        is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
+        return is_trusted and can_have_init(box, self.daemon)

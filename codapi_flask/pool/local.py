@@ -1,0 +1,113 @@
+"""Executes jobs in this process, without a pool."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+
+from codapi_flask.config.model import Config
+from codapi_flask.engines import Engine
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.engines.docker import DockerEngine
+from codapi_flask.engines.http import HttpEngine
+from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
+from codapi_flask.models import Execution, Job
+
+log = logging.getLogger("codapi")
+
+
+class LocalExecutor:
+    """Executes one job at a time, each on the same Docker client. Not for use by two threads."""
+
+    def __init__(self, config: Config, context: WorkerContext) -> None:
+        """Use the engines of a config; the caller owns what is in the context."""
+        self._config = config
+        self._engines: dict[str, Engine] = {
+            "docker": DockerEngine(config, context),
+            "http": HttpEngine(config.hosts),
+        }
+        self._cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        context.cancel.add(self._cancel, self._end)
+
+    def start(self, job: Job) -> LocalRun:
+        """Prepare a run: the job is executed while it is iterated."""
+        with suppress(BlockingIOError):
+            # an earlier run's
+            os.eventfd_read(self._cancel)
+        command = self._config.commands[job.sandbox][job.command]
+        return LocalRun(job, self._engines[command.engine], self._config, self._cancel)
+
+    def is_full(self) -> bool:
+        """Return False."""
+        return False
+
+    def problem(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def close(self) -> None:
+        """Close what the executor itself has opened."""
+        os.close(self._cancel)
+
+    def _end(self) -> None:
+        os.eventfd_read(self._cancel)
+        raise Cancelled
+
+
+class LocalRun:
+    """A job that this process executes: it yields the execution, then cleans up."""
+
+    def __init__(self, job: Job, engine: Engine, config: Config, cancel: int) -> None:
+        self._job, self._engine, self._cancel = job, engine, cancel
+        self._command = config.commands[job.sandbox][job.command]
+
+    def __iter__(self) -> Iterator[Execution]:
+        """Execute the job, yield its execution, and clean up when iterated further.
+
+        Raises:
+            Abandoned: nobody waits for it any more.
+        """
+        try:
+            yield self._execute()
+        finally:
+            self._clean_up()
+
+    def cancel(self) -> None:
+        """End the run soon."""
+        os.eventfd_write(self._cancel, 1)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is left to clean up."""
+        return self._engine.is_clean()
+
+    def _execute(self) -> Execution:
+        """Execute the job's command; any failure becomes fields of the execution."""
+        job, start = self._job, time.monotonic()
+        try:
+            outcomes = self._engine.execute(job, self._command)
+        except FileError as error:
+            return Execution(job.id, stderr=str(error))
+        except Cancelled:
+            return Execution.cancelled(job.id, start)
+        except Abandoned:
+            raise
+        except (ServerFault, OSError) as error:
+            return Execution.failed(job.id, str(error), start)
+        except Exception:
+            return Execution.failed(job.id, traceback.format_exc(), start)
+        return Execution.of(job.id, outcomes, round((time.monotonic() - start) * 1000))
+
+    def _clean_up(self) -> None:
+        """Have the engine clean up; what it cannot remove is left to the sweeper."""
+        try:
+            self._engine.clean_up()
+        except (ServerFault, OSError) as error:
+            log.warning("id=%s cannot clean up, the sweeper will: %s", self._job.id, error)
+        except Exception:
+            # any exception: no program may end a worker by what it leaves
+            log.exception("id=%s cannot clean up, the sweeper will", self._job.id)

@@ -1,0 +1,106 @@
+"""Runs that are cancelled: in boxes of each kind, and through the pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.config.load import load_config
+from codapi_flask.jobs.executor import run
+from codapi_flask.models import Job
+from codapi_flask.pool.pool import Pool
+from tests.conftest import BOXES, COMMANDS
+from tests.support.server import wait_for, write_root
+
+pytestmark = pytest.mark.docker
+
+SLEEP = {"box": "sh", "command": ["sleep", "60"], "timeout": 60}
+
+
+def cancel_at_work(instance, execute, *steps, **command):
+    """Return the execution of a command that is cancelled when its work directory is in use."""
+    future = instance.start(execute, *steps, **command)
+    wait_for(lambda: any((lease / "work" / "begun").exists() for lease in instance.leases()))
+    instance.cancel()
+    return future.result(20)
+
+
+def test_cancelled_run_ends_and_says_so(instance, execute):
+    boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
+    step = {**SLEEP, "command": ["sh", "-c", "touch begun; sleep 60"]}
+    execution = cancel_at_work(instance, execute, step, boxes=boxes)
+    assert (execution.ok, execution.stderr, execution.reason) == (False, "cancelled", "cancelled")
+    assert execution.fault == ""
+    assert execution.duration < 20_000
+
+
+def test_cancelled_exec_ends_and_says_so(instance, execute):
+    boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
+    before = {**SLEEP, "detach": True}
+    step = {"box": ":name", "action": "exec", "command": ["sh", "-c", "touch begun; sleep 60"]}
+    execution = cancel_at_work(
+        instance, execute, {**step, "timeout": 60}, before=before, boxes=boxes
+    )
+    assert (execution.ok, execution.stderr) == (False, "cancelled")
+
+
+def test_cancelled_command_still_takes_its_last_step(instance, execute, tmp_path):
+    boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
+    step = {**SLEEP, "command": ["sh", "-c", "touch begun; sleep 60"]}
+    # it finds no program of the cancelled step, and the host sees what it finds
+    after = {"box": "sh", "command": ["sh", "-c", "ps | grep -c '[s]leep 60' > after; sleep 1"]}
+    future = instance.start(execute, step, after=after, boxes=boxes)
+
+    def text(name):
+        found = (lease / "work" / name for lease in instance.leases())
+        return next((file.read_text() for file in found if file.exists()), None)
+
+    wait_for(lambda: text("begun") is not None)
+    instance.cancel()
+    wait_for(lambda: text("after") == "0\n")
+    assert future.result(20).stderr == "cancelled"
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Return a pool of one worker with the sandbox `sh`."""
+    config = load_config(write_root(tmp_path / "root", BOXES, COMMANDS, {"pool_size": 1}))
+    work_dir = tmp_path / "work"
+    work_dir.mkdir(mode=0o700)
+    with Instance.created(work_dir) as instance, closing(Pool(config, instance)) as pool:
+        pool.wait_until_ready()
+        yield pool
+
+
+def job(text):
+    return Job("sh_run_1", "sh", "run", "", {"": text})
+
+
+def test_cancelled_run_of_the_pool_leaves_its_worker_to_the_next(pool):
+    with ThreadPoolExecutor() as threads:
+        started = pool.start(job("sleep 60"))
+        execution = threads.submit(lambda: list(started)[-1])
+        time.sleep(1)
+        started.cancel()
+        assert execution.result(20).reason == "cancelled"
+        # it has ended: nothing happens to the next one
+        started.cancel()
+        following = pool.start(job("sleep 1; echo hello"))
+        started.cancel()
+        assert list(following)[-1].stdout == "hello\n"
+    assert run(pool, job("echo again")).stdout == "again\n"
+    assert pool.lost == 0
+
+
+def test_run_cancelled_before_it_is_iterated_is_not_executed_to_its_end(pool):
+    started = pool.start(job("sleep 60"))
+    started.cancel()
+    [execution] = started
+    assert execution.reason == "cancelled"
+    assert execution.duration < 20_000

@@ -1,0 +1,84 @@
+"""An executor in this process, without Docker: what comes of an engine, and its cleanup."""
+
+from __future__ import annotations
+
+import pytest
+
+from codapi_flask.config.model import Command, Config
+from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
+from codapi_flask.models import Job, Outcome
+from codapi_flask.pool.local import LocalRun
+
+JOB = Job("sh_run_1", "sh", "run", "", {})
+CONFIG = Config(commands={"sh": {"run": Command()}})
+
+
+class FakeEngine:
+    """An engine that ends, or cannot clean up, as it is told."""
+
+    def __init__(self, result=None, cleanup=None):
+        self._result, self._cleanup = result or Outcome("hello"), cleanup
+        self.cleanups = 0
+
+    def execute(self, job, command):
+        if isinstance(self._result, Exception):
+            raise self._result
+        return [self._result]
+
+    def is_clean(self):
+        return False
+
+    def clean_up(self):
+        self.cleanups += 1
+        if self._cleanup:
+            raise self._cleanup
+
+
+def run_of(engine):
+    return LocalRun(JOB, engine, CONFIG, -1)
+
+
+def test_run_yields_the_execution_before_the_cleanup():
+    engine = FakeEngine()
+    events = iter(run_of(engine))
+    assert next(events).stdout == "hello"
+    assert engine.cleanups == 0
+    assert list(events) == []
+    assert engine.cleanups == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "stderr", "fault"),
+    [
+        (FileError("a", "invalid name"), "files[a]: invalid name", ""),
+        (ServerFault("no image"), "internal error", "no image"),
+        (OSError(28, "disk full"), "internal error", "[Errno 28] disk full"),
+        (Cancelled(), "cancelled", ""),
+    ],
+)
+def test_run_turns_an_error_into_fields(error, stderr, fault):
+    engine = FakeEngine(error)
+    [execution] = run_of(engine)
+    assert (execution.ok, execution.stderr, execution.fault) == (False, stderr, fault)
+    assert engine.cleanups == 1
+
+
+def test_run_shows_an_unknown_error_to_the_log_alone():
+    [execution] = run_of(FakeEngine(KeyError("x")))
+    assert execution.stderr == "internal error"
+    assert "KeyError: 'x'" in execution.fault
+
+
+def test_abandoned_run_yields_nothing_and_cleans_up():
+    engine = FakeEngine(Abandoned())
+    with pytest.raises(Abandoned):
+        list(run_of(engine))
+    assert engine.cleanups == 1
+
+
+@pytest.mark.parametrize("kind", [ServerFault, OSError, RecursionError, KeyError])
+def test_cleanup_error_is_logged_and_passed_over(caplog, kind):
+    [execution] = run_of(FakeEngine(cleanup=kind("x")))
+    assert execution.ok
+    [record] = caplog.records
+    assert record.message.startswith("id=sh_run_1 cannot clean up, the sweeper will")
