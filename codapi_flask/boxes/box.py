@@ -7,7 +7,6 @@ the box; when it closes, the box dies and the daemon removes it.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import select
@@ -17,6 +16,7 @@ from dataclasses import replace
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
+from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
 from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import START_TIMEOUT, BoxSpec
@@ -207,27 +207,22 @@ class Box:
         argv = self.image.argv(program.argv)
         if done.stage not in (Stage.NONE, Stage.EXEC):
             raise ServerFault(f"box {self.spec.name}: {done.problem(argv[0], program.user)}")
-        texts = stdout.text(), stderr.text()
-        if done.stage is Stage.EXEC:
-            why = "not found" if done.errno == errno.ENOENT else os.strerror(done.errno)
-            texts = "", f"{argv[0]}: {why}"
-        outcome = Outcome(
-            *texts,
-            exit_code=done.status,
-            signal=done.signal,
-            reason="exit" if done.status else "ok",
-            truncated=stdout.truncated * ("stdout",) + stderr.truncated * ("stderr",),
+        status = done.status if in_time else None
+        outcome = ended(
+            status,
+            done.signal,
+            stdout,
+            stderr,
             wall_ms=done.wall_ns / 1e6,
             cpu_ms=None if done.cpu_ns is None else done.cpu_ns / 1e6,
             memory_kib=done.memory_kib,
             kind=self.kind,
         )
-        if not in_time:
-            return replace(outcome, exit_code=None, signal=None, reason="timeout")
-        if done.status and done.oom_kills:
-            note = f"out of memory ({self.spec.memory} MiB)\n"
-            return replace(outcome, reason="memory", note=note)
-        return outcome if done.signal is None else replace(outcome, reason="signal")
+        if in_time and done.stage is Stage.EXEC:
+            return unstartable(outcome, argv[0], os.strerror(done.errno))
+        if status and done.oom_kills:
+            return out_of_memory(outcome, self.spec.memory)
+        return outcome
 
 
 def _await_init(listener: Listener, container: Container, deadline: float) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codapi_flask.boxes.lease import Lease
+from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import START_TIMEOUT, BoxSpec
 from codapi_flask.daemon.attach import Stream
@@ -18,7 +19,7 @@ from codapi_flask.daemon.container import Container, Exec
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault
 from codapi_flask.init import install
-from codapi_flask.models import Outcome, Program, Reason
+from codapi_flask.models import Outcome, Program
 from codapi_flask.streams import WATCH_INTERVAL, pump
 
 # how process 1 (our init, or Docker's) and Docker's exec say that a program cannot be started; a
@@ -27,13 +28,6 @@ INIT = re.compile(r"init: exec .*: ([^:\n]+)\n", re.DOTALL)
 TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .* failed: (.+)\n")
 EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
 NO_USER = re.compile(r"unable to find (user|group) .+\s*")
-NOT_FOUND = {
-    "no such file or directory": "not found",
-    "executable file not found in $path": "not found",
-    "not a directory": "Not a directory",
-}
-
-
 OOM_DELAY = 1.0
 """Seconds by which the daemon's news of a lack of memory may come after that of the end."""
 
@@ -120,7 +114,7 @@ class PlainBoxes:
                 raise ServerFault(f"{container.id}: {text.strip()}")
             if not (said := EXEC.fullmatch(text)):
                 raise NotRunning(f"{container.id} is not running")
-            outcome = _unstartable(outcome, program, said[1])
+            outcome = unstartable(outcome, program.argv[0], said[1])
         return outcome
 
     def _start(self, container: Container, box: BoxSpec, deadline: float) -> None:
@@ -164,15 +158,9 @@ class PlainBoxes:
             code = self._wait(started, deadline, quota)
         if quota and quota.is_exceeded:
             return quota.outcome()
-        return Outcome(
-            stream.stdout.text(),
-            stream.stderr.text(),
-            exit_code=code,
-            signal=code - 128 if code and code > 128 else None,
-            reason=_reason(code),
-            truncated=stream.stdout.truncated * ("stdout",) + stream.stderr.truncated * ("stderr",),
-            wall_ms=(time.monotonic() - start) * 1000,
-        )
+        signal = code - 128 if code and code > 128 else None
+        wall_ms = (time.monotonic() - start) * 1000
+        return ended(code, signal, stream.stdout, stream.stderr, wall_ms=wall_ms)
 
     def _wait(self, started: Container | Exec, deadline: float, quota: Quota | None) -> int | None:
         """Return the exit status of a program, which may have closed its streams and gone on.
@@ -196,28 +184,11 @@ def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Pr
         if state.get("Status") in (None, "removing", "dead"):
             raise NotRunning("sandbox died")
         if state["OOMKilled"]:
-            note = f"out of memory ({box.memory} MiB)\n"
-            return replace(outcome, reason="memory", note=note)
+            return out_of_memory(outcome, box.memory)
         if time.monotonic() >= deadline:
             break
         time.sleep(PAUSE)
     text = outcome.stdout + outcome.stderr
     if said := INIT.fullmatch(text) or TINI.fullmatch(text):
-        return _unstartable(outcome, program, said[1])
+        return unstartable(outcome, program.argv[0], said[1])
     return outcome
-
-
-def _unstartable(outcome: Outcome, program: Program, why: str) -> Outcome:
-    """Return the outcome of a program that did not start, as a shell would tell it."""
-    code = 127 if why.lower() in NOT_FOUND else 126
-    why = NOT_FOUND.get(why.lower(), why[:1].upper() + why[1:])
-    return replace(outcome, stdout="", stderr=f"{program.argv[0]}: {why}", exit_code=code)
-
-
-def _reason(code: int | None) -> Reason:
-    """Tell how a program ended by its exit status (128 + S stands for signal S)."""
-    if code is None:
-        return "timeout"
-    if code == 0:
-        return "ok"
-    return "signal" if code > 128 else "exit"

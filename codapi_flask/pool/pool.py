@@ -11,16 +11,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import Busy, ConfigError
-from codapi_flask.models import Execution, Job
+from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
+from codapi_flask.pool.run import PoolRun
 from codapi_flask.process import START_TIMEOUT, Child
 from codapi_flask.stock import keeper
 
@@ -271,42 +272,3 @@ class Pool:
             self.stock, self.swept, self._fault = said
         keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
         return True
-
-
-class PoolRun:
-    """A job that a worker executes."""
-
-    def __init__(self, pool: Pool, job: Job, child: WorkerChild) -> None:
-        self._pool, self._job, self._child = pool, job, child
-        self._start = time.monotonic()
-
-    def __iter__(self) -> Iterator[Execution]:
-        """Yield the execution when it is there; a lost worker gives one, too.
-
-        Raises:
-            Busy: the worker died before it had read the job, and there is no other.
-        """
-        yield self._result()
-
-    def cancel(self) -> None:
-        """End the run soon."""
-        with suppress(OSError):
-            self._child.cancel(self._job)
-
-    def _result(self) -> Execution:
-        pool, job, child = self._pool, self._job, self._child
-        try:
-            execution = child.result(job)
-        except BaseException as error:
-            overdue = time.monotonic() >= child.deadline
-            pool.lose(child)
-            if not isinstance(error, EOFError | OSError):
-                raise
-            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
-                # it died before it had read the job, which another may have
-                self._child = pool.begin(job)
-                return self._result()
-            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
-            return Execution.failed(job.id, fault, self._start)
-        pool.end(child)
-        return execution

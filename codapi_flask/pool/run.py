@@ -1,0 +1,63 @@
+"""A job that a worker of the pool executes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from codapi_flask.models import Execution, Job
+from codapi_flask.pool.child import WorkerChild
+
+
+class Workers(Protocol):
+    """The pool, as a run uses it."""
+
+    def begin(self, job: Job) -> WorkerChild:
+        """Give a job to an idle worker."""
+
+    def end(self, child: WorkerChild) -> None:
+        """Take a worker back that has done its job."""
+
+    def lose(self, child: WorkerChild) -> None:
+        """Replace a worker that died, hung, or whose answer is lost."""
+
+
+class PoolRun:
+    """A job that a worker executes; the worker is the run's until it ends."""
+
+    def __init__(self, workers: Workers, job: Job, child: WorkerChild) -> None:
+        self._workers, self._job, self._child = workers, job, child
+        self._start = time.monotonic()
+
+    def __iter__(self) -> Iterator[Execution]:
+        """Yield the execution when it is there; a lost worker gives one, too.
+
+        Raises:
+            Busy: the worker died before it had read the job, and there is no other.
+        """
+        yield self._result()
+
+    def cancel(self) -> None:
+        """End the run soon."""
+        with suppress(OSError):
+            self._child.cancel(self._job)
+
+    def _result(self) -> Execution:
+        workers, job, child = self._workers, self._job, self._child
+        try:
+            execution = child.result(job)
+        except BaseException as error:
+            overdue = time.monotonic() >= child.deadline
+            workers.lose(child)
+            if not isinstance(error, EOFError | OSError):
+                raise
+            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
+                # it died before it had read the job, which another may have
+                self._child = workers.begin(job)
+                return self._result()
+            fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
+            return Execution.failed(job.id, fault, self._start)
+        workers.end(child)
+        return execution
