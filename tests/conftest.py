@@ -13,17 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import Server, write_root
 
-BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
-COMMANDS = {
-    "sh": {
-        "run": {"entry": "main.sh", "steps": [{"box": "sh", "command": ["sh", "main.sh"]}]},
-    },
-    "python": {
-        "run": {"entry": "main.py", "steps": [{"box": "python", "command": ["python", "main.py"]}]},
-    },
-}
 PROGRAMS = {
     "chromium": "chromium",
     "compose": "docker-compose",

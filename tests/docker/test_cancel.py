@@ -15,7 +15,7 @@ from codapi_flask.config.load import load_config
 from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool.pool import Pool
-from tests.conftest import BOXES, COMMANDS
+from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import wait_for, write_root
 
 pytestmark = pytest.mark.docker

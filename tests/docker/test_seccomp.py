@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from codapi_flask import daemon
-from tests.init.conftest import compile_c
+from tests.support.compiler import compile_c
 from tests.support.instance import PYTHON, docker
 
 __all__ = ["compile_c"]

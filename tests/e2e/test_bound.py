@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import BOXES
+from tests.support.configs import KINDS
 from tests.support.programs import INTERVAL, most_at_once
 from tests.support.server import Server, wait_for
 
@@ -48,7 +48,7 @@ def outputs(answers: list[tuple[int, dict]]) -> list[str]:
     return [body["stdout"] for _, body in answers if body["ok"]]
 
 
-@pytest.mark.parametrize("kind", BOXES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_under_and_after_overload_as_many_programs_run_as_there_are_workers(
     server_with, start, kind
 ):

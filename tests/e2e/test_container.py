@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import COMMANDS
+from tests.support.configs import COMMANDS
 from tests.support.server import REPOSITORY, wait_for
 
 pytestmark = [

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import is_our_fault, serves
-from tests.support.server import wait_for
+from tests.support.server import is_our_fault, serves, wait_for
 
 pytestmark = [
     pytest.mark.docker,

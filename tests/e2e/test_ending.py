@@ -9,8 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import COMMANDS
-from tests.e2e.conftest import BOXES
+from tests.support.configs import COMMANDS, KINDS
 from tests.support.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
@@ -55,7 +54,7 @@ def test_sighup_to_the_process_group_loses_no_job(server_with, start):
     assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
 
 
-@pytest.mark.parametrize("kind", BOXES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_ends_everything_at_once(server_with, start, kind):
     server = server_with(kind)
     program, _ = start(server, 60)

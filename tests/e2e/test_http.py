@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from tests.conftest import BOXES, COMMANDS
+from tests.support.configs import BOXES, COMMANDS
 from tests.support.programs import Sleep
 from tests.support.server import Answer, Server, wait_for, write_root
 

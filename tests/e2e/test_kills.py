@@ -8,14 +8,13 @@ import signal
 
 import pytest
 
-from tests.conftest import COMMANDS
-from tests.e2e.conftest import BOXES, boxes, is_our_fault, serves
-from tests.support.server import Server, wait_for
+from tests.support.configs import COMMANDS, KINDS
+from tests.support.server import Server, boxes, is_our_fault, serves, wait_for
 
 pytestmark = pytest.mark.docker
 
 
-@pytest.mark.parametrize("kind", BOXES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
     server = server_with(kind)
     jobs = [start(server, 4) for _ in range(2)]
@@ -137,7 +136,7 @@ def test_a_box_with_init_dies_with_its_server(server_with, start):
     wait_for(lambda: not instance.exists())
 
 
-@pytest.mark.parametrize("kind", BOXES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind):
     server = server_with(kind)
     program, _ = start(server, 60)
@@ -150,7 +149,7 @@ def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind
 @pytest.mark.slow
 def test_a_worker_that_hangs_costs_its_job_and_is_replaced(root, start_server, start):
     commands = {"sh": COMMANDS["sh"]}
-    server = start_server(root({"sh": BOXES["fresh"]}, commands, pool_size=2, step={"timeout": 1}))
+    server = start_server(root({"sh": KINDS["fresh"]}, commands, pool_size=2, step={"timeout": 1}))
     program, running = start(server, 60)
     for worker in (workers := server.pids["worker"]):
         os.kill(worker, signal.SIGSTOP)

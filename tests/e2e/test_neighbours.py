@@ -7,9 +7,8 @@ import signal
 
 import pytest
 
-from tests.conftest import COMMANDS
-from tests.e2e.conftest import BOXES, boxes
-from tests.support.server import wait_for
+from tests.support.configs import COMMANDS, KINDS
+from tests.support.server import boxes, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -22,7 +21,7 @@ def test_a_server_touches_what_is_another_s_only_when_that_is_dead(
     service = {"box": "service", "detach": True, "command": ["sleep", "infinity"]}
     first = start_server(
         root(
-            {"sh": BOXES["attached"], "service": {"image": "codapi/sh"}},
+            {"sh": KINDS["attached"], "service": {"image": "codapi/sh"}},
             {"sh": {"run": {**COMMANDS["sh"]["run"], "before": service}}},
             step={"timeout": 60},
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BOXES, COMMANDS
+from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import GUNICORN, REPOSITORY, environment
 
 pytestmark = pytest.mark.docker

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BOXES, COMMANDS
 from tests.support.browser import Browser
+from tests.support.configs import BOXES, COMMANDS
 from tests.support.programs import Sleep
 from tests.support.server import Server, wait_for, write_root
 

@@ -8,7 +8,7 @@ import pytest
 
 from codapi_flask.config.model import START_TIMEOUT
 from codapi_flask.daemon.client import CALL_TIMEOUT
-from tests.faults.conftest import load, restored
+from tests.support.faults import load, restored
 from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker

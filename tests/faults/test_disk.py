@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import load, restored, write_config
+from tests.support.faults import load, restored, write_config
 from tests.support.server import Server, wait_for
 
 pytestmark = [

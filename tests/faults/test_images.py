@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import BOXES
-from tests.faults.conftest import load, restored, write_config
+from tests.support.configs import KINDS
+from tests.support.faults import load, restored, write_config
 from tests.support.instance import docker
 from tests.support.server import Server, wait_for
 
@@ -39,7 +39,7 @@ def build(name: str, version: str) -> str:
 
 
 def versions(server: Server) -> set[str]:
-    return {server.exec(kind, "run", "echo $VERSION")[1]["stdout"].strip() for kind in BOXES}
+    return {server.exec(kind, "run", "echo $VERSION")[1]["stdout"].strip() for kind in KINDS}
 
 
 def images(server: Server) -> set[str]:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import settings
 
-from tests.conftest import BOXES, COMMANDS
 from tests.support.client import Client
-from tests.support.server import Answer, Server, write_root
-
-FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), deadline=None)
-"""How much is tried of what is drawn by chance; `make fuzz` tries more."""
-
-GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
-FIELDS = {"id": str, "ok": bool, "duration": int, "stdout": str, "stderr": str}
-ANSWER_MAX = 200_000
-"""Bytes of the largest answer: the system buffers that much, no thread waits for its reader."""
+from tests.support.configs import BOXES, COMMANDS
+from tests.support.server import Server, write_root
 
 LOG_LINE = re.compile(r"(\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[ ,][ -~]*)?")
 
@@ -49,20 +38,3 @@ def connect(server: Server) -> Iterator[Callable[..., Client]]:
     """Return a factory of clients that send what they like."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Client(server, **options))
-
-
-def check(answer: Answer) -> tuple[int, str]:
-    """Check what holds for any answer to `POST /v1/exec`; return status and stderr."""
-    body = answer.json()
-    assert {name: type(value) for name, value in body.items() if name != "details"} == FIELDS
-    assert answer.status in (200, 400, 401, 404, 405, 408, 413, 415, 429, 431)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert len(answer.body) <= ANSWER_MAX
-    assert "Traceback" not in body["stderr"]
-    return answer.status, body["stderr"]
-
-
-def encode(document: object) -> bytes:
-    """Return a document as the body of a request."""
-    return json.dumps(document).encode()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.fuzz.conftest import FUZZ, GOOD, check, encode
+from tests.support.fuzz import FUZZ, GOOD, check, encode
 from tests.support.server import Answer
 
 pytestmark = pytest.mark.docker

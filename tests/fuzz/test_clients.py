@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.httpd.worker import SEND_TIMEOUT
-from tests.fuzz.conftest import GOOD, encode
 from tests.fuzz.test_requests import CHUNKED, HEALTH, LARGE_HEAD, LINES, REQUEST
 from tests.support.client import Client
+from tests.support.fuzz import GOOD, encode
 from tests.support.machine import descriptors, resident
 from tests.support.programs import Sleep
 from tests.support.server import wait_for

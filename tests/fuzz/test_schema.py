@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import schemathesis
 
-from tests.fuzz.conftest import FUZZ, GOOD
+from tests.support.fuzz import FUZZ, GOOD
 from tests.support.server import REPOSITORY
 
 pytestmark = pytest.mark.docker

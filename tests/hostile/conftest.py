@@ -13,7 +13,7 @@ import pytest
 from codapi_flask.models import Execution
 from tests.docker.conftest import execute, instance_of, run, uid
 from tests.hostile.host import Host
-from tests.init.conftest import compile_c
+from tests.support.compiler import compile_c
 from tests.support.instance import Instance, docker
 from tests.support.server import wait_for
 

@@ -1,29 +1,5 @@
-"""What the tests of init share: a C compiler, and its parser as a library."""
+"""What the tests of init share."""
 
-from __future__ import annotations
+from tests.support.compiler import compile_c
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
-
-import pytest
-
-SOURCES = Path(__file__).parents[2] / "codapi_flask" / "init"
-
-
-@pytest.fixture(scope="session")
-def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Return a function that compiles C files with gcc; skip the test where there is none."""
-    if not shutil.which("gcc"):
-        required = "gcc" in os.environ.get("CODAPI_REQUIRE", "").split(",")
-        (pytest.fail if required else pytest.skip)("no gcc")
-
-    def compile_c(name: str, *args: str | Path) -> Path:
-        output = tmp_path_factory.mktemp("c") / name
-        gcc = ["gcc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}"]
-        subprocess.run([*gcc, "-o", str(output), *map(str, args)], check=True)
-        return output
-
-    return compile_c
+__all__ = ["compile_c"]

@@ -222,3 +222,27 @@ class Server:
 def _stat(pid: int) -> list[str]:
     """Return state, parent, group, session ... of a process (proc(5))."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def boxes(instance: Path, state: str = "") -> list[str]:
+    """Return the containers of an instance, in that state or in any."""
+    filters = [f"--filter=label=codapi.instance={instance}"]
+    if state:
+        filters.append(f"--filter=status={state}")
+    command = ["docker", "ps", "--all", "--quiet", *filters]
+    return subprocess.check_output(command, text=True).split()
+
+
+def serves(server: Server) -> bool:
+    """Tell whether a server runs programs."""
+    try:
+        return server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
+    except OSError:
+        return False
+
+
+def is_our_fault(answer: tuple[int, dict[str, Any]]) -> bool:
+    """Tell whether an answer says what it should when the fault is not the program's."""
+    status, body = answer
+    rest = {"ok": False, "duration": body["duration"], "stdout": "", "stderr": "internal error"}
+    return status == 500 and body == {"id": body["id"], **rest} and "_run_" in body["id"]

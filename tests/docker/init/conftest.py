@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from codapi_flask.init import binary
-from tests.init.conftest import compile_c
+from tests.support.compiler import compile_c
 from tests.support.initbox import Box
 
 __all__ = ["compile_c"]

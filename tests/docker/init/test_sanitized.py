@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.init.conftest import SOURCES
+from tests.support.compiler import SOURCES
 from tests.support.initbox import Box
 
 pytestmark = pytest.mark.docker

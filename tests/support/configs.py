@@ -1,0 +1,19 @@
+"""Configs of the tests: the repository's sandboxes, and a box of each kind."""
+
+from __future__ import annotations
+
+BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
+COMMANDS = {
+    "sh": {
+        "run": {"entry": "main.sh", "steps": [{"box": "sh", "command": ["sh", "main.sh"]}]},
+    },
+    "python": {
+        "run": {"entry": "main.py", "steps": [{"box": "python", "command": ["python", "main.py"]}]},
+    },
+}
+KINDS = {
+    "attached": {"image": "codapi/sh", "init": False},
+    "fresh": {"image": "codapi/sh"},
+    "reused": {"image": "codapi/sh", "uses": 1000},
+}
+"""A box of each kind there is."""

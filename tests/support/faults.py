@@ -1,0 +1,133 @@
+"""What the tests of faults share: a load whose every answer is checked, and what a server holds."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.configs import KINDS
+from tests.support.machine import descriptors, flat
+from tests.support.server import Server, is_our_fault, wait_for, write_root
+
+POOL = len(KINDS) + 1
+ROLES = {
+    "master": 1,
+    "web": 1,
+    "resource_tracker": 1,
+    "forkserver": 1,
+    "keeper": 1,
+    "worker": POOL,
+}
+NONE = dict.fromkeys([*ROLES, "boxes at work", "containers", "directories"], 0)
+
+
+def write_config(directory: Path, image: str = "codapi/sh") -> Path:
+    """Write a config with a sandbox for each kind of box, by that name; all that can, wait."""
+    step = {"command": ["sh", "main.sh"]}
+    boxes = {
+        kind: {**box, "image": image, "warm": int(box.get("init", True))}
+        for kind, box in KINDS.items()
+    }
+    commands = {
+        kind: {"run": {"entry": "main.sh", "steps": [{"box": kind, **step}]}} for kind in KINDS
+    }
+    return write_root(directory, boxes, commands, {"pool_size": POOL, "step": {"timeout": 10}})
+
+
+def ask(server: Server, kind: str) -> str:
+    """Have a program executed and tell how that is answered.
+
+    `right` (with what it prints), `fault`, `busy`, `died` (its box), `no answer`, or as it is.
+    """
+    token = secrets.token_hex()
+    try:
+        status, body = server.exec(kind, "run", f"echo {token}")
+    except OSError:
+        return "no answer"
+    verdicts = {
+        "right": (status, body["ok"], body["stdout"]) == (200, True, f"{token}\n"),
+        "fault": is_our_fault((status, body)),
+        "busy": status == 429,
+        "died": (status, body["ok"], body["stderr"]) == (200, False, "sandbox died"),
+        f"{status} {body}": True,
+    }
+    return next(verdict for verdict, holds in verdicts.items() if holds)
+
+
+@dataclass
+class Load:
+    """The answers that a load got, by kind of box and verdict, and the longest time for one."""
+
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    longest: float = 0
+
+    def gave(self, verdict: str, *kinds: str, count: int = 3) -> Callable[[], bool]:
+        """Return a condition: from now on each kind (all) was answered so, so many times."""
+        least = {key: self.answers[key] + count for key in ((k, verdict) for k in kinds or KINDS)}
+        return lambda: all(self.answers[key] >= number for key, number in least.items())
+
+    def verdicts(self) -> set[str]:
+        return {verdict for _, verdict in self.answers}
+
+
+@contextmanager
+def load(server: Server) -> Iterator[Load]:
+    """Have one client for each kind of box send request after request."""
+    seen, is_over = Load(), threading.Event()
+
+    def client(kind: str) -> None:
+        while not is_over.is_set():
+            start = time.monotonic()
+            seen.answers[kind, ask(server, kind)] += 1
+            seen.longest = max(seen.longest, time.monotonic() - start)
+
+    with ThreadPoolExecutor() as threads:
+        clients = [threads.submit(client, kind) for kind in KINDS]
+        try:
+            yield seen
+        finally:
+            is_over.set()
+    for each in clients:
+        each.result()
+
+
+@contextmanager
+def restored(server: Server) -> Iterator[None]:
+    """Check that a server serves afterwards, and holds no more than before."""
+    wait_for(lambda: _surplus(server) == NONE, 60)
+    before = descriptors(server.pids["web"])
+    yield
+    wait_for(lambda: {ask(server, kind) for kind in KINDS} == {"right"}, 60)
+    with load(server) as seen:
+        wait_for(seen.gave("right", count=5), 60)
+    assert seen.verdicts() == {"right"}
+    # the keeper's counts are a second old: once is enough
+    surplus = []
+    with suppress(AssertionError):
+        wait_for(lambda: surplus.append(_surplus(server)) or surplus[-1] == NONE, 60)
+    assert surplus[-1] == NONE
+    # multiprocessing may keep two for each dead child until it starts the next one
+    wait_for(lambda: descriptors(server.pids["web"]) <= before + 2 * (POOL + 1))
+    assert max(descriptors([pid]) for pid in flat(server.pids)) < 60
+
+
+def _surplus(server: Server) -> dict[str, int]:
+    """Return what a server has beyond its processes and the boxes that wait."""
+    metrics = server.request("GET", "/metrics").body.decode()
+    stock = re.findall(r'^codapi_stock{.*state="(\w+)"} (\d+)', metrics, re.MULTILINE)
+    waiting = sum(int(count) for state, count in stock if state == "idle")
+    processes = {role: len(pids) - ROLES[role] for role, pids in server.pids.items()}
+    return {
+        **processes,
+        "boxes at work": sum(int(count) for _, count in stock) - waiting,
+        "containers": len(server.containers()) - waiting,
+        "directories": len(list(server.work_dir.glob("i-*/x-*"))) - waiting,
+    }
