@@ -17,17 +17,17 @@ from tests.support.server import Server
 
 CLIENTS = 8
 REUSED: dict[str, Any] = {"uses": 1000}
-ATTACHED: dict[str, Any] = {"init": False}
+PLAIN: dict[str, Any] = {"init": False}
 DOCKER, BARE = "docker run", "no sandbox"
 
 
 def latency(plan: Plan) -> Iterator[Row]:
     """One request at a time, two in a second."""
-    boxes = {"sh": (SH, {}), "attached": (SH, ATTACHED)}
+    boxes = {"sh": (SH, {}), "plain": (SH, PLAIN)}
     with references(SH) as (docker, bare), serving(plan, boxes) as server:
         calls = [requests(server.port, SH.question(name)) for name in boxes]
         ours, plain, run, forked = latencies(plan, *calls, docker.call, bare.call)
-    yield ratio("sh, attached, alone", "ms", plain, run, DOCKER, at_most=1)
+    yield ratio("sh, plain, alone", "ms", plain, run, DOCKER, at_most=1)
     yield ratio("sh, warm, alone", "ms", ours, run, DOCKER, at_most=1 / 50)
     yield more("sh, warm, alone", ours, forked, BARE, at_most=4)
     with references(PYTHON) as (docker, bare), serving(plan, {"python": (PYTHON, {})}) as server:
@@ -52,7 +52,7 @@ def cold(plan: Plan) -> Iterator[Row]:
 def throughput(plan: Plan) -> Iterator[Row]:
     """Clients back to back."""
     boxes = {
-        "attached": (SH, ATTACHED),
+        "plain": (SH, PLAIN),
         "fresh": (SH, {}),
         "sh": (SH, REUSED),
         "python": (PYTHON, REUSED),
@@ -65,9 +65,9 @@ def throughput(plan: Plan) -> Iterator[Row]:
     ):
         ours = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
         loops = [*ours, docker.loops, bare_sh.loops, bare_python.loops]
-        attached, fresh, sh, python, run, forked_sh, forked_python = rates(plan, CLIENTS, *loops)
+        own, fresh, sh, python, run, forked_sh, forked_python = rates(plan, CLIENTS, *loops)
     case = f"{CLIENTS} clients"
-    yield ratio(f"sh, attached, {case}", "/s", attached, run, DOCKER, at_least=1)
+    yield ratio(f"sh, plain, {case}", "/s", own, run, DOCKER, at_least=1)
     yield ratio(f"sh, fresh, {case}", "/s", fresh, run, DOCKER, at_least=1.4)
     yield ratio(f"sh, uses: 1000, {case}", "/s", sh, run, DOCKER, at_least=90)
     yield ratio(f"sh, uses: 1000, {case}", "/s", sh, forked_sh, BARE)

@@ -17,7 +17,7 @@ from tests.support.server import wait_for
 pytestmark = pytest.mark.docker
 
 WRITABLE = {**PYTHON, "volume": "%s:/sandbox"}
-WRITABLE_KINDS = pytest.mark.parametrize("kind", ["attached", "cold", "warm"])
+WRITABLE_KINDS = pytest.mark.parametrize("kind", ["plain", "cold", "warm"])
 SERVER_USERS = pytest.mark.parametrize(
     "uid",
     [
@@ -63,7 +63,7 @@ def test_on_the_host_only_the_server_may_enter(instance):
     wait_for(sleep.runs)
     [lease] = instance.leases()
     below = {f"work/{file}": mode for file, mode in MODES.items()}
-    own = {"plain-init": 0o555} if instance.kind == "attached" else {}
+    own = {"plain-init": 0o555} if instance.kind == "plain" else {}
     assert _modes(lease) == {".": 0o700, "work": 0o777, "hosts": 0o444, **own, **below}
     instance.hang_up()
     assert isinstance(result.exception(10), Abandoned)

@@ -10,7 +10,7 @@ from tests.support.programs import Sleep
 
 pytestmark = pytest.mark.docker
 
-KIND_TOLD = {"attached": "fresh", "cold": "cold", "warm": "warm", "reused": "reused"}
+KIND_TOLD = {"plain": "fresh", "cold": "cold", "warm": "warm", "reused": "reused"}
 
 OOM = "out of memory (64 MiB)\n"
 EAT = "tail /dev/zero"

@@ -150,7 +150,7 @@ def slow_instance(
             yield instance
 
 
-@pytest.mark.parametrize("kind", ["attached", "cold"])
+@pytest.mark.parametrize("kind", ["plain", "cold"])
 def test_the_clock_runs_from_the_programs_start(slow_instance):
     execution = slow_instance.run("sleep", "0.3", timeout=1)
     assert (execution.ok, execution.stderr) == (True, "")
@@ -159,7 +159,7 @@ def test_the_clock_runs_from_the_programs_start(slow_instance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [60])
-@pytest.mark.parametrize("kind", ["attached", "cold"])
+@pytest.mark.parametrize("kind", ["plain", "cold"])
 def test_it_is_our_fault_when_a_box_does_not_start_in_time(slow_instance):
     start = time.monotonic()
     execution = slow_instance.run("true", timeout=60)
@@ -172,7 +172,7 @@ def test_it_is_our_fault_when_a_box_does_not_start_in_time(slow_instance):
 
 # docker-py does not close what it could not connect
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("kind", ["attached", "cold"])
+@pytest.mark.parametrize("kind", ["plain", "cold"])
 def test_it_is_our_fault_when_the_daemon_is_gone(kind, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")

@@ -16,7 +16,7 @@ from tests.support.server import wait_for
 pytestmark = pytest.mark.docker
 
 # a box that a program may write to, or in which root runs, cannot be reused
-FRESH_KINDS = pytest.mark.parametrize("kind", ["attached", "cold", "warm"])
+FRESH_KINDS = pytest.mark.parametrize("kind", ["plain", "cold", "warm"])
 MIB = 1 << 20
 LIMITED: dict[str, Any] = {
     "cpu": 0.25,
@@ -127,7 +127,7 @@ def test_the_limits_are_those_that_docker_shows(instance, kind):
         "memlock": (65536, 65536),
     }
     assert {name.upper() for name in limits["CapDrop"]} == {"ALL"}
-    own = set() if kind == "attached" else {"KILL", "SETGID", "SETPCAP", "SETUID"}
+    own = set() if kind == "plain" else {"KILL", "SETGID", "SETPCAP", "SETUID"}
     assert {name.upper() for name in limits["CapAdd"]} == {"NET_RAW", *own}
     assert limits["SecurityOpt"][0] == "no-new-privileges"
     # process 1 is not the program's

@@ -311,7 +311,7 @@ def test_a_python_program_runs(run, name):
     assert (execution.stdout, execution.stderr) == ("1 2\n", "")
 
 
-@pytest.mark.parametrize("kind", ["attached", "cold"])
+@pytest.mark.parametrize("kind", ["plain", "cold"])
 def test_a_program_can_set_all_limits_but_that_of_core_dumps(run, kind):
     execution = run("python", "-c", LIMITS, box={**PYTHON, "ulimit": ["nofile=96"]})
     assert (execution.stdout, execution.stderr) == ("15 True\n0 (1, 1)\n" + "0 (1, 1)\n" * 4, "")

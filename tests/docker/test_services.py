@@ -14,7 +14,7 @@ from tests.support.programs import Sleep
 from tests.support.server import wait_for
 
 # they never use boxes of ours
-pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["attached"])]
+pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["plain"])]
 
 # no shell, no passwd: just what sleep and cat need
 NO_SHELL = """

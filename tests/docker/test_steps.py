@@ -31,7 +31,7 @@ ORDERS = [
     (OK, [FAILS], FAULT, "before 1", "fault"),
 ]
 # a detached box is always a plain container; the others are not
-WITH_DETACHED = pytest.mark.parametrize("kind", ["attached", "warm"])
+WITH_DETACHED = pytest.mark.parametrize("kind", ["plain", "warm"])
 BOXES: dict[str, dict[str, Any]] = {"sh": {}, "missing": {"image": "codapi/no-such-image"}}
 
 
@@ -44,7 +44,7 @@ def _exec(box: str, *argv: str, **step: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_steps_are_executed_until_one_fails_and_after_in_any_case(execute, service, order):
     def step(name: str, end: str | None) -> dict[str, Any] | None:
         program = f"echo {name} | tee -a /tmp/:name; test {end} = ok"
@@ -66,7 +66,7 @@ def test_steps_are_executed_until_one_fails_and_after_in_any_case(execute, servi
         assert (execution.ok, execution.stderr) == (False, f"{answering}\n (exit status 1)")
 
 
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_nothing_is_executed_with_a_file_that_cannot_be_written(execute, service):
     step = _exec(service, "sh", "-c", "echo ran >> /tmp/refused")
     files = {"": "text", "../x": "text"}
@@ -128,7 +128,7 @@ def test_name_becomes_the_executions_id(execute):
     assert execution.stdout == f"{execution.id} a{execution.id}{execution.id}b :NAME\n"
 
 
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_a_name_in_a_file_is_kept(execute):
     assert execute(_sh("cat main"), files={"": ":name"}, entry="main").stdout == ":name"
 
@@ -184,7 +184,7 @@ def test_a_detached_program_reads_the_end_of_its_input_at_once(execute):
 
 
 @pytest.mark.parametrize("program", ["exit 0", "exit 3", "exec nope"])
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_a_detached_program_that_has_ended_is_missed(execute, program):
     step = _exec(":name", "sleep", "1000")
     execution = execute(_sh(program, detach=True), step, step)

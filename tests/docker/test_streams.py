@@ -134,7 +134,7 @@ def test_only_the_first_step_reads_the_files(execute):
 
 
 @pytest.mark.parametrize(
-    ("kind", "user"), [("attached", "root"), ("warm", "1234"), ("reused", "1234")]
+    ("kind", "user"), [("plain", "root"), ("warm", "1234"), ("reused", "1234")]
 )
 def test_the_stdin_of_other_steps_is_empty_and_closed(execute, user):
     step = {"box": "sh", "command": ["cat"], "user": user}
@@ -150,7 +150,7 @@ def test_the_streams_can_be_opened_by_name(run, user):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_the_output_of_a_quick_exec_is_never_lost(execute, service):
     step = {"box": service, "action": "exec", "command": ["echo", ":name"]}
     for _ in range(500):
@@ -158,7 +158,7 @@ def test_the_output_of_a_quick_exec_is_never_lost(execute, service):
         assert execution.stdout == f"{execution.id}\n"
 
 
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_an_exec_reads_and_prints_like_a_run(execute, service):
     program = "cat /dev/stdin; echo err > /dev/stderr; exit 3"
     step = {"box": service, "action": "exec", "command": ["sh", "-c", program], "stdin": True}

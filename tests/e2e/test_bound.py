@@ -65,7 +65,7 @@ def test_under_and_after_overload_as_many_programs_run_as_there_are_workers(
 
 
 def test_the_bound_holds_while_workers_are_killed(server_with, tmp_path):
-    server = server_with("attached", POOL)
+    server = server_with("plain", POOL)
     # longer than it takes to replace a worker
     load = overload(server, "sleep 2; echo done")
     with recorded_boxes(server, tmp_path / "events") as intervals, load as answers:

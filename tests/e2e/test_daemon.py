@@ -95,7 +95,7 @@ def test_a_server_outlives_a_daemon_that_is_not_there(daemon, server_with):
     wait_for(lambda: serves(server))
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_a_server_outlives_a_restart_of_the_daemon(daemon, server_with, start, kind):
     server = server_with(kind, DOCKER_HOST=daemon.address)
     program, answer = start(server, 60)
@@ -108,7 +108,7 @@ def test_a_server_outlives_a_restart_of_the_daemon(daemon, server_with, start, k
     assert not program.runs()
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_a_daemon_that_hangs_is_our_fault_in_bounded_time(daemon, server_with, kind):
     server = server_with(kind, DOCKER_HOST=daemon.address)
     assert serves(server)

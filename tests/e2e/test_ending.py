@@ -16,7 +16,7 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize(
-    ("kind", "send"), [("attached", os.killpg), ("fresh", os.killpg), ("reused", os.kill)]
+    ("kind", "send"), [("plain", os.killpg), ("fresh", os.killpg), ("reused", os.kill)]
 )
 def test_sigterm_lets_running_jobs_end(server_with, start, kind, send):
     server = server_with(kind)

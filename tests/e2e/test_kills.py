@@ -30,7 +30,7 @@ def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
 
 
 def test_what_a_killed_worker_ran_has_ended_before_its_successor_runs_anything(server_with, start):
-    server = server_with("attached", pool_size=1)
+    server = server_with("plain", pool_size=1)
     program, _ = start(server, 60)
     os.kill(server.pids["worker"][0], signal.SIGKILL)
     wait_for(lambda: serves(server))
@@ -84,7 +84,7 @@ def test_boxes_that_wait_die_with_their_keeper_though_workers_can_take_them(serv
     assert serves(server)
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
@@ -94,7 +94,7 @@ def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
     wait_for(lambda: not program.runs() and len(server.pids["worker"]) == 2, 30)
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_a_killed_web_process_is_replaced_and_cleaned_up_after(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
@@ -114,7 +114,7 @@ def test_a_killed_web_process_is_replaced_and_cleaned_up_after(server_with, star
     }
 
 
-@pytest.mark.parametrize("kind", ["attached", "fresh"])
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_without_its_master_a_server_finishes_what_runs_and_cleans_up(server_with, start, kind):
     server = server_with(kind)
     _, answer = start(server, 3)

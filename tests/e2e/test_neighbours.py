@@ -21,7 +21,7 @@ def test_a_server_touches_what_is_another_s_only_when_that_is_dead(
     service = {"box": "service", "detach": True, "command": ["sleep", "infinity"]}
     first = start_server(
         root(
-            {"sh": KINDS["attached"], "service": {"image": "codapi/sh"}},
+            {"sh": KINDS["plain"], "service": {"image": "codapi/sh"}},
             {"sh": {"run": {**COMMANDS["sh"]["run"], "before": service}}},
             step={"timeout": 60},
         )

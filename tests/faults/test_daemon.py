@@ -27,7 +27,7 @@ def test_without_its_daemon_a_server_uses_the_boxes_it_has(server, daemon, illne
         with load(server) as seen:
             wait_for(seen.gave("right"), 30)
             with getattr(daemon, illness)():
-                failed = seen.gave("fault", "attached", "fresh", count=1)
+                failed = seen.gave("fault", "plain", "fresh", count=1)
                 served = seen.gave("right", "reused", count=20)
                 wait_for(lambda: failed() and served() and not is_ready(server), 60)
                 assert server.request("GET", "/v1/health").status == 200

@@ -65,7 +65,7 @@ def test_an_image_that_is_replaced_is_used_from_then_on_at_no_cost(server, image
 def test_without_its_image_a_box_cannot_be_started_until_it_is_there_again(server, image):
     with restored(server), load(server) as seen:
         docker("image", "rm", "--force", image)
-        wait_for(seen.gave("fault", "attached", "fresh"), 60)
+        wait_for(seen.gave("fault", "plain", "fresh"), 60)
         build(image, "new")
         wait_for(seen.gave("right"), 60)
     assert seen.verdicts() == {"right", "fault"}

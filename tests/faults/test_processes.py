@@ -70,7 +70,7 @@ def remove_boxes(server: Server) -> None:
 
 
 def test_workers_that_are_killed_while_they_start_boxes_leave_none(server, daemon, threads):
-    kinds = ("attached", "fresh")
+    kinds = ("plain", "fresh")
     with restored(server):
         for moment in MOMENTS.values():
             with daemon.hanging(moment) as held:
@@ -167,7 +167,7 @@ def test_workers_without_descriptors_fail_and_recover(server):
     with restored(server):
         workers = set(server.pids["worker"])
         with out_of_descriptors(server.pids["worker"]):
-            assert {ask(server, kind) for kind in ("attached", "fresh", "reused")} == {"fault"}
+            assert {ask(server, kind) for kind in ("plain", "fresh", "reused")} == {"fault"}
         assert "Too many open files" in server.log
     assert set(server.pids["worker"]) == workers
 

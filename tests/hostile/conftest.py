@@ -25,7 +25,7 @@ GRACE = 2000
 """Milliseconds that an answer may take on top of the program's time-out and a box's start."""
 
 
-@pytest.fixture(params=["attached", "warm", "reused"])
+@pytest.fixture(params=["plain", "warm", "reused"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Return the kind of boxes: by default each test is done with all of them."""
     return request.param

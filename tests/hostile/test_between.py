@@ -160,7 +160,7 @@ def test_directory_that_held_many_names_is_not_used_again(execute, waiting):
 
 
 @pytest.mark.parametrize("user", ["sandbox", "root"])
-@pytest.mark.parametrize("kind", ["attached", "warm"])
+@pytest.mark.parametrize("kind", ["plain", "warm"])
 def test_box_shares_no_file_of_the_host_with_others(instance, user):
     """All that is mounted from the disk belongs to the execution, or to the container."""
     mounts = instance.run("cat", "/proc/self/mountinfo", user=user, noutput=1 << 16).stdout
@@ -274,7 +274,7 @@ def test_box_without_network_has_no_buffers_that_count_for_nobody(attack):
 
 @pytest.mark.skipif(sockets() is Sockets.KERNEL, reason="sockets count as memory")
 @pytest.mark.parametrize("uid", [2000])
-@pytest.mark.parametrize("kind", ["attached", "warm"])
+@pytest.mark.parametrize("kind", ["plain", "warm"])
 def test_boxes_whose_sockets_cannot_be_bounded_have_none(instance, kind):
     script = "import socket\nsocket.socketpair()\nsocket.socket(socket.{})"
     for family in ("AF_INET", "AF_INET6"):

@@ -7,7 +7,7 @@ import pytest
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
 
 # such boxes are not reused
-KINDS = pytest.mark.parametrize("kind", ["attached", "warm"])
+KINDS = pytest.mark.parametrize("kind", ["plain", "warm"])
 PLACES = {
     "the work directory": ("/sandbox", {"volume": "%s:/sandbox"}),
     "its own files": ("/tmp", {"writable": True}),
@@ -100,7 +100,7 @@ def test_directory_closed_to_the_server_hides_nothing(attack, closed):
 
 
 @pytest.mark.parametrize("step", [{"box": "box"}, {"box": ":name", "action": "exec"}])
-@pytest.mark.parametrize("kind", ["attached", "warm", "reused"])
+@pytest.mark.parametrize("kind", ["plain", "warm", "reused"])
 def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image, step):
     boxes = {
         "box": {"image": image},
@@ -113,7 +113,7 @@ def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image
     assert (execution.ok, execution.stderr) == (False, "disk limit exceeded (4 MiB)")
 
 
-@pytest.mark.parametrize("kind", ["attached"])
+@pytest.mark.parametrize("kind", ["plain"])
 def test_detached_box_that_writes_while_it_is_stopped_is_killed(execute, image):
     boxes = {"helper": {"image": image, "volume": "%s:/sandbox", "work_size": 4}}
     before = {"box": "helper", "detach": True, "command": ["python", "-c", AT_STOP + DETACHED]}

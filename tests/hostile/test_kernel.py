@@ -17,8 +17,8 @@ PERMITTED_PROCESS_1 = {
     "docker": {"limit of process 1", "memory of process 1", "trace process 1"},
 }
 KINDS_AND_USERS = [
-    ("attached", "sandbox"),
-    ("attached", "root"),
+    ("plain", "sandbox"),
+    ("plain", "root"),
     ("warm", "sandbox"),
     ("warm", "root"),
     ("reused", "sandbox"),
@@ -46,7 +46,7 @@ def test_the_kernel_refuses_what_is_not_for_programs(attack, kind, user, profile
     box = {"seccomp": profile}
     execution = attack("python", "/programs/attempts.py", user=user, timeout=5, box=box)
     assert (execution.ok, execution.stderr) == (True, "")
-    permitted = PERMITTED[profile] | (PERMITTED_PROCESS_1[profile] if kind == "attached" else set())
+    permitted = PERMITTED[profile] | (PERMITTED_PROCESS_1[profile] if kind == "plain" else set())
     assert set(execution.stdout.splitlines()) <= permitted
 
 

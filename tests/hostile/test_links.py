@@ -12,7 +12,7 @@ FOLLOW = {"box": "other", "command": ["sh", "/programs/follow"], "user": "root"}
 
 
 @pytest.mark.parametrize("count", ["0", "1000000"])
-@pytest.mark.parametrize("kind", ["attached", "warm"])
+@pytest.mark.parametrize("kind", ["plain", "warm"])
 def test_links_lead_neither_later_steps_nor_us_to_the_host(execute, host, image, count):
     """The fixture sees to it that the canary on the host is unchanged."""
     argv = ["python", "/programs/swap.py", str(host.canary), count]

@@ -9,12 +9,12 @@ from typing import Any
 
 IMAGE = "codapi/python"
 BOXES: dict[str, dict[str, Any]] = {
-    "attached": {"image": IMAGE, "init": False},
+    "plain": {"image": IMAGE, "init": False},
     "fresh": {"image": IMAGE},
     # so few that boxes are replaced all the time
     "reused": {"image": IMAGE, "uses": 20},
 }
-SHARES = {"attached": 10, "fresh": 10, "reused": 80}
+SHARES = {"plain": 10, "fresh": 10, "reused": 80}
 """How often the boxes are used, in percent: the first two take the machine for a container each."""
 
 # the execution's id is the last argument of its processes, which so are told apart on the host

@@ -12,7 +12,7 @@ COMMANDS = {
     },
 }
 KINDS = {
-    "attached": {"image": "codapi/sh", "init": False},
+    "plain": {"image": "codapi/sh", "init": False},
     "fresh": {"image": "codapi/sh"},
     "reused": {"image": "codapi/sh", "uses": 1000},
 }

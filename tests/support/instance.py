@@ -31,7 +31,7 @@ SOCKET = "/var/run/docker.sock"
 SH, PYTHON = {"image": "codapi/sh"}, {"image": "codapi/python"}
 
 BOX_DEFAULTS: dict[str, dict[str, Any]] = {
-    "attached": {"init": False},
+    "plain": {"init": False},
     "cold": {},
     "warm": {},
     "reused": {"uses": 1000},
