@@ -29,8 +29,10 @@ types: dev
 layers: dev
 	.venv/bin/lint-imports
 
+# those that measure or look at the whole host run alone, after the others
 test: dev
-	.venv/bin/python -m pytest
+	CODAPI_TEST_PATIENCE=$${CODAPI_TEST_PATIENCE:-3} .venv/bin/python -m pytest -n 3 --dist loadfile -m "not serial" --durations 10
+	.venv/bin/python -m pytest -m serial --durations 10
 
 hostile: dev
 	.venv/bin/python -m pytest -m hostile

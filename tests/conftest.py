@@ -25,6 +25,17 @@ PROGRAMS = {
 }
 
 
+SERIAL = ("hostile", "faults", "soak", "e2e/test_bound.py", "test_benchmarks.py")
+"""Tests that compare the host before and after, or measure: nothing may run beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that must run alone."""
+    for item in items:
+        if str(item.path.relative_to(Path(__file__).parent)).startswith(SERIAL):
+            item.add_marker("serial")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test without the thing that its marker names, or fail if we are told to have it."""
     required = os.environ.get("CODAPI_REQUIRE", "").split(",")

@@ -15,7 +15,7 @@ from tests.docker.conftest import execute, instance_of, run, uid
 from tests.hostile.host import Host
 from tests.support.compiler import compile_c
 from tests.support.instance import Instance, docker
-from tests.support.server import wait_for
+from tests.support.server import PATIENCE, wait_for
 
 __all__ = ["compile_c", "execute", "instance_of", "run", "uid"]
 
@@ -70,7 +70,7 @@ def attack(instance: Instance, image: str) -> Callable[..., Execution]:
         normal = instance.run("sh", "/programs/look", box=box)
         box_start = (time.monotonic() - start) * 1000
         assert (normal.ok, normal.stdout, normal.stderr) == (True, "", "")
-        assert execution.duration < timeout * 1000 + GRACE + box_start
+        assert execution.duration < timeout * 1000 + GRACE * PATIENCE + box_start
         return execution
 
     return attack

@@ -18,6 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+PATIENCE = float(os.environ.get("CODAPI_TEST_PATIENCE", "1"))
+"""How much slower than a quiet machine this one may be."""
+
 REPOSITORY = Path(__file__).parents[2]
 GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
 
@@ -25,8 +28,11 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], seconds: float = 10) -> T:
-    """Return the condition's first true value; fail when it has none in so many seconds."""
-    deadline = time.monotonic() + seconds
+    """Return the condition's first true value; fail when it has none in time.
+
+    A slow machine gets `PATIENCE` times as many seconds.
+    """
+    deadline = time.monotonic() + seconds * PATIENCE
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
         time.sleep(0.01)
