@@ -1,5 +1,5 @@
 """The HTTP transport: a gunicorn worker in which no thread ever waits for a client.
 
 Comes in: bytes of any client. Goes out: complete requests, to any WSGI application that has an
-`Edge`. The room knows no domain, and it is the only one that uses gunicorn's inside.
+`Edge`. The room knows no domain; only it overrides gunicorn's methods.
 """

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from gunicorn.util import http_date
+from werkzeug.http import http_date
 
 from codapi_flask.errors import RequestError
 from codapi_flask.models import Execution
