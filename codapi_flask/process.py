@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import multiprocessing
 import os
@@ -22,12 +23,19 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 """linux/prctl.h: the signal to get when the parent dies; what ps and top show."""
 
 
-def become_child() -> None:
+def log_to_stderr(verbose: bool) -> None:
+    """Let this process write its log to stderr; `verbose` adds what is for debugging."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("codapi").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def become_child(verbose: bool) -> None:
     """Make this process end with its parent, and by no signal that is meant for the parent.
 
-    Ctrl-C and a service manager's SIGTERM reach the whole process group; only the server
-    decides when its children go, by closing their pipes.
+    Its log goes to stderr (`log_to_stderr`). Ctrl-C and a service manager's SIGTERM reach the whole
+    process group; only the server decides when its children go, by closing their pipes.
     """
+    log_to_stderr(verbose)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None)

@@ -253,7 +253,8 @@ class Pool:
                 log.warning("the keeper hangs: it is replaced")
             old, self._keeper = self._keeper, None
             old.join(time.monotonic())
-        self._keeper = Child(keeper.main, (self._config, self._instance), PRELOAD)
+        args = self._config, self._instance, self._started.is_set()
+        self._keeper = Child(keeper.main, args, PRELOAD)
         self._keeper.deadline = time.monotonic() + START_TIMEOUT + KEEPER_TIMEOUT
         return self._keeper
 

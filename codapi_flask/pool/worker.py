@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 import select
 from contextlib import suppress
@@ -36,8 +35,7 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     read. Any other message cancels the job. The successor of a lost worker first removes what that
     one left: its boxes count for the bound.
     """
-    become_child()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    become_child(config.verbose)
     daemon, stock, cancel = Daemon(), StockClient(instance), Cancel()
     cancel.add(pipe.fileno(), lambda: _end_run(pipe))
     root_box = RootBox(daemon, instance, config.images())

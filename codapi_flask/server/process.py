@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import time
@@ -17,14 +16,13 @@ from codapi_flask.boxes import instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import ConfigError
 from codapi_flask.pool.pool import Pool
+from codapi_flask.process import log_to_stderr
 from codapi_flask.server.settings import active_config
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
 
 RETRY_INTERVAL = 1.0
 """Seconds between two starts of a web process when it cannot start, as on a full disk."""
-
-log = logging.getLogger("codapi")
 
 
 class Server:
@@ -68,8 +66,7 @@ def _signals_blocked() -> Iterator[None]:
 def server() -> Server:
     """Return this process's server, started by the first call."""
     config = active_config.current()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    log.setLevel(logging.DEBUG if config.verbose else logging.INFO)
+    log_to_stderr(config.verbose)
     try:
         return Server(config)
     except ConfigError as error:

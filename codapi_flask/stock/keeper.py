@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 
 from codapi_flask import unixsocket
@@ -42,18 +43,18 @@ STARTERS = 2
 log = logging.getLogger("codapi")
 
 
-def main(pipe: Connection, config: Config, instance: Instance) -> None:
+def main(pipe: Connection, config: Config, instance: Instance, is_successor: bool) -> None:
     """Keep the stock and sweep until the pipe closes.
 
     The first message says what is wrong with the work directory; it is empty when nothing is.
     The others, one every second, are the shelf's counts, the number of containers swept, and why
-    executions cannot work at the moment (empty when they can).
+    executions cannot work at the moment (empty when they can). The successor of a lost keeper does
+    not repeat the warnings about the config and the daemon.
     """
-    become_child()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    become_child(config.verbose)
     with suppress(BrokenPipeError):
         pipe.send(preflight.check_work_directory(Daemon(), instance, config.images()))
-    Keeper(pipe, config, instance).serve()
+    Keeper(pipe, config, instance).serve(warns=not is_successor)
 
 
 class Keeper:
@@ -73,7 +74,7 @@ class Keeper:
         self._starter = Starter(instance, self._box_started)
         self._janitor = Janitor(instance, config.images())
 
-    def serve(self) -> None:
+    def serve(self, warns: bool) -> None:
         """Serve until the pipe closes; then end what is being done: half a box would stay."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         address = self._instance.socket
@@ -85,7 +86,10 @@ class Keeper:
         register(self._pipe, selectors.EVENT_READ)
         register(self._wake, selectors.EVENT_READ, self._take_reports)
         register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
-        threads = [_run(self._look_around), *(_run(self._starter.serve) for _ in range(STARTERS))]
+        threads = [
+            _run(partial(self._look_around, warns)),
+            *(_run(self._starter.serve) for _ in range(STARTERS)),
+        ]
         _run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
         tick = time.monotonic()
         while True:
@@ -191,9 +195,11 @@ class Keeper:
         self._reports.put(what)
         os.eventfd_write(self._wake, 1)
 
-    def _look_around(self, daemon: Daemon) -> None:
+    def _look_around(self, warns: bool, daemon: Daemon) -> None:
         with suppress(ServerFault):
-            for warning in preflight.warnings(daemon, self._config, self._instance):
+            for warning in (
+                preflight.warnings(daemon, self._config, self._instance) if warns else ()
+            ):
                 log.warning("%s", warning)
         self._janitor.sweep(daemon)
 
