@@ -1,4 +1,4 @@
-"""What travels from the client to the box and back: request, job, outcome, execution."""
+"""What travels between the processes, and to the box and back."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from codapi_flask.errors import RequestError
-
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error", "cancelled"]
 Kind = Literal["fresh", "warm", "reused", "cold"]
 
@@ -16,51 +14,6 @@ Kind = Literal["fresh", "warm", "reused", "cold"]
 def _reduce(self: Any) -> tuple[type, tuple[object, ...]]:
     """Return what makes an equal object: pickled in a fifth of the time of the fields' states."""
     return type(self), tuple(getattr(self, name) for name in self.__slots__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The client's words: which command of which sandbox to run on which files.
-
-    `files` maps names to texts in the client's order; the name `""` stands for the command's
-    entry file. `version` selects the boxes' version, `""` the unversioned ones. `details` asks
-    for more than the five fields in the answer.
-    """
-
-    sandbox: str
-    command: str
-    files: Mapping[str, str]
-    version: str = ""
-    details: bool = False
-
-    @classmethod
-    def parse(cls, document: object) -> Request:
-        """Read a request from a decoded JSON document; unknown fields are ignored.
-
-        An absent field and `null` are empty, as in Codapi.
-
-        Raises:
-            RequestError: 400, the document is not an object or a field is of the wrong type.
-        """
-        if not isinstance(document, dict):
-            raise RequestError(400, "the request must be a JSON object")
-        fields = {}
-        for name in ("sandbox", "command", "version"):
-            value = document.get(name)
-            if not isinstance(value, str | None):
-                raise RequestError(400, f"{name}: must be a string")
-            fields[name] = value or ""
-        files = document.get("files")
-        if files is None:
-            files = {}
-        if not isinstance(files, dict):
-            raise RequestError(400, "files: must be an object of names and texts")
-        if not all(isinstance(text, str) for text in files.values()):
-            raise RequestError(400, "files: every file's content must be a string")
-        details = document.get("details")
-        if not isinstance(details, bool | None):
-            raise RequestError(400, "details: must be true or false")
-        return cls(files=files, details=bool(details), **fields)
 
 
 @dataclass(frozen=True, slots=True)

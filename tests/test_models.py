@@ -2,57 +2,7 @@ import pickle
 
 import pytest
 
-from codapi_flask.errors import RequestError
-from codapi_flask.models import Execution, Job, Outcome, Request
-
-GOOD = {"sandbox": "python", "command": "run", "files": {"": "print(42)", "a.txt": "x"}}
-
-
-def test_a_request_has_the_documents_fields():
-    assert Request.parse({**GOOD, "version": "3.12"}) == Request(
-        "python", "run", {"": "print(42)", "a.txt": "x"}, "3.12"
-    )
-
-
-def test_the_files_keep_their_order():
-    files = {"b": "1", "": "2", "a": "3"}
-    assert list(Request.parse({**GOOD, "files": files}).files) == ["b", "", "a"]
-
-
-@pytest.mark.parametrize("more", [{"id": "mine"}, {"action": "x", "nested": {"a": [1]}}])
-def test_unknown_fields_are_ignored(more):
-    assert Request.parse({**GOOD, **more}) == Request.parse(GOOD)
-
-
-@pytest.mark.parametrize("field", ["sandbox", "command", "files", "version", "details"])
-def test_null_is_an_absent_field(field):
-    absent = {name: value for name, value in GOOD.items() if name != field}
-    assert Request.parse({**GOOD, field: None}) == Request.parse(absent)
-
-
-@pytest.mark.parametrize(
-    ("document", "text"),
-    [
-        (None, "the request must be a JSON object"),
-        ([], "the request must be a JSON object"),
-        ("python", "the request must be a JSON object"),
-        (42, "the request must be a JSON object"),
-        ({**GOOD, "sandbox": 1}, "sandbox: must be a string"),
-        ({**GOOD, "command": ["run"]}, "command: must be a string"),
-        ({**GOOD, "version": 3.12}, "version: must be a string"),
-        ({**GOOD, "version": False}, "version: must be a string"),
-        ({**GOOD, "files": "print(42)"}, "files: must be an object of names and texts"),
-        ({**GOOD, "files": ["print(42)"]}, "files: must be an object of names and texts"),
-        ({**GOOD, "files": False}, "files: must be an object of names and texts"),
-        ({**GOOD, "files": {"": 42}}, "files: every file's content must be a string"),
-        ({**GOOD, "files": {"": "x", "a": None}}, "files: every file's content must be a string"),
-        ({**GOOD, "details": 1}, "details: must be true or false"),
-    ],
-)
-def test_a_document_of_another_form_is_refused(document, text):
-    with pytest.raises(RequestError, match=text) as caught:
-        Request.parse(document)
-    assert caught.value.status == 400
+from codapi_flask.models import Execution, Job, Outcome
 
 
 @pytest.mark.parametrize(

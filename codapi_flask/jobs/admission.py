@@ -6,7 +6,8 @@ import random
 
 from codapi_flask.config.model import Config
 from codapi_flask.errors import RequestError
-from codapi_flask.models import Job, Request
+from codapi_flask.jobs.request import Request
+from codapi_flask.models import Job
 
 MAX_SHOWN = 100
 """Characters of a client's text that an error repeats."""

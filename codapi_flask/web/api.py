@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException
 from codapi_flask.errors import Busy, RequestError
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.executor import Executor, run
-from codapi_flask.models import Execution, Request
+from codapi_flask.jobs.request import Request
+from codapi_flask.models import Execution
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics

@@ -13,7 +13,7 @@ import re
 from codapi_flask.errors import RequestError
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.executor import Executor
-from codapi_flask.models import Request
+from codapi_flask.jobs.request import Request
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics

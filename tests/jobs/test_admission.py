@@ -5,7 +5,7 @@ import pytest
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.errors import RequestError
 from codapi_flask.jobs.admission import Admission
-from codapi_flask.models import Request
+from codapi_flask.jobs.request import Request
 
 BOXES = {name: BoxSpec(name=name, image="i") for name in ("python", "python:3.12", "sh")}
 COMMANDS = {
@@ -22,7 +22,7 @@ SANDBOXES = Admission(Config(boxes=BOXES, commands=COMMANDS))
 
 def admit(sandbox="python", command="run", files=None, version=""):
     files = {"": "print(42)"} if files is None else files
-    return SANDBOXES.admit(Request(sandbox, command, files, version))
+    return SANDBOXES.admit(Request(sandbox=sandbox, command=command, files=files, version=version))
 
 
 def refusal(**request):

@@ -1,0 +1,88 @@
+"""Requests: what a client asks for, checked.
+
+Only the web process may import this module: pydantic takes 0.1 s and some MiB.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from codapi_flask.errors import RequestError
+
+EMPTY = {"sandbox": "", "command": "", "files": {}}
+"""The required fields of a document that lacks them, as in Codapi."""
+
+TEXTS = {
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object of names and texts",
+}
+"""What a client reads for each of pydantic's error types."""
+
+NULLABLE_STRING: JsonDict = {"type": ["string", "null"]}
+NULLABLE_BOOLEAN: JsonDict = {"type": ["boolean", "null"]}
+# admission refuses all else as empty
+NOT_BLANK: JsonDict = {
+    "anyOf": [
+        {"minProperties": 2},
+        {"minProperties": 1, "additionalProperties": {"type": "string", "pattern": r"\S"}},
+    ]
+}
+
+
+def _check_contents(files: object) -> object:
+    """Stop at the first content that is no string: pydantic would gather an error for each."""
+    if isinstance(files, dict) and not all(isinstance(text, str) for text in files.values()):
+        raise PydanticCustomError("content_type", "every file's content must be a string")
+    return files
+
+
+class Request(BaseModel):
+    """Which command of which sandbox to run on which files."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    sandbox: str = Field(examples=["python"])
+    """What to use."""
+
+    command: str = Field(examples=["run"])
+    """What to do with it."""
+
+    files: Annotated[dict[str, str], BeforeValidator(_check_contents)] = Field(
+        examples=[{"": "print(42)"}], json_schema_extra=NOT_BLANK
+    )
+    """Names and contents (text, or a data: URL as in RFC 2397), in the client's order; the empty
+    name is the command's entry file. A single file must not be blank."""
+
+    version: str = Field("", json_schema_extra=NULLABLE_STRING)
+    """Version of the boxes; absent or empty: the unversioned ones."""
+
+    details: bool = Field(False, json_schema_extra=NULLABLE_BOOLEAN)
+    """Whether the answer has the field `details`."""
+
+    @classmethod
+    def parse(cls, document: object) -> Request:
+        """Read a request from a decoded JSON document; unknown fields are ignored.
+
+        An absent field and `null` are empty, as in Codapi.
+
+        Raises:
+            RequestError: 400, the document is not an object or a field is of the wrong type.
+        """
+        if not isinstance(document, dict):
+            raise RequestError(400, "the request must be a JSON object")
+        given = {name: value for name, value in document.items() if value is not None}
+        try:
+            return cls.model_validate({**EMPTY, **given})
+        except ValidationError as error:
+            raise RequestError(400, _explain(error)) from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Return the first problem, behind its field; the client's text is not repeated."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{first['loc'][0]}: {TEXTS.get(first['type'], first['msg'])}"
