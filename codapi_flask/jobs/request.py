@@ -1,6 +1,6 @@
 """Requests: what a client asks for, checked.
 
-Only the web process may import this module: pydantic takes 0.1 s and some MiB.
+Only the web process may import this module: pydantic takes 0.1 s and 8 MiB.
 """
 
 from __future__ import annotations
