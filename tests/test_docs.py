@@ -8,7 +8,9 @@ import pytest
 
 from codapi_flask.config import schema
 from codapi_flask.config.load import load_config
+from codapi_flask.config.model import Config
 from codapi_flask.errors import ConfigError
+from codapi_flask.web import answers
 from codapi_flask.web.metrics import Metrics
 from tests.support.documents import (
     DOCS,
@@ -107,11 +109,17 @@ def test_every_variable_of_the_environment_is_told():
 
 
 def test_every_status_is_told():
-    api = json.loads((REPOSITORY / "codapi_flask/web/openapi.json").read_text())
-    described = api["paths"]["/v1/exec"]["post"]["responses"]
     told = {row[1] for row in table(DOCS / "api.md", "What can happen")[1:]}
-    # of a path that it does not describe, and of methods
-    assert told == {*described, "404", "405"}
+    # tests/web/test_openapi.py compares these with what the code sends
+    assert told == {str(status) for status in answers.MEANINGS}
+
+
+def test_texts_of_the_transport_are_told_as_sent():
+    rows = table(DOCS / "api.md", "What can happen")[1:]
+    for status, text in answers.TEXTS.items():
+        sent = text.format(max_body=Config().max_body)
+        told = [text for row in rows if row[1] == str(status) for text in row[3].split("`")[1::2]]
+        assert any(sent.startswith(text.removesuffix("…")) for text in told), status
 
 
 def test_every_metric_is_told():

@@ -18,12 +18,29 @@ TEXTS = {
     400: "malformed request: this is not HTTP/1.1, or has bad chunks, or too many, or no end",
     408: "the request did not come in time",
     413: "the request is larger than {max_body} bytes",
-    429: "busy: try again later",
     431: "malformed request: the head is too large",
     500: "internal error",
     503: "too many requests are being sent",
 }
-"""What a client reads for each status that has one text."""
+"""What a client reads for each status that the transport sends; any path may answer with them."""
+
+BUSY = "busy: try again later"
+
+MEANINGS = {
+    200: "The command was executed, or the sandbox has nothing to execute it with.",
+    400: "The request is malformed or empty.",
+    401: "The server has tokens, and the request has none of them.",
+    404: "The path, the sandbox or the command is unknown.",
+    405: "The path does not support the method.",
+    408: "The request did not come in time.",
+    413: "The body is too large.",
+    415: "The body is not JSON by its media type, or is compressed.",
+    429: "All workers are busy.",
+    431: "The head is too large.",
+    500: "The server failed; the cause is in its log.",
+    503: "Too many requests are being sent.",
+}
+"""When a client gets each status: all that the server sends."""
 
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -34,7 +51,7 @@ HEADERS = {
 
 def busy(id: str) -> RequestError:
     """Return the refusal of a job that no worker is idle for."""
-    return RequestError(429, TEXTS[429], id)
+    return RequestError(429, BUSY, id)
 
 
 def too_large(max_body: int) -> RequestError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import resources
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from codapi_flask.web import openapi
 from codapi_flask.web.metrics import Metrics
 
 
@@ -18,7 +18,6 @@ def blueprint(metrics: Metrics, find_problem: Callable[[], str]) -> Blueprint:
     `find_problem` returns why executions cannot work, an empty text when they can.
     """
     routes = Blueprint("ops", __name__)
-    description = resources.files(__package__).joinpath("openapi.json").read_bytes()
 
     @routes.get("/v1/health")
     def health() -> Response:
@@ -33,7 +32,7 @@ def blueprint(metrics: Metrics, find_problem: Callable[[], str]) -> Blueprint:
     @routes.get("/v1/openapi.json")
     def describe() -> Response:
         """Describe the API (OpenAPI 3.1)."""
-        return Response(description, mimetype="application/json")
+        return Response(openapi.encoded(), mimetype="application/json")
 
     @routes.get("/metrics")
     def show_metrics() -> Response:

@@ -1,0 +1,172 @@
+"""The API's description: an OpenAPI 3.1 document, made from the models and tables of the code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import TypeAdapter
+
+from codapi_flask.jobs.request import Request
+from codapi_flask.models import Execution, Outcome
+from codapi_flask.web import answers
+from codapi_flask.web.api import OPEN
+
+Object = dict[str, Any]
+
+INFO = {
+    "title": "codapi_flask",
+    "version": "1",
+    "description": "Runs code snippets in isolated containers and returns what they print."
+    " An unknown path is answered with 404, an unsupported method with 405.",
+}
+
+READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
+
+NOTES: dict[str, Object] = {
+    "duration": {"minimum": 0, "description": "Milliseconds."},
+    "memory_kib": {"description": "Largest resident set of one process."},
+}
+"""What the schema of an answer's field has beyond its type."""
+
+
+@cache
+def encoded() -> bytes:
+    """Return the document as JSON."""
+    refusals = {str(status): _refusal(status) for status in answers.MEANINGS if status != 200}
+    components = {
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        "responses": refusals,
+        "schemas": _schemas(),
+    }
+    document = {"openapi": "3.1.0", "info": INFO, "paths": _paths(), "components": components}
+    return json.dumps(document).encode()
+
+
+def _paths() -> Object:
+    health, refusal = _ref("schemas/Health"), _ref("schemas/Refusal")
+    return {
+        "/v1/exec": {
+            "post": {
+                "summary": "Run a command of a sandbox",
+                "requestBody": {"required": True, "content": _json(_ref("schemas/Request"))},
+                **_operation(
+                    "api.exec",
+                    {200: _response(answers.MEANINGS[200], _json(_ref("schemas/Execution")))},
+                    answers.MEANINGS.keys() - {200, 405},
+                ),
+            }
+        },
+        "/v1/health": {
+            "get": {
+                "summary": "Whether the server answers; with ready=1, whether executions can work",
+                "parameters": [READY],
+                **_operation(
+                    "ops.health",
+                    {
+                        200: _response("The server answers.", _json(health)),
+                        # the second is the transport's
+                        503: _response(
+                            f"Executions cannot work. Or: {answers.MEANINGS[503]}",
+                            _json({"anyOf": [health, refusal]}),
+                        ),
+                    },
+                ),
+            }
+        },
+        "/v1/openapi.json": {
+            "get": {
+                "summary": "This document",
+                **_operation(
+                    "ops.describe", {200: _response("The document.", _json({"type": "object"}))}
+                ),
+            }
+        },
+        "/metrics": {
+            "get": {
+                "summary": "The metrics, in the text format of Prometheus",
+                **_operation(
+                    "ops.show_metrics",
+                    {200: _response("The metrics.", {CONTENT_TYPE_LATEST: {}})},
+                ),
+            }
+        },
+    }
+
+
+def _operation(
+    endpoint: str, responses: Mapping[int, Object], refusals: Iterable[int] = ()
+) -> Object:
+    """Return what a route needs and answers.
+
+    `refusals` are statuses beyond those of the transport, and beyond 401 where a token is needed.
+    """
+    is_open = endpoint in OPEN
+    refused = {*answers.TEXTS, *refusals, *([] if is_open else [401])}
+    all = {status: _ref(f"responses/{status}") for status in refused} | dict(responses)
+    return {
+        "operationId": endpoint.partition(".")[2],
+        "security": [] if is_open else [{}, {"token": []}],
+        "responses": {str(status): all[status] for status in sorted(all)},
+    }
+
+
+def _refusal(status: int) -> Object:
+    headers = {
+        name: {"schema": {"type": "integer" if value.isdigit() else "string"}, "example": value}
+        for name, value in answers.HEADERS.get(status, {}).items()
+    }
+    refusal = _response(answers.MEANINGS[status], _json(_ref("schemas/Refusal")))
+    return {**refusal, "headers": headers} if headers else refusal
+
+
+def _response(description: str, content: Object) -> Object:
+    return {"description": description, "content": content}
+
+
+def _json(schema: Object) -> Object:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(component: str) -> Object:
+    return {"$ref": f"#/components/{component}"}
+
+
+def _schemas() -> Object:
+    answer = _fields(Execution, Execution("-").answer())
+    details = {"details": _ref("schemas/Details")}
+    nothing = {"ok": {"const": False}, "stdout": {"const": ""}}
+    reason = {"stderr": {"type": "string", "minLength": 1}}
+    step = _fields(Outcome, Outcome().details())
+    step["box"] = _fields(Outcome, ["kind"])["kind"]
+    step["truncated"] = _object({name: {"type": "boolean"} for name in ("stdout", "stderr")})
+    steps = {"steps": {"type": "array", "items": _ref("schemas/Outcome")}}
+    return {
+        "Request": Request.model_json_schema(),
+        "Execution": _object(answer, details),
+        "Refusal": _object({**answer, **nothing, **reason}, details),
+        "Details": _object({**step, **steps}),
+        "Outcome": _object(step),
+        "Health": _object({"status": {"type": "string"}}),
+    }
+
+
+def _fields(model: type, names: Iterable[str]) -> Object:
+    """Return the schemas of a model's fields, without what only concerns its constructor."""
+    schemas = TypeAdapter(model).json_schema()["properties"]
+    for schema in schemas.values():
+        del schema["title"]
+        schema.pop("default", None)
+    return {name: {**schemas[name], **NOTES.get(name, {})} for name in names}
+
+
+def _object(required: Object, optional: Object | None = None) -> Object:
+    return {
+        "type": "object",
+        "required": [*required],
+        "additionalProperties": False,
+        "properties": {**required, **(optional or {})},
+    }

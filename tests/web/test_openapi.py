@@ -1,0 +1,149 @@
+import ast
+import json
+
+import jsonschema_rs
+import pytest
+
+from codapi_flask.config.model import Config
+from codapi_flask.models import Execution, Outcome
+from codapi_flask.web import answers, openapi
+from codapi_flask.web.app import App
+from codapi_flask.web.metrics import Metrics
+from tests.support.server import REPOSITORY
+
+DOCUMENT = json.loads(openapi.encoded())
+OPERATIONS = [
+    pytest.param(path, method, operation, id=operation["operationId"])
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+
+
+class ReadyPool:
+    """Executes nothing, but would."""
+
+    def is_full(self):
+        return False
+
+    def problem(self):
+        return ""
+
+
+def app(**config):
+    return App(Config(**config), ReadyPool(), Metrics())
+
+
+def statuses(room, least=200):
+    """Return the numbers in a room's functions that can be statuses."""
+    sources = (REPOSITORY / "codapi_flask" / room).glob("*.py")
+    numbers = {
+        node.value
+        for source in sources
+        if source.name != "openapi.py"
+        for function in ast.walk(ast.parse(source.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and isinstance(node.value, int)
+    }
+    return {number for number in numbers if least <= number < 600}
+
+
+def validate(schema, document):
+    components = {"components": DOCUMENT["components"]}
+    jsonschema_rs.validate({"$ref": f"#/components/schemas/{schema}", **components}, document)
+
+
+def test_every_status_of_the_transport_has_a_text():
+    assert set(answers.TEXTS) == statuses("httpd", least=400)
+
+
+def test_every_status_of_the_code_has_a_meaning():
+    # Flask itself answers 404 to an unknown path
+    assert set(answers.MEANINGS) == {*statuses("web"), *statuses("jobs"), *answers.TEXTS, 404}
+
+
+def test_every_status_is_a_response():
+    described = DOCUMENT["components"]["responses"]
+    assert {200, *map(int, described)} == set(answers.MEANINGS)
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_an_operation_has_the_statuses_of_the_transport(path, method, operation):
+    assert {"200", *map(str, answers.TEXTS)} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
+def test_an_operation_has_401_if_it_needs_a_token(path, method, operation):
+    answer = app(tokens=["secret"]).test_client().open(path, method=method)
+    needs_token = answer.status_code == 401
+    assert ("401" in operation["responses"]) is needs_token
+    assert ({"token": []} in operation["security"]) is needs_token
+
+
+def test_exec_has_every_status_but_the_methods():
+    responses = DOCUMENT["paths"]["/v1/exec"]["post"]["responses"]
+    assert {405, *map(int, responses)} == set(answers.MEANINGS)
+
+
+def test_every_route_is_described():
+    routes = {
+        (rule.rule, method.lower())
+        for rule in app().url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert routes == {(path, method) for path, method, _ in (each.values for each in OPERATIONS)}
+
+
+def test_every_reference_leads_somewhere():
+    for target in {line.split('"')[1] for line in openapi.encoded().decode().split('"$ref": ')[1:]}:
+        node = DOCUMENT
+        for name in target.removeprefix("#/").split("/"):
+            node = node[name]
+
+
+def test_a_refusal_has_the_headers_that_are_sent():
+    described = DOCUMENT["components"]["responses"]
+    for status, headers in answers.HEADERS.items():
+        assert set(described[str(status)]["headers"]) == set(headers)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome("42\n", start_ms=1.5, wall_ms=20.25, cpu_ms=14, memory_kib=9000, kind="reused"),
+        Outcome("a", "b", 137, 9, "memory", truncated=("stdout",), kind="fresh"),
+        Outcome(reason="timeout", exit_code=None),
+    ],
+)
+def test_answers_are_as_described(outcome):
+    execution = Execution.of("sh_run_1", [outcome, outcome], 25)
+    for details in (False, True):
+        validate("Execution", execution.answer(details))
+
+
+def test_refusals_are_as_described():
+    validate("Refusal", Execution("-", stderr="busy: try again later").answer())
+    validate("Refusal", Execution.failed("sh_run_1", "the daemon is gone", 0).answer(True))
+
+
+GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"version": None, "details": None}, {"details": True, "other": 1}]
+)
+def test_requests_are_as_described(more):
+    validate("Request", {**GOOD, **more})
+
+
+@pytest.mark.parametrize(
+    "more", [{"files": {"": " "}}, {"files": {}}, {"files": {"": 1}}, {"version": 1}]
+)
+def test_other_requests_are_not_as_described(more):
+    with pytest.raises(jsonschema_rs.ValidationError):
+        validate("Request", {**GOOD, **more})
+
+
+def test_the_description_is_served():
+    answer = app().test_client().get("/v1/openapi.json")
+    assert (answer.mimetype, answer.data) == ("application/json", openapi.encoded())
