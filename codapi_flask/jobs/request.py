@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -19,7 +19,6 @@ EMPTY = {"sandbox": "", "command": "", "files": {}}
 TEXTS = {
     "string_type": "must be a string",
     "bool_type": "must be true or false",
-    "dict_type": "must be an object of names and texts",
 }
 """What a client reads for each of pydantic's error types."""
 
@@ -34,9 +33,11 @@ NOT_BLANK: JsonDict = {
 }
 
 
-def _check_contents(files: object) -> object:
-    """Stop at the first content that is no string: pydantic would gather an error for each."""
-    if isinstance(files, dict) and not all(isinstance(text, str) for text in files.values()):
+def _check_files(files: object) -> dict[str, str]:
+    """Check that all contents are strings: pydantic would take 20 times as long for many files."""
+    if not isinstance(files, dict):
+        raise PydanticCustomError("files_type", "must be an object of names and texts")
+    if not all(isinstance(text, str) for text in files.values()):
         raise PydanticCustomError("content_type", "every file's content must be a string")
     return files
 
@@ -52,9 +53,9 @@ class Request(BaseModel):
     command: str = Field(examples=["run"])
     """What to do with it."""
 
-    files: Annotated[dict[str, str], BeforeValidator(_check_contents)] = Field(
-        examples=[{"": "print(42)"}], json_schema_extra=NOT_BLANK
-    )
+    files: Annotated[
+        dict[str, str], PlainValidator(_check_files, json_schema_input_type=dict[str, str])
+    ] = Field(examples=[{"": "print(42)"}], json_schema_extra=NOT_BLANK)
     """Names and contents (text, or a data: URL as in RFC 2397), in the client's order; the empty
     name is the command's entry file. A single file must not be blank."""
 
