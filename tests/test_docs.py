@@ -25,17 +25,20 @@ from tests.support.documents import (
 from tests.support.server import REPOSITORY
 
 CONFIG = DOCS / "config.md"
+GROUPS = {"http": schema.HTTP, "auth": schema.AUTH, "cors": schema.CORS, "docker": schema.DOCKER}
+
+
+def keys(model, prefix=""):
+    """Return the documentation of a model's keys by name."""
+    return {prefix + name: key.description for name, key in model.model_fields.items()}
+
+
 KEYS = {
-    "Top": [
-        *schema.TOP.keys() - {"http", "auth", "cors", "docker"},
-        "http.hosts",
-        *(f"auth.{key}" for key in schema.AUTH),
-        *(f"cors.{key}" for key in schema.CORS),
-        *(f"docker.{key}" for key in schema.DOCKER),
-    ],
-    "Boxes": schema.BOX,
-    "Commands": schema.COMMAND,
-    "Steps": schema.STEP,
+    "Top": {key: doc for key, doc in keys(schema.TOP).items() if key not in GROUPS}
+    | {key: doc for name in GROUPS for key, doc in keys(GROUPS[name], f"{name}.").items()},
+    "Boxes": keys(schema.BOX),
+    "Commands": keys(schema.COMMAND),
+    "Steps": keys(schema.STEP),
 }
 EXAMPLES = [
     pytest.param(config_files(text), id=f"{page.name}: {title}")
@@ -52,10 +55,22 @@ def table(page, title):
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
+def plain(cell):
+    """Return a cell's text without links and code."""
+    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell).replace("`", "")
+
+
 @pytest.mark.parametrize("title", KEYS)
 def test_every_config_key_is_in_its_table(title):
     named = [row[0].strip("`") for row in table(CONFIG, title)[1:]]
     assert sorted(named) == sorted(KEYS[title])
+
+
+@pytest.mark.parametrize("title", KEYS)
+def test_each_row_of_a_config_table_begins_with_the_keys_documentation(title):
+    texts = {row[0].strip("`"): plain(row[3]) for row in table(CONFIG, title)[1:]}
+    others = {key: text for key, text in texts.items() if not text.startswith(KEYS[title][key])}
+    assert others == {}
 
 
 def test_the_defaults_shown_are_those_in_force(tmp_path):

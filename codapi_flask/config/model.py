@@ -1,13 +1,38 @@
 """What the config files say, merged and checked: boxes, commands and their steps.
 
-The defaults in this module are those of a config that says nothing; they are the safe ones.
+A field with a line of documentation is a key of the config files: its type has the check
+(`config.values`), its default is that of a config that says nothing, which is the safe one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from codapi_flask.config.values import (
+    Amount,
+    Boxes,
+    Bytes,
+    Capability,
+    Count,
+    Directory,
+    Disk,
+    Entry,
+    Flag,
+    Glob,
+    Image,
+    Memory,
+    Processes,
+    Requests,
+    Seconds,
+    Text,
+    Tmpfs,
+    Ulimit,
+    User,
+    Volume,
+    Word,
+)
 
 START_TIMEOUT = 10.0
 """Seconds that a box may take to start, or to be gone, before that is our fault."""
@@ -23,35 +48,36 @@ MARGIN = 10.0
 class BoxSpec:
     """A container in which steps run: an image and its limits.
 
-    `cpu` is in cores, `memory` in MiB, `storage` as Docker writes sizes (`1g`, empty: no
-    limit), `nproc` the number of processes and threads. `volume` says where the work directory
-    (`%s`) is mounted. `files` are glob patterns under the config's root. `seccomp` is a profile:
-    ours (`default`), Docker's (`docker`) or the text of one in Docker's form. `work_size` is
-    what a program may write to disk, in MiB, if it may at all. Of `warm` boxes the stock keeps at
-    least that many, each serves up to `uses` runs. Without `init` the box is a plain container,
-    started for each step.
+    `seccomp` is a profile: ours (`default`), Docker's (`docker`) or the text of one in Docker's
+    form.
     """
 
-    name: str
-    image: str
-    runtime: str = "runc"
-    cpu: float = 1
-    memory: int = 64
-    storage: str = ""
-    network: str = "none"
-    writable: bool = False
-    volume: str = "%s:/sandbox:ro"
-    tmpfs: tuple[str, ...] = ()
-    cap_add: tuple[str, ...] = ()
-    cap_drop: tuple[str, ...] = ("all",)
-    ulimit: tuple[str, ...] = ("nofile=96",)
-    nproc: int = 64
-    files: tuple[str, ...] = ()
-    seccomp: str = "default"
-    work_size: int = 64
-    warm: int = 0
-    uses: int = 1
-    init: bool = True
+    name: Annotated[Word, "the box's name, if not that of its key, file or folder"]
+    image: Annotated[Image, "name of the image, which is never pulled"]
+    runtime: Annotated[Word, "a runtime of the daemon, such as runsc (gVisor)"] = "runc"
+    cpu: Annotated[Amount, "cores; a fraction is fine, Docker wants 0.01 at least"] = 1
+    memory: Annotated[Memory, "for all of the box, tmpfs included; swap is never given"] = 64
+    storage: Annotated[Text, "size of the box's own file system"] = ""
+    network: Annotated[Word, "none, or a network of Docker's, such as bridge"] = "none"
+    writable: Annotated[Flag, "whether programs may write to the box's own file system"] = False
+    volume: Annotated[Volume, "where the work directory (%s) is mounted, read-only (ro) or not"] = (
+        "%s:/sandbox:ro"
+    )
+    tmpfs: Annotated[tuple[Tmpfs, ...], "file systems in memory that programs may write to"] = ()
+    cap_add: Annotated[tuple[Capability, ...], "Linux capabilities to give"] = ()
+    cap_drop: Annotated[tuple[Capability, ...], "capabilities to take"] = ("all",)
+    ulimit: Annotated[tuple[Ulimit, ...], "limits of each process, soft and hard"] = ("nofile=96",)
+    nproc: Annotated[Processes, "processes and threads"] = 64
+    files: Annotated[
+        tuple[Glob, ...], "files below the root that are copied into the work directory"
+    ] = ()
+    seccomp: Annotated[Word, "which system calls are let through"] = "default"
+    work_size: Annotated[Disk, "what a run may write to disk"] = 64
+    warm: Annotated[Boxes, "boxes that are kept started from the beginning"] = 0
+    uses: Annotated[Count, "runs that one box may serve"] = 1
+    init: Annotated[
+        Flag, "whether our init is process 1; without it each step starts a plain container"
+    ] = True
 
     @property
     def has_gvisor(self) -> bool:
@@ -82,21 +108,22 @@ class BoxSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing a command does: `run` an argv in a box, or `exec` or `stop` in a running one.
+    """One thing a command does: `run` an argv in a box, or `exec` or `stop` in a running one."""
 
-    `timeout` is in seconds from the program's start, `noutput` in bytes a stream. `version`
-    pins the box's version, `latest` the unversioned box; empty leaves it to the request.
-    """
-
-    box: str
-    version: str = ""
-    user: str = "sandbox"
-    action: Literal["run", "exec", "stop"] = "run"
-    detach: bool = False
-    stdin: bool = False
-    command: tuple[str, ...] = ()
-    timeout: float = 5
-    noutput: int = 4096
+    box: Annotated[Word, "the box; for exec and stop: the name of a running container"]
+    version: Annotated[Text, "pins the box's version, whatever the request asks for"] = ""
+    user: Annotated[User, "name or number, maybe with :group"] = "sandbox"
+    action: Annotated[
+        Literal["run", "exec", "stop"],
+        "start a program in a box, or in a running container; or stop that",
+    ] = "run"
+    detach: Annotated[Flag, "start the box, and go on"] = False
+    stdin: Annotated[
+        Flag, "give the request's files, one after another, to the first step on its stdin"
+    ] = False
+    command: Annotated[tuple[Text, ...], "program and arguments; no shell is involved"] = ()
+    timeout: Annotated[Amount, "seconds from the program's start; a fraction is fine"] = 5
+    noutput: Annotated[Bytes, "what is kept of each of stdout and stderr; 0: nothing"] = 4096
 
     @property
     def runs_as_root(self) -> bool:
@@ -118,11 +145,13 @@ class Step:
 class Command:
     """What a sandbox can be asked to do."""
 
-    engine: Literal["docker", "http"] = "docker"
-    entry: str = ""
-    before: Step | None = None
-    steps: tuple[Step, ...] = ()
-    after: Step | None = None
+    engine: Annotated[Literal["docker", "http"], "who executes it"] = "docker"
+    entry: Annotated[Entry, 'where the code (the file named "") is written'] = ""
+    before: Annotated[Step | None, "runs first"] = None
+    steps: Annotated[tuple[Step, ...], "run one after another until one fails"] = ()
+    after: Annotated[Step | None, "runs last, once before was attempted, whatever has failed"] = (
+        None
+    )
 
     def all_steps(self) -> tuple[Step, ...]:
         """Return every step in the order of execution."""
@@ -139,22 +168,21 @@ class Command:
 class Config:
     """The whole config.
 
-    `root` is the directory it was read from. `pool_size` bounds the executions at once,
-    `stock_size` the boxes that wait for them. A client may send `max_body` bytes and take
-    `read_timeout` seconds for that. Up to `queue_size` requests wait for a worker, each for
-    `queue_timeout` seconds (0: it is refused at once). Clients need one of the `tokens`, if
-    there are any; pages of other `origins` may not read answers, if there are any.
+    `root` is the directory it was read from. Clients need one of the `tokens`, if there are any;
+    pages of other `origins` may not read answers, if there are any.
     """
 
     root: str = "."
-    pool_size: int = 8
-    stock_size: int = 16
-    verbose: bool = False
-    work_dir: str = ""
-    max_body: int = 1 << 20
-    read_timeout: float = 10
-    queue_timeout: float = 0
-    queue_size: int = 64
+    pool_size: Annotated[Count, "executions at once; as many worker processes are started"] = 8
+    stock_size: Annotated[Boxes, "boxes that are kept started, of all kinds together"] = 16
+    verbose: Annotated[Flag, "log at the level DEBUG"] = False
+    work_dir: Annotated[Directory, "where files of requests are written"] = ""
+    max_body: Annotated[Count, "largest body of a request, in bytes"] = 1 << 20
+    read_timeout: Annotated[Amount, "seconds that receiving a request may take"] = 10
+    queue_timeout: Annotated[
+        Seconds, "how long a request may wait for a worker; 0: it is refused at once"
+    ] = 0
+    queue_size: Annotated[Requests, "how many may wait at once, each on a thread of its own"] = 64
     tokens: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)

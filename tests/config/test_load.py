@@ -215,7 +215,7 @@ def test_false_zero_and_the_empty_list_are_values(load):
 
 def test_null_is_an_absent_value(load, tmp_path):
     def nulls(kind):
-        return dict.fromkeys(kind, None)
+        return dict.fromkeys(kind.model_fields, None)
 
     config = load(
         {
@@ -409,11 +409,11 @@ def one(kind, key, value):
         ("box", "warm", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("box", "uses", 0, "must be a whole number above 0, not 0"),
         ("box", "init", 0, "must be true or false, not 0"),
-        ("command", "engine", "dockr", "must be one of 'docker', 'http', not 'dockr'"),
+        ("command", "engine", "dockr", "must be 'docker' or 'http', not 'dockr'"),
         ("command", "entry", 1, "must be a file's name, like 'main.py' or 'src/main.py', not 1"),
         ("command", "before", [], "must be an object, not []"),
         ("command", "steps", {}, "must be a list, not {}"),
-        ("step", "action", "start", "must be one of 'run', 'exec', 'stop', not 'start'"),
+        ("step", "action", "start", "must be 'run', 'exec' or 'stop', not 'start'"),
         ("step", "user", "", f"{USER}, not ''"),
         ("step", "user", ":70", f"{USER}, not ':70'"),
         ("step", "user", "+5", f"{USER}, not '+5'"),
@@ -497,7 +497,7 @@ def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
     file, document, where = one(kind, "tiemout", 1)
     known = getattr(schema, kind.upper())
     assert problems({file: document}) == [
-        f"{file}: {where}: unknown key; known are {', '.join(known)}"
+        f"{file}: {where}: unknown key; known are {', '.join(known.model_fields)}"
     ]
 
 
@@ -509,12 +509,12 @@ def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
         ({"step": {"timout": 5}}, "step.timout: unknown key"),
         ({"step": {"timeout": None, "noutput": -1}}, "step.noutput: must be"),
         ({"http": {"host": {}}}, "http.host: unknown key"),
-        ({"http": {"hosts": ["a"]}}, "http.hosts: must be an object of hosts"),
-        ({"http": {"hosts": {"a": 1}}}, "http.hosts: must be an object of hosts"),
-        ({"http": {"hosts": {"a": ""}}}, "http.hosts: must be an object of hosts"),
-        ({"http": {"hosts": {"a": "http://b"}}}, "http.hosts: must be an object of hosts"),
-        ({"http": {"hosts": {"a": "b/c"}}}, "http.hosts: must be an object of hosts"),
-        ({"http": {"hosts": {"a": "b:65536"}}}, "http.hosts: must be an object of hosts"),
+        ({"http": {"hosts": ["a"]}}, "http.hosts: must be an object"),
+        ({"http": {"hosts": {"a": 1}}}, "http.hosts.a: must be a host, like"),
+        ({"http": {"hosts": {"a": ""}}}, "http.hosts.a: must be a host, like"),
+        ({"http": {"hosts": {"a": "http://b"}}}, "http.hosts.a: must be a host, like"),
+        ({"http": {"hosts": {"a": "b/c"}}}, "http.hosts.a: must be a host, like"),
+        ({"http": {"hosts": {"a": "b:65536"}}}, "http.hosts.a: must be a host, like"),
         ({"docker": {"tmp": "x"}}, "docker.tmp: must be"),
         ({"docker": {"pool": 1}}, "docker.pool: unknown key"),
     ],
@@ -708,14 +708,14 @@ def test_all_problems_of_all_files_are_told_at_once(problems):
     places = [re.sub(r": (must|unknown|no|line|a docker).*", "", problem) for problem in found]
     assert places == [
         f"{TOP}: pool_size",
-        f"{TOP}: color",
         f"{TOP}: step.timeout",
+        f"{TOP}: color",
         f"{BOXES}: sh.memory",
         f"{BOXES}: sh.cpus",
         "configs/commands/a.json",
         "configs/commands/b.json: run.steps[0].timeout",
-        "configs/commands/b.json: run.steps[0].box",
         "configs/commands/b.json: run.steps[1].usr",
+        "configs/commands/b.json: run.steps[0].box",
         "configs/commands/b.json: test.engine",
         f"{SH}: run.steps",
     ]

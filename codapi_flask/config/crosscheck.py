@@ -1,0 +1,96 @@
+"""Checks of what no object of the config tells alone: whether they fit together.
+
+Each yields the key and the text of what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from codapi_flask.config.model import BoxSpec, Command, Step
+from codapi_flask.config.problems import join
+
+Found = Iterator[tuple[str, str]]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+VERSIONED = re.compile(rf"{NAME.pattern}(:[A-Za-z0-9_.-]+)?")
+
+
+def check_name(name: str) -> Found:
+    """Check the name of a sandbox or a command."""
+    if not NAME.fullmatch(name):
+        yield "", f"{name!r} is no name: use letters, digits, _.-"
+
+
+def check_box_name(name: str) -> Found:
+    """Check the name of a box."""
+    if not VERSIONED.fullmatch(name):
+        yield "", f"{name!r} is no box name: use NAME or NAME:VERSION"
+
+
+def check_box(box: BoxSpec) -> Found:
+    """Check whether the values of a box fit together, once the defaults are merged into it."""
+    if not box.image:
+        yield "image", "no image is given"
+    if box.uses > 1 and not box.keeps_nothing:
+        yield "uses", "only a box that is not writable and mounted read-only (:ro) can be reused"
+
+
+def check_stock(size: int, boxes: Mapping[str, BoxSpec]) -> Found:
+    """Check that the stock has room for all that is to be kept warm."""
+    if sum(box.warm for box in boxes.values()) > size:
+        yield "stock_size", "is less than the sum of the boxes' warm"
+
+
+def check_engine(command: Command, has_hosts: bool) -> Found:
+    """Check that a command's engine has what it needs."""
+    if command.engine == "docker" and not command.steps:
+        yield "steps", "a docker command needs at least one step"
+    if command.engine == "http" and not has_hosts:
+        yield "", "the http engine needs http.hosts in the config"
+
+
+def check_steps(command: Command, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -> Found:
+    """Check each step of a command; without `has_all_boxes`, files with some could not be read."""
+    steps = [(f"steps[{i}]", step) for i, step in enumerate(command.steps)]
+    others = [("before", command.before), ("after", command.after)]
+    for key, step in [others[0], *steps, others[1]]:
+        if step:
+            found = _check_step(step, boxes, has_all_boxes)
+            yield from ((join(key, name), text) for name, text in found)
+    yield from _check_own_box(command)
+
+
+def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -> Found:
+    candidates = _candidates(step, boxes)
+    if not step.box:
+        yield "box", "no box is given"
+    elif step.action == "run" and not candidates and has_all_boxes:
+        yield "box", f"no box named {step.box_name('')!r}"
+    elif step.action == "run" and step.runs_as_root and any(box.uses > 1 for box in candidates):
+        yield "user", "root cannot run in a box of more than one uses"
+    elif step.action == "exec" and not step.command:
+        yield "command", "an exec step needs a command"
+
+
+def _candidates(step: Step, boxes: Mapping[str, BoxSpec]) -> list[BoxSpec]:
+    """Return the boxes in which some request can run the step."""
+    name = step.box_name("")
+    found = [boxes[name]] if name in boxes else []
+    if not step.version:
+        # no request gets a box by the version `latest`
+        prefix, latest = f"{name}:", f"{name}:latest"
+        found += (box for key, box in boxes.items() if key.startswith(prefix) and key != latest)
+    return found
+
+
+def _check_own_box(command: Command) -> Found:
+    """Check that what runs in the box of this very execution comes after it was detached."""
+    is_there = False
+    for step in command.all_steps():
+        if step.action == "run":
+            is_there |= step.detach
+        elif step.box == ":name" and not is_there:
+            why = "no step before it detaches a box: there is nothing of this name"
+            yield "", f"the step '{step.action}' in ':name': {why}"

@@ -1,0 +1,115 @@
+"""Finds the config files, in all three layouts of Codapi, and reads them.
+
+With `codapi.json` in the root, that is the top file, else `configs/config.json`. Boxes and commands
+come from `sandboxes/NAME/`, else from `configs/boxes/` or `configs/boxes.json`, and from
+`configs/commands/`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import json5
+
+from codapi_flask.config.problems import shown
+from codapi_flask.errors import ConfigError
+
+ALL_BOXES = "configs/boxes.json"
+
+
+class Unreadable(Exception):
+    """A file cannot be read, or holds no object in JSON5; the text tells why."""
+
+
+def top_file(root: Path) -> Path:
+    """Return the top file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for name in ("codapi.json", "configs/config.json"):
+        if (root / name).exists():
+            return root / name
+    what = "neither codapi.json nor configs/config.json is here"
+    todo = "start the server in the directory that holds the configs, or set CODAPI_ROOT"
+    raise ConfigError([f"{root}: {what}: {todo}"])
+
+
+def box_files(root: Path) -> list[Path]:
+    """Return the files of the first place that has boxes; `ALL_BOXES` holds them by name."""
+    if (root / "sandboxes").is_dir():
+        return _found(root / "sandboxes", "box.json")
+    if (root / "configs/boxes").is_dir():
+        return _found(root / "configs/boxes", "*.json")
+    return [root / ALL_BOXES]
+
+
+def command_files(root: Path) -> list[Path]:
+    """Return the files that hold a sandbox's commands by name."""
+    if (root / "sandboxes").is_dir():
+        return _found(root / "sandboxes", "commands.json")
+    return _found(root / "configs/commands", "*.json")
+
+
+def stem(file: Path) -> str:
+    """Return the name that a file's place gives: its folder's in `sandboxes/`, else its own."""
+    return file.parent.name if file.parent.parent.name == "sandboxes" else file.stem
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return the object that a file holds.
+
+    Raises:
+        Unreadable: there is none.
+    """
+    try:
+        if file.exists() and not file.is_file():
+            raise OSError(errno.EINVAL, "it is no file")
+        document = _parse(file.read_text(encoding="utf-8-sig"))
+        json.dumps(document, ensure_ascii=False).encode()
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        why = f"holds {half}, half of a surrogate pair: write both halves, or the character"
+        raise Unreadable(why) from error
+    except RecursionError as error:
+        raise Unreadable("is nested too deeply") from error
+    except ValueError as error:
+        raise Unreadable(re.sub(r"^<string>:(\d+)", r"line \1:", str(error))) from error
+    if not isinstance(document, dict):
+        raise Unreadable(f"must be an object, not {shown(document)}")
+    return document
+
+
+def _found(folder: Path, name: str) -> list[Path]:
+    """Return the files of that name in a folder, or in each of those in `sandboxes`, by name.
+
+    `Path.glob` would take a folder that it may not read for an empty one.
+    """
+    folders = sorted(folder.iterdir()) if folder.name == "sandboxes" else [folder]
+    files = (file for each in folders if each.is_dir() for file in sorted(each.iterdir()))
+    return [file for file in files if file.match(name)]
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON, or else JSON5, which takes a hundred times as long."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError:
+        document = json5.loads(text, allow_duplicate_keys=False)
+    # json5 leaves the halves of an escaped character apart
+    return json.loads(json.dumps(document), object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"Duplicate key {json.dumps(key)} found in object")
+        found[key] = value
+    return found
