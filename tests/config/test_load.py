@@ -30,8 +30,9 @@ SH_RUN = {"run": Command(entry="main.sh", steps=(SH_STEP,))}
 
 
 @pytest.fixture(autouse=True)
-def _no_work_dir(monkeypatch):
+def _no_environment(monkeypatch):
     monkeypatch.delenv("CODAPI_WORK_DIR", raising=False)
+    monkeypatch.delenv("CODAPI_TOKENS", raising=False)
 
 
 @pytest.fixture
@@ -354,6 +355,27 @@ def test_a_wrong_work_dir_of_the_environment_is_a_problem(problems, monkeypatch)
     assert problems({}) == [
         "environment: work_dir: must be an absolute path without a colon, not 'var/tmp'"
     ]
+
+
+# tokens
+
+
+def test_the_tokens_of_all_sources_count(load, monkeypatch):
+    monkeypatch.setenv("CODAPI_TOKENS", "three four")
+    top = {"auth": {"tokens": ["one"], "tokens_file": "secrets"}}
+    assert load({**GOOD, TOP: top, "secrets": " two\n"}).tokens == ("one", "three", "four", "two")
+
+
+@pytest.mark.parametrize(
+    ("auth", "problem"),
+    [
+        ({"tokens": []}, "auth: there is no token: nobody could use the server"),
+        ({"tokens": ["a", "b c"]}, "auth.tokens[1]: must be a text without white space"),
+        ({"tokens": ["a"], "tokens_file": "x"}, "auth.tokens_file: x: No such file or directory"),
+    ],
+)
+def test_what_is_wrong_with_tokens_is_a_problem(problems, auth, problem):
+    assert problems({TOP: {"auth": auth}}) == [f"{TOP}: {problem}"]
 
 
 # problems
