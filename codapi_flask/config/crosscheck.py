@@ -1,6 +1,6 @@
-"""Checks of what no object of the config tells alone: whether they fit together.
+"""Checks of built objects: their names, and whether they fit together.
 
-Each yields the key and the text of what is wrong.
+Each check yields key and text of every error.
 """
 
 from __future__ import annotations

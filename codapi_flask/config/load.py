@@ -1,6 +1,6 @@
 """Reads the config: merges the defaults as mappings, and builds each object once.
 
-Whatever is wrong is collected with its file and key, and reported together.
+All errors of all files are collected with their file and key, and reported together.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Reader:
         self._has_all_boxes = True
 
     def read(self) -> Config:
-        """Return the config, without what is wrong."""
+        """Return the config, without the invalid values."""
         file = layouts.top_file(self._root)
         top = self._checked(schema.TOP, file, "", self._document(file) or {})
         box, step, http, auth, cors, docker = (
@@ -137,14 +137,14 @@ class _Reader:
             return None
 
     def _checked(self, model: type[BaseModel], file: Path, key: str, given: Any) -> Values:
-        """Return what is right of an object; report the rest."""
+        """Return the valid values of an object; report the others."""
         right, wrong = schema.check(model, given)
         for place, text in wrong:
             self._problems.add(file, join(key, place), text)
         return right
 
     def _cross(self, file: Path, key: str, found: Iterable[tuple[str, str]]) -> None:
-        """Report what does not fit together, unless the value itself is wrong."""
+        """Report what does not fit together, unless the value itself is invalid."""
         for place, text in found:
             if not place or not self._problems.has(file, join(key, place)):
                 self._problems.add(file, join(key, place), text)

@@ -1,4 +1,4 @@
-"""Collects what is wrong with the config, each with its file and key."""
+"""Collects the errors of the config files, each with its file and key."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ TEXTS = {
     "dict_type": "must be an object, not {given}",
     "tuple_type": "must be a list, not {given}",
 }
-"""What we say for the types of pydantic's errors; `config.values` has the messages of others."""
+"""Texts for pydantic's types of errors; other errors bring the messages of `config.values`."""
 
 SECRETS = "auth"
-"""The key of the top file below which no text shows a value."""
+"""The key of the top file whose values no text shows."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def _keys_of(spec: type, **types: Any) -> dict[str, _Key]:
 
 def _model(name: str, keys: Mapping[str, _Key]) -> type[BaseModel]:
     definitions: dict[str, Any] = {
-        name: (key.type | None, Field(default=key.default, description=key.doc))
-        for name, key in keys.items()
+        field: (key.type | None, Field(default=key.default, description=key.doc))
+        for field, key in keys.items()
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
 
@@ -113,10 +113,10 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 
 
 def check(model: type[BaseModel], given: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return what is right of an object of a config file, and what is wrong, as key and text.
+    """Return the valid values of an object of a config file, and key and text of each error.
 
-    `null` is an absent value, as in Codapi. A list with a wrong item is wrong as a whole. What is
-    wrong is deleted from `given`.
+    `null` is an absent value, as in Codapi. A list with an invalid item is invalid as a whole.
+    Invalid values are deleted from `given`.
     """
     wrong = []
     try:
@@ -124,7 +124,7 @@ def check(model: type[BaseModel], given: Any) -> tuple[dict[str, Any], list[tupl
     except ValidationError as error:
         errors = error.errors(include_url=False)
         wrong = [(join(*each["loc"]), _text(model, each)) for each in errors]
-        # what is inside first
+        # inner values first: their places lead through outer ones
         for place in sorted((each["loc"] for each in errors), key=len, reverse=True):
             _delete(given, place)
         right = model.model_validate(given if isinstance(given, dict) else {})

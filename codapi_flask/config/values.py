@@ -1,7 +1,7 @@
-"""What the values of the config files may be, each in words and as a rule.
+"""The types of the values in config files: what each must be, in words and as a rule.
 
-The types here annotate the fields of `config.model`; `config.schema` has pydantic check them. The
-fork server imports this module: it must not import pydantic.
+They annotate the fields of `config.model`; pydantic checks them for `config.schema`. The fork
+server imports this module, which therefore does not import pydantic.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from codapi_flask.files import check_name
 class Must:
     """What a value must be: `what` in words, `rules` in pydantic's core schema, `fits` in Python.
 
-    pydantic finds the two methods by their names.
+    pydantic finds the two methods by their names, so this module needs no import of it.
     """
 
     def __init__(self, what: str, fits: Callable[[Any], bool] | None = None, **rules: Any) -> None:
         self.what, self.fits, self.rules = what, fits, rules
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """Return the type's schema with the rules; whatever is wrong is told in our words."""
+        """Return the type's schema with the rules; any violation has one message."""
         schema = {**handler(source), "strict": True, **self.rules}
         if self.fits:
             function = {"type": "no-info", "function": self._check}
@@ -34,7 +34,7 @@ class Must:
         return {"type": "custom-error", "schema": schema, **error}
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
-        """Return the type's JSON Schema with our words."""
+        """Return the type's JSON Schema with `what` as its description."""
         return {**handler(schema), "description": self.what}
 
     def _check(self, value: Any) -> Any:
@@ -44,7 +44,7 @@ class Must:
 
 
 def _like(pattern: str, what: str, fits: Callable[[str], bool] | None = None) -> Must:
-    """Return what a text must match as a whole: in Rust's, Python's and JavaScript's language."""
+    """Return a rule that a text matches as a whole; Rust and JavaScript read the pattern, too."""
     return Must(what, fits, pattern=f"^(?:{pattern})$")
 
 

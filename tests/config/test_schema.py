@@ -31,7 +31,7 @@ print([name for name in sys.modules if name.startswith("pydantic")])
     ("kind", "pattern"),
     [("config", "config.json"), ("boxes", "boxes.json"), ("commands", "commands/*.json")],
 )
-def test_json_schemas_the_repositorys_configs_are_valid(kind, pattern):
+def test_json_schemas_accept_the_repositorys_configs(kind, pattern):
     files = list((REPOSITORY / "configs").glob(pattern))
     assert files
     for file in files:
@@ -46,7 +46,7 @@ def test_json_schemas_the_repositorys_configs_are_valid(kind, pattern):
         ("commands", {"run": {"engine": "http"}, "test": {"before": {"box": "a"}}}),
     ],
 )
-def test_json_schemas_what_the_server_takes_is_valid(kind, document):
+def test_json_schemas_accept_what_the_server_accepts(kind, document):
     assert VALIDATORS[kind].is_valid(document)
 
 
@@ -66,12 +66,12 @@ def test_json_schemas_what_the_server_takes_is_valid(kind, document):
         ("commands", {"run": {"steps": [{"box": "sh", "command": "sh main.sh"}]}}),
     ],
 )
-def test_json_schemas_what_the_server_refuses_is_not_valid(kind, document):
+def test_json_schemas_refuse_what_the_server_refuses(kind, document):
     assert not VALIDATORS[kind].is_valid(document)
 
 
 @pytest.mark.parametrize("model", OBJECTS, ids=lambda model: model.__name__)
-def test_json_schemas_each_key_has_its_documentation_and_a_default_that_is_valid(model):
+def test_json_schemas_describe_each_key_and_have_valid_defaults(model):
     document = model.model_json_schema()
     properties = document["properties"]
     assert properties.keys() == model.model_fields.keys()
@@ -83,7 +83,7 @@ def test_json_schemas_each_key_has_its_documentation_and_a_default_that_is_valid
 # check
 
 
-def test_check_returns_what_is_right_beside_what_is_wrong():
+def test_check_returns_valid_values_beside_the_errors():
     given = {
         "engine": "podman",
         "entry": "main.sh",
@@ -107,7 +107,7 @@ def test_check_returns_what_is_right_beside_what_is_wrong():
     ]
 
 
-def test_check_a_list_with_a_wrong_item_is_wrong_as_a_whole():
+def test_check_a_list_with_an_invalid_item_is_invalid_as_a_whole():
     given = {"steps": [{"timeout": 0}, "sh", {"box": "a"}, 5]}
     right, wrong = schema.check(schema.COMMAND, given)
     assert right == {}
@@ -115,7 +115,7 @@ def test_check_a_list_with_a_wrong_item_is_wrong_as_a_whole():
 
 
 @pytest.mark.parametrize("given", [None, 5, "x", [], [{}]])
-def test_check_what_is_no_object_is_one_problem(given):
+def test_check_a_value_that_is_no_object_is_one_error(given):
     right, [(key, text)] = schema.check(schema.BOX, given)
     assert (right, key, text[:23]) == ({}, "", "must be an object, not ")
 
@@ -130,7 +130,7 @@ def test_check_what_is_no_object_is_one_problem(given):
         (schema.COMMAND, {"steps": [{}, {"x": 1}]}, schema.STEP),
     ],
 )
-def test_check_an_unknown_key_is_told_with_the_known_ones_of_its_object(model, given, known):
+def test_check_an_unknown_key_is_an_error_that_names_the_keys_of_its_object(model, given, known):
     _, [(_, text)] = schema.check(model, given)
     assert text == "unknown key; known are " + ", ".join(known.model_fields)
 
@@ -147,7 +147,7 @@ def test_check_an_unknown_key_is_told_with_the_known_ones_of_its_object(model, g
         {"token": "s3cret"},
     ],
 )
-def test_check_no_token_is_shown(auth):
+def test_check_errors_below_auth_show_no_token(auth):
     _, [(key, text)] = schema.check(schema.TOP, {"auth": auth})
     assert key.startswith("auth")
     assert "s3cret" not in text
@@ -157,7 +157,7 @@ def test_check_no_token_is_shown(auth):
     "number", [float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), 10**4000]
 )
 @pytest.mark.parametrize("key", ["cpu", "memory", "uses", "warm"])
-def test_check_numbers_without_measure_are_refused(key, number):
+def test_check_huge_and_infinite_numbers_are_refused(key, number):
     right, [(place, text)] = schema.check(schema.BOX, {key: number})
     assert (right, place) == ({}, key)
     assert text.startswith("must be a")
