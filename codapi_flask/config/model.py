@@ -52,32 +52,30 @@ class BoxSpec:
     form.
     """
 
-    name: Annotated[Word, "the box's name, if not that of its key, file or folder"]
-    image: Annotated[Image, "name of the image, which is never pulled"]
+    name: Annotated[Word, "the box's name, if it differs from its key, file or folder"]
+    image: Annotated[Image, "name of the image"]
     runtime: Annotated[Word, "a runtime of the daemon, such as runsc (gVisor)"] = "runc"
-    cpu: Annotated[Amount, "cores; a fraction is fine, Docker wants 0.01 at least"] = 1
-    memory: Annotated[Memory, "for all of the box, tmpfs included; swap is never given"] = 64
-    storage: Annotated[Text, "size of the box's own file system"] = ""
-    network: Annotated[Word, "none, or a network of Docker's, such as bridge"] = "none"
+    cpu: Annotated[Amount, "cores"] = 1
+    memory: Annotated[Memory, "memory limit of the whole box in MiB, tmpfs included"] = 64
+    storage: Annotated[Text, "size limit of the box's own file system"] = ""
+    network: Annotated[Word, "none, or a Docker network such as bridge"] = "none"
     writable: Annotated[Flag, "whether programs may write to the box's own file system"] = False
-    volume: Annotated[Volume, "where the work directory (%s) is mounted, read-only (ro) or not"] = (
+    volume: Annotated[Volume, "mount point of the work directory (%s), read-only with ro"] = (
         "%s:/sandbox:ro"
     )
-    tmpfs: Annotated[tuple[Tmpfs, ...], "file systems in memory that programs may write to"] = ()
-    cap_add: Annotated[tuple[Capability, ...], "Linux capabilities to give"] = ()
-    cap_drop: Annotated[tuple[Capability, ...], "capabilities to take"] = ("all",)
+    tmpfs: Annotated[tuple[Tmpfs, ...], "in-memory file systems that programs may write to"] = ()
+    cap_add: Annotated[tuple[Capability, ...], "Linux capabilities to add"] = ()
+    cap_drop: Annotated[tuple[Capability, ...], "Linux capabilities to drop"] = ("all",)
     ulimit: Annotated[tuple[Ulimit, ...], "limits of each process, soft and hard"] = ("nofile=96",)
-    nproc: Annotated[Processes, "processes and threads"] = 64
+    nproc: Annotated[Processes, "maximum number of processes and threads"] = 64
     files: Annotated[
-        tuple[Glob, ...], "files below the root that are copied into the work directory"
+        tuple[Glob, ...], "files below the root that the server copies into the work directory"
     ] = ()
-    seccomp: Annotated[Word, "which system calls are let through"] = "default"
-    work_size: Annotated[Disk, "what a run may write to disk"] = 64
-    warm: Annotated[Boxes, "boxes that are kept started from the beginning"] = 0
-    uses: Annotated[Count, "runs that one box may serve"] = 1
-    init: Annotated[
-        Flag, "whether our init is process 1; without it each step starts a plain container"
-    ] = True
+    seccomp: Annotated[Word, "which system calls are allowed"] = "default"
+    work_size: Annotated[Disk, "disk space in MiB that a run may use in the work directory"] = 64
+    warm: Annotated[Boxes, "minimum number of boxes kept started, from startup on"] = 0
+    uses: Annotated[Count, "maximum number of runs that one box serves"] = 1
+    init: Annotated[Flag, "whether the server's init is process 1"] = True
 
     @property
     def has_gvisor(self) -> bool:
@@ -110,20 +108,18 @@ class BoxSpec:
 class Step:
     """One thing a command does: `run` an argv in a box, or `exec` or `stop` in a running one."""
 
-    box: Annotated[Word, "the box; for exec and stop: the name of a running container"]
-    version: Annotated[Text, "pins the box's version, whatever the request asks for"] = ""
-    user: Annotated[User, "name or number, maybe with :group"] = "sandbox"
+    box: Annotated[Word, "name of the box"]
+    version: Annotated[Text, "pins the box's version and overrides that of the request"] = ""
+    user: Annotated[User, "name or number, optionally with :group"] = "sandbox"
     action: Annotated[
         Literal["run", "exec", "stop"],
-        "start a program in a box, or in a running container; or stop that",
+        "run starts a program in a box, exec in a running container",
     ] = "run"
-    detach: Annotated[Flag, "start the box, and go on"] = False
-    stdin: Annotated[
-        Flag, "give the request's files, one after another, to the first step on its stdin"
-    ] = False
-    command: Annotated[tuple[Text, ...], "program and arguments; no shell is involved"] = ()
-    timeout: Annotated[Amount, "seconds from the program's start; a fraction is fine"] = 5
-    noutput: Annotated[Bytes, "what is kept of each of stdout and stderr; 0: nothing"] = 4096
+    detach: Annotated[Flag, "start the box and continue with the next step"] = False
+    stdin: Annotated[Flag, "pass the request's files, concatenated, on stdin"] = False
+    command: Annotated[tuple[Text, ...], "program and arguments, without a shell"] = ()
+    timeout: Annotated[Amount, "seconds from the program's start"] = 5
+    noutput: Annotated[Bytes, "maximum bytes of each of stdout and stderr"] = 4096
 
     @property
     def runs_as_root(self) -> bool:
@@ -145,13 +141,13 @@ class Step:
 class Command:
     """What a sandbox can be asked to do."""
 
-    engine: Annotated[Literal["docker", "http"], "who executes it"] = "docker"
-    entry: Annotated[Entry, 'where the code (the file named "") is written'] = ""
-    before: Annotated[Step | None, "runs first"] = None
-    steps: Annotated[tuple[Step, ...], "run one after another until one fails"] = ()
-    after: Annotated[Step | None, "runs last, once before was attempted, whatever has failed"] = (
-        None
-    )
+    engine: Annotated[Literal["docker", "http"], "the engine that executes the command"] = "docker"
+    entry: Annotated[
+        Entry, 'name under which the code (the file named "") is written, such as main.py'
+    ] = ""
+    before: Annotated[Step | None, "the first step"] = None
+    steps: Annotated[tuple[Step, ...], "run in order until one fails"] = ()
+    after: Annotated[Step | None, "the last step"] = None
 
     def all_steps(self) -> tuple[Step, ...]:
         """Return every step in the order of execution."""
@@ -173,16 +169,16 @@ class Config:
     """
 
     root: str = "."
-    pool_size: Annotated[Count, "executions at once; as many worker processes are started"] = 8
-    stock_size: Annotated[Boxes, "boxes that are kept started, of all kinds together"] = 16
+    pool_size: Annotated[Count, "number of worker processes, and so of concurrent executions"] = 8
+    stock_size: Annotated[
+        Boxes, "started boxes that the server keeps waiting, of all kinds together"
+    ] = 16
     verbose: Annotated[Flag, "log at the level DEBUG"] = False
-    work_dir: Annotated[Directory, "where files of requests are written"] = ""
-    max_body: Annotated[Count, "largest body of a request, in bytes"] = 1 << 20
-    read_timeout: Annotated[Amount, "seconds that receiving a request may take"] = 10
-    queue_timeout: Annotated[
-        Seconds, "how long a request may wait for a worker; 0: it is refused at once"
-    ] = 0
-    queue_size: Annotated[Requests, "how many may wait at once, each on a thread of its own"] = 64
+    work_dir: Annotated[Directory, "directory for the files of requests"] = ""
+    max_body: Annotated[Count, "maximum size of a request body, in bytes"] = 1 << 20
+    read_timeout: Annotated[Amount, "seconds in which a client must have sent its request"] = 10
+    queue_timeout: Annotated[Seconds, "seconds for which a request waits for a worker"] = 0
+    queue_size: Annotated[Requests, "maximum number of waiting requests"] = 64
     tokens: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)

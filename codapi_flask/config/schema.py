@@ -67,19 +67,19 @@ HTTP = _model("http", {"hosts": _Key(dict[str, Address], "hosts of the http engi
 AUTH = _model(
     "auth",
     {
-        "tokens": _Key(tuple[Token, ...], "tokens, one of which each execution needs"),
-        "tokens_file": _Key(Word, "a file with tokens, separated by white space"),
+        "tokens": _Key(tuple[Token, ...], "tokens, one of which every execution needs"),
+        "tokens_file": _Key(Word, "a file of tokens, separated by white space"),
     },
 )
 CORS = _model(
     "cors",
-    {"origins": _Key(tuple[Origin, ...], "the pages that may call; absent or empty: all")},
+    {"origins": _Key(tuple[Origin, ...], "origins of the pages that may call")},
 )
 DOCKER = _model(
     "docker",
     {
-        "bin": _Key(Text, "ignored: no Docker command is run"),
-        "tmp": _Key(Directory, "Codapi's name for work_dir, which comes before it"),
+        "bin": _Key(Text, "ignored: the server runs no Docker command"),
+        "tmp": _Key(Directory, "Codapi's name for work_dir"),
     },
 )
 TOP = _model(
