@@ -17,18 +17,18 @@ def mode(path):
 # the work directory
 
 
-def test_the_work_directory_is_made_for_us_alone(tmp_path):
+def test_work_dir_is_created_private(tmp_path):
     path = instance.work_dir(str(tmp_path / "a" / "b"))
     assert path == tmp_path / "a" / "b"
     assert mode(path) == 0o700
 
 
-def test_an_open_work_directory_is_closed(tmp_path):
+def test_open_work_dir_becomes_private(tmp_path):
     tmp_path.chmod(0o777)
     assert mode(instance.work_dir(str(tmp_path))) == 0o700
 
 
-def test_what_others_use_is_not_closed_to_them(tmp_path):
+def test_open_work_dir_with_foreign_files_is_refused(tmp_path):
     (tmp_path / "file").touch()
     tmp_path.chmod(0o1777)
     with pytest.raises(ConfigError, match="is open to others and holds their files"):
@@ -36,24 +36,24 @@ def test_what_others_use_is_not_closed_to_them(tmp_path):
     assert mode(tmp_path) == 0o1777
 
 
-def test_a_new_file_system_is_closed(tmp_path):
+def test_work_dir_on_a_new_file_system_becomes_private(tmp_path):
     (tmp_path / "lost+found").mkdir()
     tmp_path.chmod(0o755)
     assert mode(instance.work_dir(str(tmp_path))) == 0o700
 
 
-def test_our_own_work_directory_is_closed_again(tmp_path):
+def test_work_dir_with_own_leases_becomes_private_again(tmp_path):
     Lease.make(tmp_path, "i", tmp_path).close()
     tmp_path.chmod(0o755)
     assert mode(instance.work_dir(str(tmp_path))) == 0o700
 
 
-def test_a_check_of_the_work_directory_leaves_nothing(tmp_path):
+def test_check_leaves_only_the_lock(tmp_path):
     instance.check(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-def test_a_work_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
+def test_check_of_an_unwritable_work_dir_raises(tmp_path, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -63,13 +63,13 @@ def test_a_work_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-def test_the_work_directorys_path_is_the_real_one(tmp_path):
+def test_work_dir_resolves_symlinks(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     assert instance.work_dir(f"{tmp_path}/link/work") == tmp_path / "real" / "work"
 
 
-def test_the_default_work_directory_is_of_the_user_and_not_below_tmp():
+def test_default_work_dir_is_per_user_in_var_tmp():
     assert instance.work_dir("") == Path(f"/var/tmp/codapi-{os.getuid()}")
 
 
@@ -92,7 +92,7 @@ def below_a_file(path):
 
 
 @pytest.mark.parametrize("make", [a_file, a_link, below_a_file, of_another_user])
-def test_a_work_directory_that_is_not_ours_is_refused(tmp_path, make):
+def test_work_dir_that_is_no_own_directory_is_refused(tmp_path, make):
     if make is of_another_user and os.getuid():
         pytest.skip("only root can give a directory away")
     path = tmp_path / "parent" / "work"
@@ -100,6 +100,3 @@ def test_a_work_directory_that_is_not_ours_is_refused(tmp_path, make):
     make(path)
     with pytest.raises(ConfigError, match=f"work_dir: {path}"):
         instance.work_dir(str(path))
-
-
-# leases

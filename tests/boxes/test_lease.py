@@ -12,7 +12,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_lease_is_a_directory_that_only_we_may_enter(tmp_path):
+def test_lease_directory_is_private(tmp_path):
     lease = Lease.make(tmp_path, "i", tmp_path)
     assert (lease.path.parent, lease.path.name[:2]) == (tmp_path, "i-")
     assert mode(lease.path) == 0o700
@@ -20,7 +20,7 @@ def test_a_lease_is_a_directory_that_only_we_may_enter(tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_work_directory_is_open_to_any_user_of_a_box(tmp_path, umask):
+def test_work_directory_is_open_to_any_user_under_any_umask(tmp_path, umask):
     old = os.umask(umask)
     try:
         lease = Lease.make_work(Lease.make(tmp_path, "i", tmp_path).path)
@@ -30,7 +30,7 @@ def test_a_work_directory_is_open_to_any_user_of_a_box(tmp_path, umask):
     lease.close()
 
 
-def test_a_dropped_lease_leaves_nothing_but_what_was_put_into_it(tmp_path):
+def test_drop_removes_only_an_empty_lease(tmp_path):
     first, second = (Lease.make_work(tmp_path) for _ in range(2))
     (second.path / "work" / "file").touch()
     first.drop()
@@ -40,7 +40,7 @@ def test_a_dropped_lease_leaves_nothing_but_what_was_put_into_it(tmp_path):
     assert is_abandoned(second.path, tmp_path)
 
 
-def test_a_lease_is_abandoned_when_it_is_closed(tmp_path):
+def test_closed_lease_is_abandoned(tmp_path):
     lease = Lease.make(tmp_path, "x", tmp_path)
     assert not is_abandoned(lease.path, tmp_path)
     lease.close()
@@ -53,7 +53,7 @@ def _hold(work_dir, pipe):
     pipe.recv()
 
 
-def test_a_lease_is_abandoned_when_its_owner_is_killed(tmp_path):
+def test_lease_of_a_killed_owner_is_abandoned(tmp_path):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     owner = context.Process(target=_hold, args=(tmp_path, theirs))
@@ -65,7 +65,7 @@ def test_a_lease_is_abandoned_when_its_owner_is_killed(tmp_path):
     owner.join()
 
 
-def test_a_lease_lives_as_long_as_any_copy_of_its_lock(tmp_path):
+def test_lease_lives_until_the_last_copy_of_its_lock_closes(tmp_path):
     lease = Lease.make(tmp_path, "x", tmp_path)
     copy = os.dup(lease.lock)
     lease.close()
@@ -74,7 +74,7 @@ def test_a_lease_lives_as_long_as_any_copy_of_its_lock(tmp_path):
     assert is_abandoned(lease.path, tmp_path)
 
 
-def test_what_we_cannot_see_is_not_abandoned(tmp_path):
+def test_path_that_is_no_lease_is_not_abandoned(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     (tmp_path / "file").touch()
     for name in ("nothing", "link", "file"):

@@ -16,7 +16,7 @@ BOX = BoxSpec(name="sh", image="sh", volume="%s:/sandbox", work_size=1)
 
 
 class Container:
-    """What a box's own file system holds, as a directory that we may see, or as the daemon says."""
+    """A box's own file system: a directory this process may read, or a size from the daemon."""
 
     def __init__(self, layer: Path | None = None, size: int = 0) -> None:
         self.layer = lambda: layer
@@ -27,30 +27,30 @@ def quota_of(box, directory, container=None, measure_as_root=None):
     return Quota(directory, [(box, container or Container())], measure_as_root, interval=0)
 
 
-def test_an_empty_directory_takes_nothing(tmp_path):
+def test_measure_of_an_empty_directory_is_zero(tmp_path):
     assert measure(tmp_path, MIB) == 0
 
 
-def test_every_entry_counts_at_least_a_block(tmp_path):
+def test_measure_counts_a_block_for_every_entry(tmp_path):
     for number in range(10):
         (tmp_path / str(number)).touch()
     assert measure(tmp_path, MIB) == 10 * ENTRY
 
 
-def test_files_in_directories_count(tmp_path):
+def test_measure_counts_files_in_subdirectories(tmp_path):
     deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
     (deep / "file").write_bytes(b"x" * 100_000)
     assert measure(tmp_path, MIB) > 100_000
 
 
-def test_a_hole_takes_no_room(tmp_path):
+def test_measure_does_not_count_holes(tmp_path):
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(1 << 40)
     assert measure(tmp_path, MIB) <= ENTRY
 
 
-def test_links_are_not_followed(tmp_path):
+def test_measure_follows_no_links(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
     (tmp_path / "large").write_bytes(b"x" * MIB)
@@ -59,7 +59,7 @@ def test_links_are_not_followed(tmp_path):
     assert measure(inside, MIB) == 2 * ENTRY
 
 
-def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(tmp_path):
+def test_measure_does_not_follow_a_link_swapped_for_a_directory(tmp_path):
     inside, large = tmp_path / "inside", tmp_path / "large"
     for directory in (inside, inside / "a", large):
         directory.mkdir()
@@ -73,7 +73,7 @@ def test_a_link_that_takes_the_place_of_a_directory_is_not_followed(tmp_path):
             swapping.kill()
 
 
-def test_a_very_deep_tree_is_too_much(tmp_path):
+def test_measure_of_a_very_deep_tree_exceeds_the_limit(tmp_path):
     (tmp_path / "/".join("d" * 199)).mkdir(parents=True)
     assert measure(tmp_path, MIB) == 199 * ENTRY
     (tmp_path / "/".join("d" * 200)).mkdir()
@@ -87,7 +87,7 @@ def measured(directory):
         return error.used
 
 
-def test_files_that_vanish_hide_no_others(tmp_path):
+def test_measure_with_vanishing_files_counts_all_others(tmp_path):
     for number in range(16):
         (tmp_path / f"file{number}").write_bytes(b"x" * (MIB // 16))
     churn = "while :; do for i in $(seq 100); do : > $i; done; rm [0-9]*; done"
@@ -98,7 +98,7 @@ def test_files_that_vanish_hide_no_others(tmp_path):
             churning.kill()
 
 
-def test_a_quota_that_was_exceeded_stays_so(tmp_path):
+def test_exceeded_quota_stays_exceeded(tmp_path):
     quota = quota_of(BOX, tmp_path)
     assert not quota.check()
     (tmp_path / "file").write_bytes(b"x" * 2 * MIB)
@@ -109,7 +109,7 @@ def test_a_quota_that_was_exceeded_stays_so(tmp_path):
 
 
 @pytest.mark.parametrize(("writable", "exceeded"), [(True, True), (False, False)])
-def test_what_a_writable_box_keeps_itself_counts(tmp_path, writable, exceeded):
+def test_quota_counts_the_layer_of_writable_boxes_only(tmp_path, writable, exceeded):
     box = BoxSpec(name="sh", image="sh", writable=writable, work_size=1)
     work, layer = tmp_path / "work", tmp_path / "layer"
     work.mkdir()
@@ -120,7 +120,7 @@ def test_what_a_writable_box_keeps_itself_counts(tmp_path, writable, exceeded):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
-def test_what_is_deleted_but_open_may_not_fill_the_disk(tmp_path):
+def test_quota_disk_filled_by_a_deleted_file_is_exceeded(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=True)
     try:
         quota = quota_of(replace(BOX, work_size=64), tmp_path)
@@ -133,7 +133,7 @@ def test_what_is_deleted_but_open_may_not_fill_the_disk(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_a_daemon_that_does_not_say_ends_no_program(tmp_path):
+def test_quota_failing_daemon_is_not_exceeded(tmp_path):
     def fail():
         raise ServerFault("gone")
 
@@ -144,7 +144,7 @@ def test_a_daemon_that_does_not_say_ends_no_program(tmp_path):
 
 @pytest.fixture
 def closed(tmp_path, monkeypatch):
-    """Return a directory with one in it that this process may not read, whoever it is."""
+    """Return a directory with a subdirectory that this process may not read, even as root."""
     (tmp_path / "inner").mkdir()
     handle_of = os.open
 
@@ -161,7 +161,7 @@ def closed(tmp_path, monkeypatch):
 def test_quota_closed_directory_is_measured_as_root(closed, is_larger):
     seen = []
     quota = quota_of(BOX, closed, measure_as_root=lambda *args: seen.append(args) or is_larger)
-    # None: it never holds still, but the disk has lost nothing
+    # None: the tree changes constantly, but free disk space stays the same
     assert quota.check() is bool(is_larger)
     assert seen == [(closed, MIB)]
 
@@ -179,8 +179,8 @@ def test_quota_missing_directory_is_exceeded(tmp_path):
     assert quota.check()
 
 
-def test_quota_box_that_died_is_not_exceeded(tmp_path):
-    """Its file system goes with it: what the step says then is that the box died."""
+def test_quota_dead_box_is_not_exceeded(tmp_path):
+    """The file system is removed with the box; the step reports the box's death."""
     work, layer = tmp_path / "work", tmp_path / "layer"
     work.mkdir()
     layer.mkdir()
@@ -189,7 +189,7 @@ def test_quota_box_that_died_is_not_exceeded(tmp_path):
     assert not quota.check()
 
 
-def test_quota_watches_all_writers_with_the_largest_limit(tmp_path):
+def test_quota_of_several_boxes_is_their_largest_limit(tmp_path):
     large = replace(BOX, work_size=2)
     quota = Quota(tmp_path, [(BOX, Container()), (large, Container())], None, interval=0)
     (tmp_path / "file").write_bytes(b"x" * (3 * MIB // 2))
@@ -214,8 +214,8 @@ while True:
 
 
 @pytest.mark.parametrize(("size", "is_exceeded"), [(192, True), (1, False)])
-def test_quota_finds_a_directory_that_is_renamed_all_the_time(tmp_path, size, is_exceeded):
-    """Seen by its name or not: what it takes is gone from the disk."""
+def test_quota_counts_a_constantly_renamed_directory(tmp_path, size, is_exceeded):
+    """The disk's free space reveals its size even when the walk misses its name."""
     for number in range(300):
         (tmp_path / f"a{number}").mkdir()
     quota = quota_of(replace(BOX, work_size=96), tmp_path)
@@ -229,7 +229,7 @@ def test_quota_finds_a_directory_that_is_renamed_all_the_time(tmp_path, size, is
     assert found == [is_exceeded] * 5
 
 
-def test_quota_does_not_measure_more_often_than_it_should(tmp_path):
+def test_quota_measures_once_per_interval(tmp_path):
     quota = Quota(tmp_path, [(BOX, Container())], None, interval=1000)
     assert not quota.check()
     (tmp_path / "file").write_bytes(b"x" * 2 * MIB)

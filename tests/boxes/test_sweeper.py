@@ -9,7 +9,7 @@ from codapi_flask.errors import ServerFault
 
 
 def sweep(*args):
-    """Return how many containers are removed when nothing is in the way."""
+    """Sweep without faults; return the number of containers removed."""
     count, faults = sweeper.sweep(*args)
     assert not faults
     return count
@@ -26,7 +26,7 @@ class FakeContainer:
 
 
 class FakeDaemon:
-    """Has containers that live for directories."""
+    """Holds containers that belong to directories."""
 
     def __init__(self):
         self.found = []
@@ -84,14 +84,14 @@ def paths(directory: Path):
     return {path.name for path in directory.rglob("*")} - {"lock"}
 
 
-def test_what_a_living_server_owns_is_not_touched(work_dir, daemon, owner):
+def test_sweep_leaves_a_living_server_alone(work_dir, daemon, owner):
     before = paths(work_dir)
     daemon.run(owner.instance.path, owner.instance.path)
     assert sweep(work_dir, daemon, FakeRootBox()) == 0
     assert (len(daemon.found), paths(work_dir)) == (2, before)
 
 
-def test_all_that_a_dead_server_left_is_removed(work_dir, daemon, owner):
+def test_sweep_removes_everything_of_a_dead_server(work_dir, daemon, owner):
     # a root box lives for a lease, or for the instance itself
     daemon.run(owner.instance.path, owner.execution.path)
     daemon.run(owner.instance.path, owner.instance.path)
@@ -100,27 +100,27 @@ def test_all_that_a_dead_server_left_is_removed(work_dir, daemon, owner):
     assert (daemon.found, paths(work_dir)) == ([], set())
 
 
-def test_a_dead_workers_execution_is_removed_from_a_living_server(work_dir, daemon, owner):
+def test_sweep_removes_a_dead_workers_execution(work_dir, daemon, owner):
     owner.execution.close()
     assert sweep(work_dir, daemon, FakeRootBox()) == 1
     assert (daemon.found, paths(work_dir)) == ([], {owner.instance.path.name})
 
 
-def test_a_living_workers_execution_outlives_its_server(work_dir, daemon, owner):
+def test_sweep_keeps_a_living_workers_execution_of_a_dead_server(work_dir, daemon, owner):
     owner.instance.close()
     assert sweep(work_dir, daemon, FakeRootBox()) == 0
     assert daemon.directories == [owner.work]
     assert owner.work.exists()
 
 
-def test_a_container_whose_directory_is_gone_is_removed(work_dir, daemon, owner):
+def test_sweep_removes_a_container_without_its_directory(work_dir, daemon, owner):
     shutil.rmtree(owner.execution.path)
-    # its owner lives, so this is not the end of a dead one
+    # the owner is alive, so the container is not counted
     assert sweep(work_dir, daemon, FakeRootBox()) == 0
     assert not daemon.found
 
 
-def test_the_dead_of_other_work_directories_are_swept_too(work_dir, daemon, tmp_path):
+def test_sweep_covers_other_work_directories(work_dir, daemon, tmp_path):
     (other := tmp_path / "other").mkdir()
     living, dead = Owner(other), Owner(other)
     for owner in (living, dead):
@@ -131,14 +131,14 @@ def test_the_dead_of_other_work_directories_are_swept_too(work_dir, daemon, tmp_
     assert {path.name for path in other.glob("i-*")} == {living.instance.path.name}
 
 
-def test_a_server_whose_work_directory_we_cannot_see_is_not_touched(work_dir, daemon, tmp_path):
+def test_sweep_keeps_a_container_whose_work_dir_is_not_visible(work_dir, daemon, tmp_path):
     unseen = tmp_path / "another machine's" / "i-1"
     daemon.run(unseen, unseen / "x-1" / "work")
     assert sweep(work_dir, daemon, FakeRootBox()) == 0
     assert len(daemon.found) == 1
 
 
-def test_what_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
+def test_sweep_with_patience_skips_a_stuck_container(work_dir, daemon, owner):
     others = [Owner(work_dir) for _ in range(2)]
     for each in others:
         daemon.run(each.instance.path, each.work)
@@ -150,7 +150,7 @@ def test_what_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
     assert (daemon.directories, paths(work_dir)) == ([owner.work], set())
 
 
-def test_without_patience_the_first_that_cannot_be_removed_is_the_last(work_dir, daemon, owner):
+def test_sweep_without_patience_stops_at_a_stuck_container(work_dir, daemon, owner):
     other = Owner(work_dir)
     daemon.run(other.instance.path, other.work)
     for each in (owner, other):
@@ -161,7 +161,7 @@ def test_without_patience_the_first_that_cannot_be_removed_is_the_last(work_dir,
     assert daemon.directories == [owner.work, other.work]
 
 
-def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, owner):
+def test_sweep_with_patience_skips_a_stuck_directory(work_dir, daemon, owner):
     class StuckRootBox(FakeRootBox):
         def remove_tree(self, directory):
             if directory == owner.execution.path:
@@ -175,7 +175,7 @@ def test_a_directory_that_cannot_be_removed_is_in_nobodys_way(work_dir, daemon, 
     assert {path.name for path in work_dir.glob("i-*")} == {owner.instance.path.name}
 
 
-def test_other_files_in_the_work_directory_are_not_touched(work_dir, daemon):
+def test_sweep_leaves_foreign_files_alone(work_dir, daemon):
     names = {"notes", "i", "x-1", "i-1", "i-photos", "i-12345678.old"}
     for name in names:
         (work_dir / name).mkdir()

@@ -40,7 +40,7 @@ def make_chains(directory, chains=8, length=185):
         os.close(end)
 
 
-def test_remove_deletes_a_tree_deeper_than_recursion_goes(tree):
+def test_remove_deletes_a_tree_deeper_than_the_recursion_limit(tree):
     make_chains(tree)
     assert sys.getrecursionlimit() < 8 * 185
     trees.remove(tree)
@@ -71,7 +71,7 @@ def test_empty_link_raises(tree):
         trees.empty(tree.parent / "link")
 
 
-def test_remove_beside_another_process_deletes_everything(tree):
+def test_empty_in_two_threads_deletes_everything(tree):
     """A sweeper and a worker may remove the same lease."""
     for _ in range(20):
         for number in range(60):
@@ -82,7 +82,7 @@ def test_remove_beside_another_process_deletes_everything(tree):
         assert os.listdir(tree) == []
 
 
-def test_remove_uses_few_descriptors(tree):
+def test_remove_leaks_no_descriptors(tree):
     make_chains(tree, chains=2, length=100)
     before = len(os.listdir("/proc/self/fd"))
     trees.remove(tree)
