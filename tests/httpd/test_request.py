@@ -17,7 +17,7 @@ def chunks(*pieces, extension=b"", trailer=b""):
 
 
 def heard(request):
-    """Return how many bytes of a request are heard, one by one, and with what it is refused."""
+    """Feed a request byte by byte; return the count that completes it, and its refusal."""
     incoming = RequestBuffer(0, MAX_BODY)
     for count, byte in enumerate(request, 1):
         incoming.data.append(byte)
@@ -41,7 +41,7 @@ NEXT = b"GET / HTTP/1.1\r\n"
         CHUNKED + chunks(b"0\r\n\r\n", trailer=b"A: 1\r\nB: 2\r\n"),
     ],
 )
-def test_a_request_is_complete_with_its_last_byte(request_):
+def test_request_is_complete_at_its_last_byte(request_):
     assert heard(request_ + NEXT) == (len(request_), 0)
 
 
@@ -49,13 +49,13 @@ PIECES = st.lists(st.binary(min_size=1, max_size=9), max_size=5)
 
 
 @given(PIECES)
-def test_a_body_in_chunks_is_complete_with_its_last_byte(pieces):
+def test_chunked_body_is_complete_at_its_last_byte(pieces):
     request = CHUNKED + chunks(*pieces)
     assert heard(request + NEXT) == (len(request), 0)
 
 
 @given(PIECES, st.integers(0, 200))
-def test_a_body_in_chunks_is_passed_on_in_one(pieces, split):
+def test_request_buffer_merges_chunks_into_one(pieces, split):
     request = CHUNKED + chunks(*pieces) + NEXT
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += request[:split]
@@ -70,7 +70,7 @@ def test_a_body_in_chunks_is_passed_on_in_one(pieces, split):
     "request_",
     [SIZED.format(3).encode() + b"abc" + NEXT, b"GET / HTTP/1.1\r\n\r\n" + NEXT, b"\r\n" * 3],
 )
-def test_any_other_request_is_passed_on_as_it_is(request_):
+def test_request_without_chunks_is_passed_on_unchanged(request_):
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += request_
     assert incoming.is_complete()
@@ -78,12 +78,12 @@ def test_any_other_request_is_passed_on_as_it_is(request_):
 
 
 @pytest.mark.parametrize("size", [str(MAX_BODY + 1), "9" * 18, "9" * 5000])
-def test_who_announces_too_large_a_body_is_not_heard(size):
+def test_announced_body_over_the_limit_is_refused_at_the_head(size):
     head = SIZED.format(size).encode()
     assert heard(head) == (len(head), 413)
 
 
-def test_zeros_do_not_make_a_length_large():
+def test_content_length_with_leading_zeros_is_accepted():
     request = SIZED.format("0" * 30 + "5").encode() + b"hello"
     assert heard(request) == (len(request), 0)
 
@@ -91,8 +91,8 @@ def test_zeros_do_not_make_a_length_large():
 @pytest.mark.parametrize(
     "line", [b"Content-Length: %sx", b"Expect: %s1", b"Origin: %s\xe9", b"Transfer-Encoding: %s"]
 )
-def test_a_long_field_takes_no_long_time(line):
-    # squared, it would be minutes
+def test_long_field_value_is_parsed_in_linear_time(line):
+    # quadratic time would be minutes
     head = b"POST /v1/exec HTTP/1.1\r\n" + line % (b"0" * 60_000) + b"\r\n\r\n"
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += head
@@ -100,18 +100,18 @@ def test_a_long_field_takes_no_long_time(line):
     assert (incoming.request(), incoming.origin) == (head, "")
 
 
-def test_zeros_do_not_make_a_chunk_large_or_small():
+def test_chunk_size_with_leading_zeros_is_accepted():
     request = CHUNKED + b"0" * 100 + b"5\r\nhello\r\n" + b"0" * 100 + b"\r\n\r\n"
     assert heard(request + NEXT) == (len(request), 0)
 
 
-def test_a_body_that_grows_too_large_is_not_heard_to_its_end():
+def test_chunked_body_growing_past_the_limit_is_refused():
     half = chunks(bytes(60)).removesuffix(b"0\r\n\r\n")
     head = CHUNKED + half + b"3c\r\n"
     assert heard(head + bytes(60)) == (len(head) + 41, 413)
 
 
-def test_a_head_without_end_is_not_heard_to_its_end():
+def test_unfinished_head_over_the_limit_is_refused():
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += b"x" * HEAD_MAX
     assert not incoming.is_complete()
@@ -132,23 +132,23 @@ def test_a_head_without_end_is_not_heard_to_its_end():
     ],
     ids=["TLS", "NUL", "space", "line feed", "second line feed", "line feed before"],
 )
-def test_what_begins_no_request_is_not_waited_for(data, count):
+def test_invalid_first_bytes_are_refused_at_once(data, count):
     assert heard(data) == (count, 400)
 
 
 @pytest.mark.parametrize("data", [b"\r", b"\r\n", b"\r\nGET /", b"GET / HTTP/1.1\r", b"g\xff"])
-def test_what_may_begin_a_request_is_waited_for(data):
+def test_partial_request_line_is_incomplete(data):
     assert heard(data) is None
 
 
-def test_too_large_a_head_is_refused_even_when_it_is_all_there():
+def test_complete_head_over_the_limit_is_refused():
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += b"x" * (HEAD_MAX + 1) + b"\r\n\r\n"
     assert incoming.is_complete()
     assert incoming.refusal == 431
 
 
-def test_trailers_are_left_out():
+def test_trailers_are_dropped():
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += CHUNKED + chunks(b"a", trailer=b"no trailer\r\n") + NEXT
     assert incoming.is_complete()
@@ -171,7 +171,7 @@ def test_trailers_are_left_out():
         (b"0\r\n" + b"A: b\r\n" * HEAD_MAX, 431),
     ],
 )
-def test_what_is_not_in_chunks_is_not_waited_for(body, refusal):
+def test_malformed_chunks_are_refused(body, refusal):
     incoming = RequestBuffer(0, 1 << 20)
     incoming.data += CHUNKED + body
     assert incoming.is_complete()
@@ -187,7 +187,7 @@ def test_what_is_not_in_chunks_is_not_waited_for(body, refusal):
         ("Origin: \xe9", ""),
     ],
 )
-def test_the_page_that_asks_is_known(line, origin):
+def test_origin_is_read_from_its_header(line, origin):
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += SIZED.format(5).replace("Host: a", line).encode("latin-1")
     assert not incoming.is_complete()
@@ -195,7 +195,7 @@ def test_the_page_that_asks_is_known(line, origin):
 
 
 @given(st.binary(), st.integers(0, 200))
-def test_whatever_comes_is_complete_in_the_end_or_waited_for(data, split):
+def test_request_buffer_once_complete_stays_complete(data, split):
     for head in (b"", CHUNKED, SIZED.format(9).encode()):
         incoming = RequestBuffer(0, MAX_BODY)
         incoming.data += head + data[:split]
@@ -208,21 +208,21 @@ def test_whatever_comes_is_complete_in_the_end_or_waited_for(data, split):
     ("line", "wants"),
     [("Expect: 100-continue", True), ("expect:100-Continue", True), ("A: b", False)],
 )
-def test_it_is_known_who_waits_for_leave_to_send(line, wants):
+def test_expect_header_sets_wants_continue(line, wants):
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += re.sub("Host: a", line, SIZED.format(5)).encode()
     assert not incoming.is_complete()
     assert incoming.wants_continue is wants
 
 
-def test_an_old_client_does_not_wait_for_leave():
+def test_http_1_0_client_wants_no_continue():
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += b"POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
     assert not incoming.is_complete()
     assert not incoming.wants_continue
 
 
-def test_what_a_field_says_of_versions_is_no_matter():
+def test_version_inside_a_header_is_ignored():
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += (
         b"POST / HTTP/1.1\r\nVia: HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
@@ -240,7 +240,7 @@ def test_what_a_field_says_of_versions_is_no_matter():
         (CHUNKED + chunks(b"hello"), None),
     ],
 )
-def test_a_request_that_is_alone_and_not_in_chunks_has_two_parts(data, parts):
+def test_parts_are_set_for_a_single_unchunked_request(data, parts):
     incoming = RequestBuffer(0, MAX_BODY)
     incoming.data += data
     assert incoming.is_complete()

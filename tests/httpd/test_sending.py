@@ -53,14 +53,14 @@ def loop():
         each.close()
 
 
-def test_nobody_waits_whose_client_has_taken_all(loop):
+def test_finish_with_all_data_sent_completes_at_once(loop):
     conn, _ = loop.connect()
     conn.sock.sendall(b"answer")
     loop.finish(conn)
     assert (loop.done, loop.closed) == ([conn], [])
 
 
-def test_it_goes_on_when_the_client_has_taken_all(loop):
+def test_finish_with_unsent_data_completes_once_the_client_reads(loop):
     conn, theirs = loop.connect()
     data = bytes(SEND_BUFFER * 32)
     conn.sock.sendall(data)
@@ -72,11 +72,11 @@ def test_it_goes_on_when_the_client_has_taken_all(loop):
         size += len(theirs.recv(1 << 20))
         loop.look()
     assert (loop.done, loop.closed) == ([conn], [])
-    # nothing is looked at any more
+    # nothing is polled any more
     assert not loop.poller.get_map()
 
 
-def test_who_does_not_receive_in_time_is_cut_off(loop, monkeypatch):
+def test_client_not_reading_in_time_is_disconnected(loop, monkeypatch):
     monkeypatch.setattr(sending, "SEND_TIMEOUT", 0)
     conn, _ = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
@@ -85,7 +85,7 @@ def test_who_does_not_receive_in_time_is_cut_off(loop, monkeypatch):
     assert (loop.done, loop.closed) == ([], [conn])
 
 
-def test_who_still_has_time_is_not_cut_off(loop):
+def test_client_within_the_send_timeout_stays_connected(loop):
     conn, _ = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
     loop.finish(conn)
@@ -93,7 +93,7 @@ def test_who_still_has_time_is_not_cut_off(loop):
     assert not loop.closed
 
 
-def test_who_is_gone_is_cut_off(loop):
+def test_client_gone_before_its_answer_is_closed(loop):
     conn, theirs = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
     loop.finish(conn)
@@ -103,7 +103,7 @@ def test_who_is_gone_is_cut_off(loop):
     assert (loop.done, loop.closed) == ([], [conn])
 
 
-def test_one_answer_may_be_as_long_as_it_is(loop, monkeypatch):
+def test_single_answer_may_exceed_the_unsent_limit(loop, monkeypatch):
     monkeypatch.setattr(sending, "UNSENT_MAX", 0)
     conn, theirs = loop.connect()
     data = bytes(range(256)) * SEND_BUFFER
@@ -116,7 +116,7 @@ def test_one_answer_may_be_as_long_as_it_is(loop, monkeypatch):
     assert (loop.done, loop.closed, found) == ([conn], [], data)
 
 
-def test_who_was_given_up_is_closed(loop):
+def test_finish_with_a_closed_socket_closes_the_connection(loop):
     conn, _ = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
     conn.sock.close()
@@ -124,7 +124,7 @@ def test_who_was_given_up_is_closed(loop):
     assert (loop.done, loop.closed) == ([], [conn])
 
 
-def test_who_waits_longest_is_cut_off_when_all_are_too_much(loop, monkeypatch):
+def test_oldest_clients_are_closed_above_the_unsent_limit(loop, monkeypatch):
     monkeypatch.setattr(sending, "UNSENT_MAX", SEND_BUFFER * 80)
     conns = [loop.connect()[0] for _ in range(3)]
     for conn in conns:

@@ -10,7 +10,7 @@ from tests.support.server import wait_for
 
 @pytest.fixture
 def ends():
-    """Return both ends of a connection: ours, and the other."""
+    """Return both ends of a connection: the server's and the client's."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname(), 5) as theirs,
@@ -20,21 +20,21 @@ def ends():
 
 
 def received(theirs, size):
-    """Return so many bytes that the other end receives."""
+    """Receive `size` bytes at the client's end."""
     data = b""
     while len(data) < size:
         data += theirs.recv(size)
     return data
 
 
-def test_nobody_turns_blocking_on(ends):
+def test_setblocking_true_has_no_effect(ends):
     ours, _ = ends
     ours.setblocking(True)
     with pytest.raises(BlockingIOError):
         ours.recv(1)
 
 
-def test_what_is_sent_first_comes_together_with_what_is_sent_next(ends):
+def test_joined_head_is_sent_together_with_the_body(ends):
     ours, theirs = ends
     with ours.joined():
         ours.sendall(b"head")
@@ -44,19 +44,19 @@ def test_what_is_sent_first_comes_together_with_what_is_sent_next(ends):
         theirs.settimeout(5)
         ours.sendall(b"body")
         assert theirs.recv(100) == b"headbody"
-        # from then on nothing waits
+        # later data is sent at once
         ours.sendall(b"more")
         assert theirs.recv(100) == b"more"
 
 
-def test_a_head_without_a_body_is_sent_at_the_end(ends):
+def test_joined_head_without_a_body_is_sent_at_the_end(ends):
     ours, theirs = ends
     with ours.joined():
         ours.sendall(b"head")
     assert theirs.recv(100) == b"head"
 
 
-def test_a_head_is_not_sent_when_the_answer_fails(ends):
+def test_joined_head_is_dropped_when_the_answer_fails(ends):
     ours, theirs = ends
     with suppress(ValueError), ours.joined():
         ours.sendall(b"head")
@@ -65,7 +65,7 @@ def test_a_head_is_not_sent_when_the_answer_fails(ends):
     assert theirs.recv(100) == b"another answer"
 
 
-def test_what_the_system_does_not_take_is_sent_as_the_client_receives(ends):
+def test_unsent_data_is_flushed_as_the_client_reads(ends):
     ours, theirs = ends
     data = bytes(range(256)) * (SEND_BUFFER // 4)
     ours.sendall(data[:-3])
@@ -77,7 +77,7 @@ def test_what_the_system_does_not_take_is_sent_as_the_client_receives(ends):
         assert answer.result(10) == data
 
 
-def test_who_is_gone_is_told(ends):
+def test_flush_to_a_disconnected_client_raises(ends):
     ours, theirs = ends
     ours.sendall(bytes(SEND_BUFFER * 64))
     theirs.close()

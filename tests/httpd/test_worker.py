@@ -31,7 +31,7 @@ class Unlimited:
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Return a worker of which only the event loop is there."""
+    """Return a worker that has only its event loop."""
     config = Config()
     monkeypatch.setattr(reading, "SIZE_MAX", 80_000)
     worker = BufferingWorker(0, 0, [], None, 30, config, Logger(config))
@@ -43,7 +43,7 @@ def worker(monkeypatch):
 
 @pytest.fixture
 def connect(worker):
-    """Return a function that connects a client, whose end it returns."""
+    """Return a function that connects a client and returns the client's end."""
     clients = []
 
     def connect():
@@ -59,11 +59,11 @@ def connect(worker):
         client.close()
 
 
-def test_who_is_refused_to_make_room_may_have_sent_at_the_same_time(worker, connect):
+def test_client_evicted_while_it_sends_reads_503(worker, connect):
     oldest, newest = connect(), connect()
     newest.sendall(HEAD + bytes(140_000))
     oldest.sendall(HEAD)
-    # both are ready, the newest is looked at first
+    # both are ready; the newest is handled first
     worker.wait_for_and_dispatch_events(0)
     with closing(oldest.makefile("rb")) as answer:
         assert answer.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
@@ -74,7 +74,7 @@ def test_who_is_refused_to_make_room_may_have_sent_at_the_same_time(worker, conn
 
 
 @pytest.mark.parametrize("room", [3, 100])
-def test_all_who_wait_are_accepted_at_once_if_there_is_room(worker, room):
+def test_worker_accepts_all_pending_connections_up_to_its_limit(worker, room):
     worker.worker_connections = room
     with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
         listener.setblocking(False)
@@ -82,12 +82,12 @@ def test_all_who_wait_are_accepted_at_once_if_there_is_room(worker, room):
             stack.enter_context(socket.create_connection(listener.getsockname()))
         worker.accept(listener)
         assert worker.nr_conns == min(20, room)
-    # the clients have left
+    # the clients have disconnected
     while worker.nr_conns:
         worker.wait_for_and_dispatch_events(1)
 
 
-def test_who_sends_half_a_request_and_no_more_is_told(worker, connect):
+def test_client_closing_after_half_a_request_reads_400(worker, connect):
     client = connect()
     client.sendall(HEAD)
     client.shutdown(socket.SHUT_WR)
