@@ -18,7 +18,7 @@ SH, OTHER = BoxSpec(name="sh", image="sh", uses=10), BoxSpec(name="other", image
 
 
 class FakeKeeper:
-    """Hands out boxes that are only a connection, and writes down what it is told."""
+    """Hands out boxes that are only a connection, and records the messages it receives."""
 
     def __init__(self, instance):
         self._instance = instance
@@ -46,7 +46,7 @@ class FakeKeeper:
         return self._worker
 
     def heard(self):
-        """Return what was said since the last time: the name of the thing, and of the box."""
+        """Return the messages since the last call: the kind of each, and its box's name."""
         said = []
         try:
             while True:
@@ -74,13 +74,13 @@ def keeper(tmp_path):
 
 @pytest.fixture
 def worker(tmp_path, keeper):
-    """Return a worker's stock, connected."""
+    """Return a connected stock client."""
     yield from connected(tmp_path, keeper)
 
 
 @pytest.fixture
 def hasty_worker(tmp_path, keeper):
-    """Return one that gives every box to the keeper at once."""
+    """Return a client that gives every box to the keeper at once."""
     yield from connected(tmp_path, keeper, hold_max=0)
 
 
@@ -93,7 +93,7 @@ def connected(instance, keeper, **how):
     worker._disconnect()
 
 
-def test_a_box_that_is_given_back_serves_the_next_run_without_the_keeper(worker, keeper):
+def test_returned_box_serves_the_next_run_without_the_keeper(worker, keeper):
     keeper.prepare(SH)
     box = worker.take(SH)
     assert keeper.heard() == [("take", "sh")]
@@ -103,7 +103,7 @@ def test_a_box_that_is_given_back_serves_the_next_run_without_the_keeper(worker,
     worker.give(box)
 
 
-def test_a_box_of_another_name_goes_back_to_the_keeper(worker, keeper):
+def test_held_box_of_another_name_goes_back_to_the_keeper(worker, keeper):
     keeper.prepare(SH)
     worker.give(worker.take(SH))
     keeper.prepare(OTHER)
@@ -113,7 +113,7 @@ def test_a_box_of_another_name_goes_back_to_the_keeper(worker, keeper):
     worker.give(other)
 
 
-def test_a_box_that_nobody_wants_is_released_to_the_keeper_once(worker, keeper):
+def test_release_returns_the_held_box_to_the_keeper_once(worker, keeper):
     keeper.prepare(SH)
     worker.give(worker.take(SH))
     worker.release()
@@ -121,7 +121,7 @@ def test_a_box_that_nobody_wants_is_released_to_the_keeper_once(worker, keeper):
     assert keeper.heard() == [("take", "sh"), ("box", "sh")]
 
 
-def test_a_box_that_died_while_it_waited_is_not_taken(worker, keeper):
+def test_held_box_that_died_is_not_taken(worker, keeper):
     keeper.prepare(SH)
     box = worker.take(SH)
     worker.give(box)
@@ -133,13 +133,13 @@ def test_a_box_that_died_while_it_waited_is_not_taken(worker, keeper):
     worker.give(new)
 
 
-def test_the_keeper_sees_a_box_again_after_a_while(hasty_worker, keeper):
+def test_box_held_beyond_hold_max_goes_back_to_the_keeper(hasty_worker, keeper):
     keeper.prepare(SH)
     hasty_worker.give(hasty_worker.take(SH))
     assert keeper.heard() == [("take", "sh"), ("box", "sh")]
 
 
-def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
+def test_released_box_without_a_keeper_is_discarded(tmp_path, keeper):
     worker = StockClient(Instance(tmp_path / "nowhere"))
     box = keeper.box(SH)
     directory = box.lease.path
@@ -149,7 +149,7 @@ def test_without_a_keeper_a_box_that_is_released_dies(tmp_path, keeper):
     assert not directory.exists()
 
 
-def test_a_box_that_waits_in_a_row_is_taken_without_an_answer(worker, keeper):
+def test_queued_box_is_taken_without_a_reply_from_the_keeper(worker, keeper):
     keeper.prepare(SH)
     worker.take(SH).discard()
     keeper.rows["sh"].put(keeper.box(SH))
@@ -159,7 +159,7 @@ def test_a_box_that_waits_in_a_row_is_taken_without_an_answer(worker, keeper):
     box.discard()
 
 
-def test_a_box_that_died_in_the_row_is_not_taken(worker, keeper):
+def test_queued_box_that_died_is_skipped(worker, keeper):
     keeper.prepare(SH)
     worker.take(SH).discard()
     dead = keeper.box(SH)
@@ -173,7 +173,7 @@ def test_a_box_that_died_in_the_row_is_not_taken(worker, keeper):
     box.discard()
 
 
-def test_an_empty_row_is_what_the_keeper_is_asked_for(worker, keeper):
+def test_take_from_an_empty_queue_asks_the_keeper(worker, keeper):
     keeper.prepare(SH)
     worker.take(SH).discard()
     keeper.prepare(SH)
@@ -182,7 +182,7 @@ def test_an_empty_row_is_what_the_keeper_is_asked_for(worker, keeper):
 
 
 def die_with_a_box(keeper, worker):
-    """Have the keeper die while a box waits in a row that the worker knows; return its init."""
+    """Close the keeper while a box waits in a queue that the worker holds; return its init."""
     keeper.prepare(SH)
     worker.take(SH).discard()
     keeper.rows["sh"].put(keeper.box(SH))
@@ -192,20 +192,20 @@ def die_with_a_box(keeper, worker):
     return init
 
 
-def test_boxes_of_a_dead_keeper_are_let_go(worker, keeper, job):
+def test_wait_with_a_dead_keeper_discards_its_boxes(worker, keeper, job):
     init = die_with_a_box(keeper, worker)
     worker.wait(job[0])
     with init:
         assert init.recv(1) == b""
 
 
-def test_a_dead_keepers_boxes_are_not_taken(worker, keeper):
+def test_take_with_a_dead_keeper_returns_none(worker, keeper):
     with die_with_a_box(keeper, worker) as init:
         assert worker.take(SH) is None
         assert init.recv(1) == b""
 
 
-def test_a_row_that_is_made_known_again_takes_the_place_of_the_first(worker, keeper):
+def test_handoff_queue_received_again_replaces_the_first(worker, keeper):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         keeper.prepare(SH)
@@ -214,7 +214,7 @@ def test_a_row_that_is_made_known_again_takes_the_place_of_the_first(worker, kee
     assert len(os.listdir("/proc/self/fd")) == before + inits + 1
 
 
-def test_a_job_ends_the_wait(worker, keeper, job):
+def test_wait_ends_when_a_job_arrives(worker, keeper, job):
     keeper.prepare(SH)
     worker.take(SH).discard()
     keeper.rows["sh"].put(keeper.box(SH))
@@ -225,7 +225,7 @@ def test_a_job_ends_the_wait(worker, keeper, job):
     box.discard()
 
 
-def test_without_a_keeper_only_the_job_is_awaited(tmp_path, job):
+def test_wait_without_a_keeper_ends_when_a_job_arrives(tmp_path, job):
     worker = StockClient(Instance(tmp_path))
     threading.Timer(0.1, os.write, [job[1], b"job"]).start()
     worker.wait(job[0])

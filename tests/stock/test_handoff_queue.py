@@ -21,7 +21,7 @@ def row():
 
 @pytest.fixture
 def make(tmp_path):
-    """Make boxes, of which `container` tells which one it is; returns theirs and ours."""
+    """Return a factory of boxes told apart by `container`; `inits` are their other ends."""
     inits = []
 
     def make(container="container"):
@@ -36,7 +36,7 @@ def make(tmp_path):
         init.close()
 
 
-def test_boxes_leave_in_the_order_in_which_they_came(row, make):
+def test_boxes_leave_the_queue_in_order(row, make):
     for name in ("first", "second"):
         row.put(make(name))
     taken = [row.take(), row.take()]
@@ -46,7 +46,7 @@ def test_boxes_leave_in_the_order_in_which_they_came(row, make):
         box.discard()
 
 
-def test_what_comes_out_is_what_went_in(row, make):
+def test_box_keeps_its_state_through_the_queue(row, make):
     box = make()
     box.uses, path = 7, box.lease.path
     row.put(box)
@@ -57,7 +57,7 @@ def test_what_comes_out_is_what_went_in(row, make):
     assert not path.exists()
 
 
-def test_the_row_knows_how_many_wait_whoever_took_some(row, make):
+def test_length_excludes_boxes_taken_by_other_processes(row, make):
     for name in ("a", "a-longer-name", "b"):
         row.put(make(name))
     assert len(row) == 3
@@ -71,7 +71,7 @@ def test_the_row_knows_how_many_wait_whoever_took_some(row, make):
     assert len(row) == 0
 
 
-def test_boxes_die_with_the_last_end_of_their_row(row, make):
+def test_boxes_die_with_the_last_end_of_the_queue(row, make):
     row.put(make())
     end = os.dup(row.end.fileno())
     row.close()
@@ -81,7 +81,7 @@ def test_boxes_die_with_the_last_end_of_their_row(row, make):
     assert make.inits[0].recv(1) == b""
 
 
-def test_a_box_for_which_there_is_no_room_dies(row, make):
+def test_put_into_a_full_queue_discards_the_box(row, make):
     with pytest.raises(BlockingIOError):  # noqa: PT012
         while True:
             row.put(make("x" * (MESSAGE_MAX - 500)))
@@ -90,7 +90,7 @@ def test_a_box_for_which_there_is_no_room_dies(row, make):
     assert make.inits[-1].recv(1) == b""
 
 
-def test_a_box_of_which_there_is_too_much_to_say_dies_and_leaves_nothing(row, make):
+def test_put_of_an_oversized_box_discards_it(row, make):
     box = make("x" * MESSAGE_MAX)
     with pytest.raises(OSError, match="too long"):
         row.put(box)
@@ -99,7 +99,7 @@ def test_a_box_of_which_there_is_too_much_to_say_dies_and_leaves_nothing(row, ma
     assert not box.lease.path.exists()
 
 
-def test_who_has_no_descriptors_left_gets_no_box(row, make):
+def test_take_without_free_descriptors_discards_the_box(row, make):
     row.put(make())
     with no_descriptors():
         assert row.take() is None

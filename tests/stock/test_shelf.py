@@ -20,7 +20,7 @@ class FakeBox:
 
 
 class FakeRow(deque):
-    """Boxes that wait, in this process; a row that is `full` takes no more."""
+    """A queue within this process; while it is `full`, put fails."""
 
     full = False
 
@@ -78,11 +78,11 @@ def use(shelf, name, count=1):
     shelf.used(name, count)
 
 
-def test_nothing_is_wanted_before_anything_was_used(make_shelf):
+def test_next_to_start_before_any_use_is_none(make_shelf):
     assert make_shelf(sh={}).next_to_start() is None
 
 
-def test_a_floor_is_wanted_from_the_start(make_shelf):
+def test_shelf_starts_boxes_up_to_the_floor(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     fill(shelf, "sh")
     assert shelf.next_to_start() == "sh"
@@ -90,7 +90,7 @@ def test_a_floor_is_wanted_from_the_start(make_shelf):
     assert shelf.next_to_start() is None
 
 
-def test_a_box_that_was_used_is_kept_warm(make_shelf):
+def test_shelf_replaces_a_used_box(make_shelf):
     shelf = make_shelf(sh={})
     use(shelf, "sh")
     assert shelf.next_to_start() == "sh"
@@ -98,7 +98,7 @@ def test_a_box_that_was_used_is_kept_warm(make_shelf):
     assert shelf.next_to_start() is None
 
 
-def test_as_many_are_kept_as_were_in_use_at_once(make_shelf):
+def test_shelf_keeps_as_many_boxes_as_were_in_use_at_once(make_shelf):
     shelf = make_shelf(sh={})
     use(shelf, "sh", 3)
     fill(shelf, "sh", 2)
@@ -107,14 +107,14 @@ def test_as_many_are_kept_as_were_in_use_at_once(make_shelf):
     assert shelf.next_to_start() is None
 
 
-def test_what_is_being_started_is_not_started_twice(make_shelf):
+def test_box_being_started_is_not_started_twice(make_shelf):
     shelf = make_shelf(sh={})
     use(shelf, "sh")
     shelf.starting["sh"] += 1
     assert shelf.next_to_start() is None
 
 
-def test_reused_boxes_that_are_out_come_back(make_shelf):
+def test_reusable_box_in_use_is_not_replaced(make_shelf):
     shelf = make_shelf(sh={"uses": 10}, once={})
     shelf.took("sh")
     assert shelf.next_to_start() is None
@@ -122,14 +122,14 @@ def test_reused_boxes_that_are_out_come_back(make_shelf):
     assert shelf.next_to_start() == "once"
 
 
-def test_the_box_that_waits_for_the_longest_time_is_handed_out_first(make_shelf):
+def test_take_returns_the_longest_waiting_box(make_shelf):
     shelf = make_shelf(sh={})
     first, last = fill(shelf, "sh", 2)
     assert shelf.take("sh") is first
     assert shelf.take("sh") is last
 
 
-def test_a_dead_box_is_never_handed_out(make_shelf):
+def test_take_discards_a_dead_box(make_shelf):
     shelf = make_shelf(sh={})
     first, last = fill(shelf, "sh", 2)
     first.is_alive = False
@@ -138,7 +138,7 @@ def test_a_dead_box_is_never_handed_out(make_shelf):
     assert shelf.take("sh") is None
 
 
-def test_the_dead_are_thrown_away(make_shelf):
+def test_tidy_discards_a_dead_box(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     first, last = fill(shelf, "sh", 2)
     first.is_alive = False
@@ -148,7 +148,7 @@ def test_the_dead_are_thrown_away(make_shelf):
     assert idle(shelf, "sh") == 1
 
 
-def test_what_nobody_uses_any_more_is_given_up(make_shelf, clock):
+def test_tidy_evicts_unused_boxes_down_to_the_floor(make_shelf, clock):
     shelf = make_shelf(sh={}, floor={"warm": 1})
     use(shelf, "sh", 2)
     fill(shelf, "sh", 2)
@@ -162,7 +162,7 @@ def test_what_nobody_uses_any_more_is_given_up(make_shelf, clock):
     assert idle(shelf, "floor") == 1
 
 
-def test_the_shelf_is_never_overfull(make_shelf):
+def test_shelf_discards_boxes_beyond_its_size(make_shelf):
     shelf = make_shelf(size=2, sh={})
     use(shelf, "sh", 5)
     boxes = fill(shelf, "sh", 3)
@@ -171,7 +171,7 @@ def test_the_shelf_is_never_overfull(make_shelf):
     assert shelf.next_to_start() is None
 
 
-def test_the_name_that_was_not_used_for_the_longest_time_yields(make_shelf, clock):
+def test_least_recently_used_name_is_evicted_first(make_shelf, clock):
     shelf = make_shelf(size=2, old={}, older={}, new={})
     for name in ("older", "old"):
         use(shelf, name)
@@ -183,7 +183,7 @@ def test_the_name_that_was_not_used_for_the_longest_time_yields(make_shelf, cloc
     assert idle(shelf, "old") == 1
 
 
-def test_floors_do_not_yield(make_shelf, clock):
+def test_floor_boxes_are_not_evicted(make_shelf, clock):
     shelf = make_shelf(size=1, floor={"warm": 1}, new={})
     fill(shelf, "floor")
     clock.now += 1
@@ -192,7 +192,7 @@ def test_floors_do_not_yield(make_shelf, clock):
     assert idle(shelf, "floor") == 1
 
 
-def test_a_size_of_nothing_keeps_nothing(make_shelf):
+def test_shelf_of_size_zero_keeps_nothing(make_shelf):
     shelf = make_shelf(size=0, sh={})
     use(shelf, "sh")
     assert shelf.next_to_start() is None
@@ -200,7 +200,7 @@ def test_a_size_of_nothing_keeps_nothing(make_shelf):
     assert box.is_discarded
 
 
-def test_a_row_that_is_full_grows_later(make_shelf, clock):
+def test_full_queue_is_refilled_after_the_backoff(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 1})
     shelf.rows["sh"].full = True
     fill(shelf, "sh")
@@ -209,7 +209,7 @@ def test_a_row_that_is_full_grows_later(make_shelf, clock):
     assert shelf.next_to_start() == "sh"
 
 
-def test_what_waits_makes_no_failure_forgotten(make_shelf, clock):
+def test_tidy_keeps_the_backoff_of_failed_starts(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 3})
     fill(shelf, "sh", 2)
     shelf.failed("sh")
@@ -223,20 +223,20 @@ def test_what_waits_makes_no_failure_forgotten(make_shelf, clock):
     assert shelf.next_to_start() == "sh"
 
 
-def test_what_is_too_much_is_not_thrown_away_twice(make_shelf, clock):
+def test_tidy_keeps_the_floor_while_workers_take_boxes(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 3})
     use(shelf, "sh", 5)
     fill(shelf, "sh", 5)
     clock.now += 2 * MEMORY
     take = shelf.rows["sh"].take
-    # with each that is dropped, a worker takes another
+    # a worker takes another box after each drop
     drop = shelf._drop
     shelf._drop = lambda name: (drop(name), take())
     shelf.tidy()
     assert idle(shelf, "sh") == 3
 
 
-def test_workers_may_take_boxes_while_the_dead_are_sought(make_shelf):
+def test_tidy_ends_when_workers_empty_the_queue(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     fill(shelf, "sh", 2)
     row = shelf.rows["sh"]
@@ -245,7 +245,7 @@ def test_workers_may_take_boxes_while_the_dead_are_sought(make_shelf):
     assert idle(shelf, "sh") == 0
 
 
-def test_a_start_that_failed_is_tried_again_later_and_later(make_shelf, clock):
+def test_failed_start_is_retried_with_backoff(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 1})
     pauses = []
     for _ in range(9):
@@ -258,13 +258,13 @@ def test_a_start_that_failed_is_tried_again_later_and_later(make_shelf, clock):
     assert pauses[-1] == MAX_BACKOFF
 
 
-def test_others_are_started_while_one_fails(make_shelf):
+def test_failing_name_does_not_block_others(make_shelf):
     shelf = make_shelf(broken={"warm": 2}, sh={"warm": 1})
     shelf.failed("broken")
     assert shelf.next_to_start() == "sh"
 
 
-def test_boxes_of_a_replaced_image_retire(make_shelf):
+def test_boxes_of_a_replaced_image_are_discarded(make_shelf):
     shelf = make_shelf(sh={"warm": 2}, other={"warm": 1})
     away, old = fill(shelf, "sh", 2)
     (kept,) = fill(shelf, "other")
@@ -287,11 +287,11 @@ def grace(clock):
     return RefillDelay(PROCESSORS, clock)
 
 
-def test_nothing_waits_for_nobody(grace):
+def test_refill_without_runs_is_not_delayed(grace):
     assert grace.is_over
 
 
-def test_a_refill_waits_for_who_begins(grace, clock):
+def test_refill_is_delayed_by_a_new_run(grace, clock):
     grace.give(1)
     assert not grace.is_over
     clock.now += GRACE
@@ -301,7 +301,7 @@ def test_a_refill_waits_for_who_begins(grace, clock):
 @pytest.mark.parametrize(
     ("running", "is_over"), [(PROCESSORS, True), (PROCESSORS + 1, False)], ids=["few", "a crowd"]
 )
-def test_only_a_crowd_gets_more_time(grace, clock, running, is_over):
+def test_refill_delay_is_extended_by_runs_above_the_core_count(grace, clock, running, is_over):
     grace.give(1)
     clock.now += GRACE / 2
     grace.give(running)
@@ -309,7 +309,7 @@ def test_only_a_crowd_gets_more_time(grace, clock, running, is_over):
     assert grace.is_over is is_over
 
 
-def test_a_crowd_that_does_not_end_lets_refills_through(grace, clock):
+def test_refill_delay_is_bounded_under_constant_load(grace, clock):
     starts = 0
     for _ in range(200):
         starts += grace.is_over
