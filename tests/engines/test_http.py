@@ -17,7 +17,7 @@ COMMAND = Command(engine="http")
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with what it was asked; `/status/N` with that status."""
+    """Echoes the request; `/status/N` sets the status."""
 
     protocol_version = "HTTP/1.1"
 
@@ -45,7 +45,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def echo():
-    """Return the address of a server that answers with what it was asked."""
+    """Return the address of a server that echoes requests."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"
@@ -55,7 +55,7 @@ def echo():
 
 @pytest.fixture
 def serve():
-    """Return a function that starts a server which says `pieces`, and returns its address."""
+    """Return a function that starts a server sending `pieces` and returns its address."""
     with ExitStack() as stack:
 
         def serve(*pieces, pause=0.0):
@@ -93,7 +93,7 @@ def failure(code, **options):
     return outcome.stderr
 
 
-# what a code means
+# parsing
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def failure(code, **options):
         ("POST http://a.com/\n\n?a: {é}", "POST", "/", [], "?a: {é}"),
     ],
 )
-def test_a_code_is_a_request(code, method, target, headers, body):
+def test_valid_code_is_parsed_to_a_request(code, method, target, headers, body):
     assert HttpRequest.parse(code) == HttpRequest(
         method, "http", "a.com", target, tuple(headers), body.encode()
     )
@@ -144,12 +144,12 @@ def test_a_code_is_a_request(code, method, target, headers, body):
         ("GET http://a.com/\nX\0: a", "a header must not hold a control character"),
     ],
 )
-def test_another_code_is_malformed(code, says):
+def test_malformed_code_is_reported_in_stderr(code, says):
     assert failure(code, a_com="127.0.0.1:1") == f"malformed request: {says}"
 
 
 @given(st.text())
-def test_any_code_is_a_request_or_malformed(code):
+def test_parsed_request_line_holds_no_separators(code):
     try:
         request = HttpRequest.parse(code)
     except ValueError:
@@ -158,11 +158,11 @@ def test_any_code_is_a_request_or_malformed(code):
     assert not set(sent) & set(" \r\n\t\0")
 
 
-# what is sent
+# sending
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
-def test_the_host_gets_the_request(echo, method):
+def test_engine_sends_method_target_headers_and_body(echo, method):
     outcome = fetch(f"{method} http://a.com/x\n?a=1\nAccept: b\nC: dé\n\nbody é", a_com=echo)
     assert outcome.ok
     _, _, asked = outcome.stdout.partition("\n\n")
@@ -173,7 +173,7 @@ def test_the_host_gets_the_request(echo, method):
     assert body == "body é"
 
 
-def test_the_hosts_own_name_and_the_requests_size_cannot_be_faked(echo):
+def test_host_and_framing_headers_cannot_be_forged(echo):
     code = "POST http://a.com/\nHost: b.com\nContent-Length: 99\nTransfer-Encoding: chunked\n\nx"
     asked = fetch(code, a_com=echo).stdout
     assert re.findall("Host: .*", asked) == ["Host: a.com"]
@@ -188,20 +188,20 @@ def test_only_the_first_file_is_sent(echo):
     assert "GET /first" in outcome.stdout
 
 
-def test_a_data_url_is_decoded(echo):
+def test_data_url_is_decoded(echo):
     assert "GET /x\n" in fetch("data:,GET%20http://a.com/x", a_com=echo).stdout
 
 
-# what is answered
+# answers
 
 
 @pytest.mark.parametrize("name", ["Transfer_Encoding", "content_LENGTH", "Host", "connection"])
-def test_header_that_frames_the_request_is_not_the_clients(name):
+def test_framing_header_is_dropped(name):
     request = HttpRequest.parse(f"GET http://a.com/\n{name}: chunked\nX_Y: z")
     assert request.headers == (("X_Y", "z"),)
 
 
-def test_stdout_is_status_line_headers_blank_line_and_body(serve):
+def test_stdout_is_status_line_headers_and_body(serve):
     address = serve(b"HTTP/1.0 200 Fine\r\nA: 1\r\nB:  2\r\nA: 3\r\n\r\nbody\r\n\xff")
     outcome = fetch("http://a.com/", a_com=address)
     assert outcome.ok
@@ -209,30 +209,30 @@ def test_stdout_is_status_line_headers_blank_line_and_body(serve):
 
 
 @pytest.mark.parametrize("status", [201, 204, 302, 304, 404, 500, 599])
-def test_any_answer_is_ok(echo, status):
+def test_answer_of_any_status_is_ok(echo, status):
     outcome = fetch(f"http://a.com/status/{status}", a_com=echo)
     assert outcome.ok
     assert outcome.stdout.startswith(f"HTTP/1.1 {status} As you wish\n")
 
 
-def test_no_redirect_is_followed(echo):
+def test_redirect_is_not_followed(echo):
     answer = fetch("http://a.com/status/302", a_com=echo).stdout
     assert "Location: /elsewhere" in answer
     assert "GET /status/302" in answer
 
 
-def test_the_answer_to_head_has_no_body(echo):
+def test_answer_to_head_has_no_body(echo):
     assert fetch("HEAD http://a.com/", a_com=echo).stdout == "HTTP/1.1 200 OK\n\n"
 
 
-# which hosts
+# hosts
 
 
 @pytest.mark.parametrize(
     "host",
     ["b.com", "a.com.b.com", "a.com:81", "127.0.0.1", "localhost", "[::1]", "A.com"],
 )
-def test_a_host_that_is_not_in_the_table_is_not_called(echo, host):
+def test_unlisted_host_is_not_called(echo, host):
     assert failure(f"http://{host}/", a_com=echo) == f"host not allowed: {host}"
 
 
@@ -242,10 +242,10 @@ def test_proxy_settings_are_ignored(echo, monkeypatch):
     assert fetch("http://a.com/", a_com=echo).ok
 
 
-# what can go wrong
+# failures
 
 
-def test_a_host_that_cannot_be_reached_is_no_fault_of_ours():
+def test_unreachable_host_is_reported_in_stderr():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     said = failure("http://a.com/", a_com=f"127.0.0.1:{port}")
@@ -263,7 +263,7 @@ def test_a_host_that_cannot_be_reached_is_no_fault_of_ours():
         b"HTTP/1.1 200 OK\r\nA: " + bytes(1 << 17),
     ],
 )
-def test_an_answer_that_is_not_http_is_told(serve, answer):
+def test_invalid_http_answer_is_reported_in_stderr(serve, answer):
     said = failure("http://a.com/", a_com=serve(answer))
     assert said.startswith("request to a.com failed: ")
 
@@ -277,12 +277,12 @@ HEADS = {
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_an_answer_that_is_too_large_is_not_kept(serve, head):
+def test_answer_over_the_limit_is_refused(serve, head):
     said = failure("http://a.com/", a_com=serve(head, bytes(MAX_ANSWER + 1)))
     assert said == "the answer of a.com is larger than 1048576 bytes"
 
 
-def test_an_answer_may_be_as_large_as_the_limit(serve):
+def test_answer_at_the_limit_is_kept(serve):
     address = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n", b"x" * MAX_ANSWER)
     assert fetch("http://a.com/", a_com=address).stdout.endswith("x" * MAX_ANSWER)
 
@@ -297,14 +297,14 @@ def test_an_answer_may_be_as_large_as_the_limit(serve):
     ],
     ids=["silence", "status", "headers", *HEADS],
 )
-def test_the_deadline_is_one_for_all_however_slowly_it_comes(serve, pieces):
+def test_slow_answer_ends_at_the_deadline(serve, pieces):
     start = time.monotonic()
     said = failure("http://a.com/", a_com=serve(*pieces, pause=0.1), deadline=0.3)
     assert said == "no answer from a.com in 0.3 s"
     assert time.monotonic() - start < 5
 
 
-def test_a_host_that_does_not_accept_runs_into_the_deadline():
+def test_host_not_accepting_ends_at_the_deadline():
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         address = full.getsockname()
         for _ in range(3):
