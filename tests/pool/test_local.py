@@ -1,4 +1,4 @@
-"""An executor in this process, without Docker: what comes of an engine, and its cleanup."""
+"""LocalRun with a fake engine: results, errors and cleanup, without Docker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIG = Config(commands={"sh": {"run": Command()}})
 
 
 class FakeEngine:
-    """An engine that ends, or cannot clean up, as it is told."""
+    """An engine with a given result and, if set, a given cleanup error."""
 
     def __init__(self, result=None, cleanup=None):
         self._result, self._cleanup = result or Outcome("hello"), cleanup
@@ -56,14 +56,14 @@ def test_run_yields_the_execution_before_the_cleanup():
         (Cancelled(), "cancelled", ""),
     ],
 )
-def test_run_turns_an_error_into_fields(error, stderr, fault):
+def test_run_error_becomes_fields_of_the_execution(error, stderr, fault):
     engine = FakeEngine(error)
     [execution] = run_of(engine)
     assert (execution.ok, execution.stderr, execution.fault) == (False, stderr, fault)
     assert engine.cleanups == 1
 
 
-def test_run_shows_an_unknown_error_to_the_log_alone():
+def test_run_unknown_error_appears_only_in_the_fault():
     [execution] = run_of(FakeEngine(KeyError("x")))
     assert execution.stderr == "internal error"
     assert "KeyError: 'x'" in execution.fault
@@ -77,7 +77,7 @@ def test_abandoned_run_yields_nothing_and_cleans_up():
 
 
 @pytest.mark.parametrize("kind", [ServerFault, OSError, RecursionError, KeyError])
-def test_cleanup_error_is_logged_and_passed_over(caplog, kind):
+def test_cleanup_error_is_logged_and_ignored(caplog, kind):
     [execution] = run_of(FakeEngine(cleanup=kind("x")))
     assert execution.ok
     [record] = caplog.records

@@ -87,7 +87,7 @@ def start(threads, gate, pool, count):
     return answers
 
 
-def test_a_job_is_executed_by_a_worker(start_pool):
+def test_worker_executes_a_job(start_pool):
     execution = run(start_pool(pool_size=1), job("/"))
     assert (execution.id, execution.ok, execution.fault) == ("web_run_1", True, "")
     assert execution.stdout.startswith("HTTP/1.0 200 OK")
@@ -98,10 +98,10 @@ def test_a_worker_executes_one_job_after_another(start_pool):
     assert [run(pool, job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
 
 
-def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_pool, gate, threads):
+def test_pool_runs_a_job_per_worker_and_refuses_the_rest(start_pool, gate, threads):
     pool = start_pool(pool_size=2)
     answers = start(threads, gate, pool, 2)
-    # a refusal gives nothing back
+    # a refusal releases no worker
     for _ in range(5):
         with pytest.raises(Busy):
             run(pool, job("/"))
@@ -118,7 +118,7 @@ def test_as_many_jobs_as_workers_run_at_once_and_the_others_are_refused(start_po
     gate.opened.set()
 
 
-def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
+def test_queued_job_gets_the_next_idle_worker(start_pool, gate, threads):
     pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
     [first] = start(threads, gate, pool, 1)
     assert not pool.is_full()
@@ -131,7 +131,7 @@ def test_who_may_wait_gets_the_next_idle_worker(start_pool, gate, threads):
     assert second.result().ok
 
 
-def test_who_waits_is_refused_in_the_end(start_pool, gate, threads):
+def test_queued_job_is_refused_after_the_queue_timeout(start_pool, gate, threads):
     pool = start_pool(pool_size=1, queue_size=1, queue_timeout=0.05)
     start(threads, gate, pool, 1)
     assert not pool.is_full()
@@ -144,7 +144,7 @@ def workers(pool):
     return [child.pid for child in pool._workers]
 
 
-def test_a_worker_that_dies_costs_its_own_job_and_is_replaced(start_pool, gate, threads):
+def test_dying_worker_fails_only_its_own_job_and_is_replaced(start_pool, gate, threads):
     pool = start_pool(pool_size=2)
     answers = start(threads, gate, pool, 2)
     victim = workers(pool)[0]
@@ -165,11 +165,11 @@ def is_alive(pid):
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
-        # the second when it goes between the opening and the reading
+        # ProcessLookupError: the process ended between open and read
         return False
 
 
-def test_an_idle_worker_that_dies_costs_nothing(start_pool):
+def test_dying_idle_worker_fails_no_job_and_is_replaced(start_pool):
     pool = start_pool(pool_size=2)
     victim = workers(pool)[0]
     os.kill(victim, signal.SIGKILL)
@@ -179,7 +179,7 @@ def test_an_idle_worker_that_dies_costs_nothing(start_pool):
 
 
 @pytest.mark.parametrize("fault", [EOFError, BlockingIOError])
-def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch, fault):
+def test_failed_process_start_is_retried(start_pool, monkeypatch, fault):
     pool, begin, faults = start_pool(pool_size=1), Child.__init__, [fault]
 
     def fail_once(*args):
@@ -195,11 +195,11 @@ def test_a_process_that_cannot_be_started_is_tried_again(start_pool, monkeypatch
     assert not faults
 
 
-def test_a_start_that_fails_in_the_middle_goes_on(start_pool, monkeypatch):
+def test_pool_startup_survives_failed_worker_starts(start_pool, monkeypatch):
     begin, faults = Child.__init__, [BlockingIOError] * 2
 
     def fail_twice(self, main, *args):
-        # the keeper is there by then
+        # the keeper has started by then
         if faults and main is worker.main:
             raise faults.pop()
         begin(self, main, *args)
@@ -208,14 +208,14 @@ def test_a_start_that_fails_in_the_middle_goes_on(start_pool, monkeypatch):
     pool = start_pool(pool_size=1)
     wait_for(lambda: not pool.is_full())
     assert run(pool, job("/")).ok
-    # the keeper is heard: what it says first, and from then on
+    # the pool reads the keeper's first message, and later ones
     wait_for(lambda: not pool.problem())
     os.kill(pool._keeper.pid, signal.SIGKILL)
     keeper = pool._keeper
     wait_for(lambda: pool._keeper not in (None, keeper) and not pool.problem())
 
 
-def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypatch):
+def test_worker_with_an_unreadable_answer_is_replaced(start_pool, monkeypatch):
     pool = start_pool(pool_size=1)
     victim = workers(pool)
     with monkeypatch.context() as patch:
@@ -226,7 +226,7 @@ def test_a_worker_whose_answer_cannot_be_taken_is_replaced(start_pool, monkeypat
     assert run(pool, job("/")).ok
 
 
-def test_all_processes_end_with_the_pool(tmp_path):
+def test_pool_close_ends_all_processes(tmp_path):
     pool = Pool(Config(pool_size=2), Instance(Lease.make(tmp_path, "i", tmp_path).path))
     pool.wait_until_ready()
     pids = [*workers(pool), pool._keeper.pid]
@@ -256,6 +256,6 @@ class Idle:
         ([Idle("longest", cleans_up=True), Idle("last", "sh", cleans_up=True)], "longest"),
     ],
 )
-def test_the_idle_worker_is_chosen_that_is_ready_first(idle, chosen):
+def test_choose_prefers_the_worker_that_is_ready_first(idle, chosen):
     best = choose(idle, "sh")
     assert (best and best.name) == chosen
