@@ -38,7 +38,7 @@ def certificate(tmp_path):
 
 
 @pytest.mark.parametrize("pause", [0, 0.2], ids=["with the head", "later"])
-def test_a_call_over_tls_becomes_a_stream(certificate, pause):
+def test_upgrade_over_tls_returns_a_stream(certificate, pause):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 

@@ -14,7 +14,7 @@ def frame(stream, data):
 
 @pytest.fixture
 def ends():
-    """Return the daemon's end of a connection, and ours as a stream."""
+    """Return the daemon's end of a connection, and the stream at the other end."""
     theirs, ours = socket.socketpair()
     with theirs, closing(Stream(ours, b"", 100, ours)) as stream:
         yield theirs, stream
@@ -24,7 +24,7 @@ frames = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_siz
 
 
 @given(frames, st.lists(st.integers(1, 30), min_size=1), st.integers(0, 60))
-def test_frames_may_be_split_anywhere_and_come_with_the_head(frames, sizes, leftover):
+def test_stream_reads_frames_split_anywhere(frames, sizes, leftover):
     sent = b"".join(frame(*each) for each in frames)
     theirs, ours = socket.socketpair()
     with theirs, closing(Stream(ours, sent[:leftover], 1 << 20, ours)) as stream:
@@ -39,22 +39,22 @@ def test_frames_may_be_split_anywhere_and_come_with_the_head(frames, sizes, left
             assert output.text() == printed.decode("utf-8", "replace")
 
 
-def test_a_stream_is_over_when_the_connection_is_closed(ends):
+def test_stream_ends_when_the_connection_is_closed(ends):
     theirs, stream = ends
     assert stream.read()
     theirs.close()
     assert not stream.read()
 
 
-def test_a_stream_is_over_when_the_connection_is_reset(ends):
+def test_stream_ends_when_the_connection_is_reset(ends):
     theirs, stream = ends
-    # what was sent to it and never read makes its end a reset
+    # unread data turns the close into a reset
     stream.write(memoryview(b"unread"))
     theirs.close()
     assert not stream.read()
 
 
-def test_each_stream_is_cut_on_its_own(ends):
+def test_stream_caps_stdout_and_stderr_separately(ends):
     theirs, stream = ends
     theirs.sendall(frame(STDOUT, b"o" * 300) + frame(STDERR, b"e" * 99) + frame(STDOUT, b"more"))
     stream.read()
@@ -62,20 +62,20 @@ def test_each_stream_is_cut_on_its_own(ends):
     assert (stream.stderr.text(), stream.stderr.truncated) == ("e" * 99, False)
 
 
-def test_no_call_waits_for_a_program_that_does_not_read(ends):
+def test_write_to_a_program_not_reading_does_not_block(ends):
     _, stream = ends
     while stream.write(memoryview(bytes(1 << 20))):
         pass
 
 
-def test_input_to_a_program_that_is_gone_counts_as_taken(ends):
+def test_write_to_an_exited_program_drops_the_input(ends):
     theirs, stream = ends
     theirs.close()
     assert stream.write(memoryview(b"never read")) == len(b"never read")
     stream.end_stdin()
 
 
-def test_the_end_of_stdin_comes_after_what_was_written(ends):
+def test_end_stdin_comes_after_the_written_input(ends):
     theirs, stream = ends
     assert stream.write(memoryview(b"input")) == 5
     stream.end_stdin()
