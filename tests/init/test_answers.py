@@ -1,4 +1,4 @@
-"""What init answers, as the worker reads it."""
+"""Parsing of init's answers in the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def answer(kind: str, how: int = 0, stage: int = 0, value: int = 0, numbers=NUMB
     return ANSWER.pack(ord(kind), how, stage, value, *numbers)
 
 
-def test_the_stages_are_those_of_the_c_source() -> None:
+def test_stages_match_the_c_source() -> None:
     enum = re.search(r"enum stage \{(.*?)\};", (SOURCES / "parse.h").read_text(), re.DOTALL)
     assert enum
     names = re.findall(r"\bSTAGE_(\w+),", enum[1])
@@ -44,7 +44,7 @@ def test_the_stages_are_those_of_the_c_source() -> None:
         (answer("C", 2, Stage.PLACES, 1), ResetDone(Stage.PLACES, 1, 5)),
     ],
 )
-def test_an_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetDone) -> None:
+def test_valid_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetDone) -> None:
     assert parse(message) == result
 
 
@@ -61,7 +61,7 @@ def test_an_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetDone
         (answer("F", value=errno.EPERM), "cannot start: Operation not permitted"),
     ],
 )
-def test_anything_else_is_an_error(message: bytes, text: str) -> None:
+def test_invalid_answer_raises(message: bytes, text: str) -> None:
     with pytest.raises(ConnectionError, match=text):
         parse(message)
 
@@ -79,7 +79,7 @@ def test_anything_else_is_an_error(message: bytes, text: str) -> None:
         (answer("D", 2, Stage.SYSTEM, errno.EAGAIN), 125),
     ],
 )
-def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
+def test_status_matches_docker_run(done: bytes, status: int) -> None:
     answered = parse(done)
     assert isinstance(answered, RunDone)
     assert answered.status == status
@@ -97,7 +97,7 @@ def test_the_status_is_that_of_docker_run(done: bytes, status: int) -> None:
         (Stage.SYSTEM, errno.E2BIG, "x", "the image has more than 1024 variables"),
     ],
 )
-def test_a_problem_has_dockers_words(stage: Stage, error: int, program: str, text: str) -> None:
+def test_problem_matches_dockers_text(stage: Stage, error: int, program: str, text: str) -> None:
     done = parse(answer("D", 2, stage, error))
     assert isinstance(done, RunDone)
     assert done.problem(program, "joe:staff") == text

@@ -57,7 +57,7 @@ def soon() -> float:
     return time.monotonic() + 5
 
 
-def test_a_box_that_says_hello_is_accepted(listener: Listener) -> None:
+def test_box_sending_hello_is_accepted(listener: Listener) -> None:
     with connect(listener) as box:
         assert select.select([listener], [], [], 5)[0]
         init = listener.accept(soon())
@@ -67,7 +67,7 @@ def test_a_box_that_says_hello_is_accepted(listener: Listener) -> None:
         assert box.recv(1) == b""
 
 
-def test_all_may_connect_whatever_the_umask(tmp_path: Path, program: Path) -> None:
+def test_listener_modes_do_not_depend_on_the_umask(tmp_path: Path, program: Path) -> None:
     umask = os.umask(0o077)
     try:
         listener = Listener(tmp_path / "box", program)
@@ -80,7 +80,7 @@ def test_all_may_connect_whatever_the_umask(tmp_path: Path, program: Path) -> No
     listener.close()
 
 
-def test_the_path_may_be_long(tmp_path: Path, program: Path) -> None:
+def test_listener_works_at_a_long_path(tmp_path: Path, program: Path) -> None:
     directory = tmp_path / ("a" * 200)
     directory.mkdir()
     listener = Listener(directory / "box", program)
@@ -88,7 +88,7 @@ def test_the_path_may_be_long(tmp_path: Path, program: Path) -> None:
         listener.accept(soon()).close()
 
 
-def test_only_the_first_is_accepted_and_nothing_is_left(listener: Listener) -> None:
+def test_listener_accepts_one_box_and_removes_its_directory(listener: Listener) -> None:
     with connect(listener), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as second:
         directory = os.open(listener.directory, os.O_PATH)
         init = listener.accept(soon())
@@ -100,23 +100,23 @@ def test_only_the_first_is_accepted_and_nothing_is_left(listener: Listener) -> N
 
 
 @pytest.mark.parametrize("greeting", [b"", b"x", DONE, HELLO.replace(b"\2", b"\1")])
-def test_a_wrong_hello_is_refused(listener: Listener, greeting: bytes) -> None:
+def test_box_with_a_wrong_hello_is_refused(listener: Listener, greeting: bytes) -> None:
     with connect(listener, greeting), pytest.raises(ConnectionError):
         listener.accept(soon())
 
 
-def test_a_box_that_does_not_come_is_not_waited_for(listener: Listener) -> None:
+def test_listener_without_a_box_times_out(listener: Listener) -> None:
     with pytest.raises(TimeoutError):
         listener.accept(time.monotonic() + 0.01)
     assert not listener.directory.exists()
 
 
-def test_a_box_that_is_silent_is_not_waited_for(listener: Listener) -> None:
+def test_silent_box_times_out(listener: Listener) -> None:
     with connect(listener, None), pytest.raises(TimeoutError):
         listener.accept(time.monotonic() + 0.01)
 
 
-def test_a_run_carries_strings_and_descriptors(pair: tuple[InitConnection, socket.socket]) -> None:
+def test_run_sends_strings_and_descriptors(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     read, write = os.pipe()
     init.run(["sh", "-c", "é"], "joe", (read, write, write), ["A=b"])
@@ -129,7 +129,7 @@ def test_a_run_carries_strings_and_descriptors(pair: tuple[InitConnection, socke
         os.close(file)
 
 
-def test_kill_and_reset_are_single_letters(pair: tuple[InitConnection, socket.socket]) -> None:
+def test_kill_and_reset_send_single_letters(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     init.kill()
     init.reset()
@@ -148,20 +148,20 @@ def test_kill_and_reset_are_single_letters(pair: tuple[InitConnection, socket.so
         (["a" * 65536], "joe", []),
     ],
 )
-def test_what_does_not_fit_is_refused(
+def test_run_with_invalid_arguments_raises(
     pair: tuple[InitConnection, socket.socket], argv: list[str], user: str, env: list[str]
 ) -> None:
     with pytest.raises(ValueError, match="argument"):
         pair[0].run(argv, user, (0, 1, 2), env)
 
 
-def test_the_largest_run_is_sent(pair: tuple[InitConnection, socket.socket]) -> None:
+def test_largest_run_is_sent(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     init.run(["a" * (65536 - len(b"R\0\1\0\0\0joe\0\0"))], "joe", (0, 1, 2))
     assert len(box.recv(1 << 20)) == 65536
 
 
-def test_an_answer_is_not_waited_for(pair: tuple[InitConnection, socket.socket]) -> None:
+def test_receive_without_an_answer_returns_none(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     assert init.receive() is None
     box.send(CLEAN)
@@ -171,7 +171,7 @@ def test_an_answer_is_not_waited_for(pair: tuple[InitConnection, socket.socket])
         init.receive()
 
 
-def test_a_box_that_is_gone_is_an_error(pair: tuple[InitConnection, socket.socket]) -> None:
+def test_disconnected_box_raises(pair: tuple[InitConnection, socket.socket]) -> None:
     init, box = pair
     box.close()
     with pytest.raises(ConnectionError):
@@ -180,7 +180,7 @@ def test_a_box_that_is_gone_is_an_error(pair: tuple[InitConnection, socket.socke
         init.kill()
 
 
-def test_a_box_that_takes_no_messages_is_an_error(
+def test_box_not_reading_its_messages_raises(
     pair: tuple[InitConnection, socket.socket],
 ) -> None:
     def flood() -> None:

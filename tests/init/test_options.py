@@ -1,4 +1,4 @@
-"""What a container needs for init."""
+"""Container options that init needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from codapi_flask.init import binary, is_safe, options
         (["ALL"], ["ALL"], ["ALL"], ["ALL"], 0),
     ],
 )
-def test_init_has_its_own_capabilities_and_the_program_has_not(
+def test_options_give_init_capabilities_that_the_program_lacks(
     add: list[str], drop: list[str], init_add: list[str], init_drop: list[str], own: int
 ) -> None:
     result = options(add, drop)
@@ -31,15 +31,15 @@ def test_init_has_its_own_capabilities_and_the_program_has_not(
 
 
 @pytest.mark.parametrize("name", ["ALL", "all", "SYS_PTRACE", "cap_sys_admin"])
-def test_a_box_whose_root_reaches_process_1_is_not_safe(name: str) -> None:
+def test_capability_that_reaches_process_1_is_not_safe(name: str) -> None:
     assert not is_safe(["CHOWN", name])
     assert is_safe(["CHOWN", "NET_ADMIN"])
 
 
-def test_there_is_a_binary_for_this_machine() -> None:
+def test_binary_exists_for_this_machine() -> None:
     assert binary().read_bytes().startswith(b"\x7fELF")
 
 
-def test_a_machine_without_a_binary_is_named() -> None:
+def test_binary_for_an_unknown_machine_raises() -> None:
     with pytest.raises(FileNotFoundError, match="init-pdp11: not built"):
         binary("pdp11")

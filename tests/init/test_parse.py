@@ -1,4 +1,4 @@
-"""init's parser, called as a C library: what it makes of messages and of a box's files."""
+"""init's parser of messages and of a box's files, called as a C library."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def parser(compile_c: Callable[..., Path]) -> ctypes.CDLL:
         (b"nohome", 6, 6, [6], b""),
     ],
 )
-def test_a_user_is_found_as_by_docker(
+def test_user_lookup_matches_docker(
     parser: ctypes.CDLL, user: bytes, uid: int, gid: int, groups: list[int], home: bytes
 ) -> None:
     found = Identity()
@@ -135,21 +135,21 @@ def test_a_user_is_found_as_by_docker(
         (b"root:2147480001", Stage.GROUP),
     ],
 )
-def test_a_user_that_does_not_exist_is_refused(
+def test_unknown_or_reserved_user_is_refused(
     parser: ctypes.CDLL, user: bytes, stage: Stage
 ) -> None:
     found = Identity()
     assert parser.parse_user(user, Text.of(PASSWD), Text.of(GROUP), ctypes.byref(found)) == stage
 
 
-def test_a_user_without_passwd_may_be_a_number(parser: ctypes.CDLL) -> None:
+def test_numeric_user_without_passwd_is_accepted(parser: ctypes.CDLL) -> None:
     found = Identity()
     nothing = Text.of(b"")
     assert parser.parse_user(b"1000:5", nothing, nothing, ctypes.byref(found)) == Stage.NONE
     assert (found.uid, found.gid, found.home) == (1000, 5, b"HOME=/")
 
 
-def test_a_run_is_its_strings(parser: ctypes.CDLL) -> None:
+def test_valid_run_is_parsed(parser: ctypes.CDLL) -> None:
     run, message = Run(), ctypes.create_string_buffer(RUN, len(RUN))
     assert parser.parse_run(message, len(RUN), ctypes.byref(run))
     assert run.user == b"root"
@@ -174,7 +174,7 @@ def test_a_run_is_its_strings(parser: ctypes.CDLL) -> None:
         b"R\0\1\0\0\0" + b"root\0" + b"x" * 65536 + b"\0",
     ],
 )
-def test_a_malformed_run_is_refused(parser: ctypes.CDLL, message: bytes) -> None:
+def test_malformed_run_is_refused(parser: ctypes.CDLL, message: bytes) -> None:
     buffer = ctypes.create_string_buffer(message, max(len(message), 1))
     assert not parser.parse_run(buffer, len(message), ctypes.byref(Run()))
 
@@ -188,7 +188,7 @@ def _env(*variables: bytes) -> ctypes.Array[ctypes.c_char_p]:
     [
         ([], [b"PATH=/bin", b"A=1"], [b"PATH=/bin", b"A=1", b"HOME=/h"]),
         ([b"A=2", b"B="], [b"A=1", b"C=3"], [b"A=2", b"B=", b"C=3", b"HOME=/h"]),
-        # Docker sets HOME for root, as which init starts: that is not the image's
+        # Docker sets HOME for root, the user init starts as; the image did not set it
         ([], [b"HOME=/root"], [b"HOME=/h"]),
         ([b"HOME=/image"], [b"HOME=/root"], [b"HOME=/image"]),
         ([b"AB=1"], [b"A=1", b"ABC=1", b"odd"], [b"AB=1", b"A=1", b"ABC=1", b"odd", b"HOME=/h"]),
@@ -196,7 +196,7 @@ def _env(*variables: bytes) -> ctypes.Array[ctypes.c_char_p]:
         ([], [b"V%d=" % i for i in range(1024)], None),
     ],
 )
-def test_variables_of_the_worker_come_before_the_boxs(
+def test_variables_of_the_worker_precede_those_of_the_box(
     parser: ctypes.CDLL, ours: list[bytes], image: list[bytes], result: list[bytes] | None
 ) -> None:
     out = (ctypes.c_char_p * 1025)()
@@ -220,7 +220,7 @@ def test_variables_of_the_worker_come_before_the_boxs(
         (b"x", b"", None),
     ],
 )
-def test_a_counter_is_the_number_behind_its_key(
+def test_counter_is_the_number_after_its_key(
     parser: ctypes.CDLL, text: bytes, key: bytes, number: int | None
 ) -> None:
     found = ctypes.c_uint64()
@@ -243,7 +243,7 @@ MQUEUE = b"2 1 0:2 / /dev/mqueue rw,nosuid - mqueue mqueue rw\n"
         (b"3 1 0:3 / /tmp ro - tmpfs tmpfs rw\n4 1 0:4 / /t rw - tmpfs tmpfs ro\n", [], False),
         (b"3 1 0:3 /null /proc/keys rw,nosuid - tmpfs tmpfs rw\n", [], False),
         (b"3 1 8:0 /lib/hosts /etc/hosts ro - ext4 /dev/sda rw\n", [], False),
-        # what belongs to others, or could hide something
+        # foreign mounts, or ones that could hide files
         (b"3 1 8:0 /lib/hosts /etc/hosts rw - ext4 /dev/sda rw\n", [], True),
         (b"3 1 0:3 /work /sandbox rw - tmpfs tmpfs rw\n", [], True),
         (b"3 1 0:3 / /x rw - newfs x rw\n", [], True),
@@ -251,7 +251,7 @@ MQUEUE = b"2 1 0:2 / /dev/mqueue rw,nosuid - mqueue mqueue rw\n"
         (b"nonsense\n", [], False),
     ],
 )
-def test_the_places_that_programs_may_fill(
+def test_mounts_that_programs_may_fill_are_places(
     parser: ctypes.CDLL, mounts: bytes, places: list[bytes] | None, other: bool
 ) -> None:
     found = Places()
@@ -262,7 +262,7 @@ def test_the_places_that_programs_may_fill(
         assert list(found.path[: found.count]) == [b"/dev/mqueue", *places]
 
 
-def test_the_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> None:
+def test_mounted_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> None:
     mounts = ROOT + MQUEUE + b"3 1 8:0 /x/work /my\\040work rw - ext4 /dev/sda rw\n"
     for theirs, other in ((b"/my work", False), (b"/my", True), (None, True)):
         found, text = Places(), ctypes.create_string_buffer(mounts, len(mounts))
@@ -270,7 +270,7 @@ def test_the_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> None:
         assert found.other is other
 
 
-def test_a_writable_root_is_no_place(parser: ctypes.CDLL) -> None:
+def test_writable_root_is_no_place(parser: ctypes.CDLL) -> None:
     found, text = Places(), ctypes.create_string_buffer(ROOT.replace(b" ro,", b" rw,"))
     parser.parse_mounts(text, len(text), None, ctypes.byref(found))
     assert found.other
@@ -286,7 +286,7 @@ SEEDS = {
 }
 
 
-def test_the_parser_stands_any_bytes(compile_c: Callable[..., Path], tmp_path: Path) -> None:
+def test_parser_survives_random_bytes(compile_c: Callable[..., Path], tmp_path: Path) -> None:
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DSTANDALONE"]
     fuzz = compile_c("fuzz", *sanitize, Path(__file__).with_name("fuzz.c"), SOURCES / "parse.c")
     for name, seed in SEEDS.items():

@@ -1,4 +1,4 @@
-"""What init does on a host: it refuses to be there, but for its two tools."""
+"""init outside a box: it refuses to run as init, but offers its tools."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def init(*args: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=60)
 
 
-def test_it_refuses_to_be_anything_but_process_1() -> None:
+def test_init_that_is_not_process_1_refuses_to_run() -> None:
     result = init("box", "1e0", "/sandbox")
     assert result.returncode == 2
     assert result.stderr == "init: this is not process 1 of a box\n"
 
 
 @pytest.mark.parametrize("args", [(), ("box",), ("remove",), ("nonsense", "x"), ("kill", "1")])
-def test_it_tells_how_it_is_used(args: tuple[str, ...]) -> None:
+def test_init_with_wrong_arguments_prints_its_usage(args: tuple[str, ...]) -> None:
     result = init(*args)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: init box")
@@ -101,7 +101,7 @@ def test_remove_follows_no_link(tmp_path: Path) -> None:
     assert (canary / "file").read_text() == "sing"
 
 
-def test_remove_says_what_it_cannot(tmp_path: Path) -> None:
+def test_remove_of_a_missing_directory_reports_the_error(tmp_path: Path) -> None:
     result = init("remove", tmp_path / "nowhere")
     assert result.returncode == 1
     assert result.stderr.endswith("nowhere: No such file or directory\n")
@@ -125,7 +125,7 @@ def cgroup() -> Iterator[Path]:
 def family(cgroup: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a starter of Python programs, each the leader of a session, as a `docker exec` is.
 
-    They belong to the container of `cgroup`, unless they say `inside=False`.
+    They belong to the container of `cgroup`, unless `inside` is false.
     """
     started = []
 
@@ -167,7 +167,7 @@ time.sleep(1000)
 STORM = """
 print(os.getpid(), flush=True)
 while True:
-    # at most some 50 at a time: this is our own machine
+    # at most some 50 at a time, to spare the host
     if os.fork() == 0:
         for _ in range(50):
             if os.fork() == 0:
@@ -186,7 +186,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("program", [ORPHAN, OTHER_SESSION, DEAF, STORM])
-def test_kill_ends_a_process_with_all_that_it_started(
+def test_kill_ends_a_process_and_its_descendants(
     program: str, family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process, stranger = family(program), family(DEAF)
@@ -198,12 +198,12 @@ def test_kill_ends_a_process_with_all_that_it_started(
     assert (result.returncode, result.stderr) == (0, "")
     assert process.wait(5) == -signal.SIGKILL
     assert not is_alive(pid)
-    # nobody holds its stdout any more
+    # no process holds its stdout any more
     assert process.stdout.read() == ""
     assert is_alive(stranger.pid)
 
 
-def test_kill_of_a_process_that_is_gone_is_no_error(
+def test_kill_of_an_exited_process_succeeds(
     family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process = family("pass")
@@ -211,7 +211,7 @@ def test_kill_of_a_process_that_is_gone_is_no_error(
     assert init("kill", str(process.pid), cgroup.name).returncode == 0
 
 
-def test_kill_process_outside_the_container_is_left_alone(
+def test_kill_leaves_a_process_outside_the_container_alone(
     family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process = family(DEAF, inside=False)
@@ -222,13 +222,13 @@ def test_kill_process_outside_the_container_is_left_alone(
 
 
 @pytest.mark.parametrize("pid", ["0", "1", "-1", "x", "", "4194304", "99999999999"])
-def test_kill_refuses_what_is_no_process(pid: str) -> None:
+def test_kill_with_an_invalid_pid_is_refused(pid: str) -> None:
     result = init("kill", pid, "f" * 64)
     said = f"init: not a process of a container: {pid}, {'f' * 64}\n"
     assert (result.returncode, result.stderr) == (2, said)
 
 
-def test_kill_is_quick_where_there_is_much_to_look_at(
+def test_kill_among_many_processes_is_quick(
     family: Callable[..., subprocess.Popen[str]], cgroup: Path
 ) -> None:
     process = family(
@@ -257,7 +257,7 @@ def test_kill_is_quick_where_there_is_much_to_look_at(
         (["/"], 126, ""),
     ],
 )
-def test_plain_ends_as_its_program_and_passes_signals_on(
+def test_plain_forwards_signals_and_the_exit_status(
     argv: list[str], status: int, said: str
 ) -> None:
     result = init("plain", "0", *argv)
@@ -267,5 +267,5 @@ def test_plain_ends_as_its_program_and_passes_signals_on(
 @pytest.mark.parametrize(
     ("argv", "why"), [(["nowhere"], "No such file or directory"), (["/"], "Permission denied")]
 )
-def test_plain_says_why_a_program_cannot_be_executed(argv: list[str], why: str) -> None:
+def test_plain_reports_why_a_program_cannot_be_executed(argv: list[str], why: str) -> None:
     assert init("plain", "0", *argv).stderr == f"init: exec {argv[0]}: {why}\n"
