@@ -1,4 +1,4 @@
-"""`make bench` runs. What it measures is not for tests: they share the machine."""
+"""`make bench` runs; its figures are not checked, because tests share the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.server import REPOSITORY
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_every_row_has_a_number(tmp_path: Path) -> None:
+def test_bench_gives_every_row_a_number(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--json", str(file)]
 

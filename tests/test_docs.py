@@ -61,7 +61,7 @@ def plain(cell):
 
 
 @pytest.mark.parametrize("title", KEYS)
-def test_every_config_key_is_in_its_table(title):
+def test_config_table_names_every_key(title):
     named = [row[0].strip("`") for row in table(CONFIG, title)[1:]]
     assert sorted(named) == sorted(KEYS[title])
 
@@ -78,7 +78,7 @@ def test_the_defaults_shown_are_those_in_force(tmp_path):
         title: {
             row[0].strip("`"): json.loads(row[2].strip("`"))
             for row in table(CONFIG, title)[1:]
-            # others are described, or there is none
+            # other defaults are described in words, or absent
             if re.match(r'`["\[\dtf]', row[2])
         }
         for title in KEYS
@@ -100,12 +100,12 @@ def test_the_defaults_shown_are_those_in_force(tmp_path):
 
 
 @pytest.mark.parametrize("texts", EXAMPLES)
-def test_configs_that_are_shown_are_right(tmp_path, texts):
+def test_config_examples_load(tmp_path, texts):
     config = load_config(write_config(tmp_path, texts))
     assert config.boxes or config.commands
 
 
-def test_mistakes_are_told_as_shown(tmp_path):
+def test_config_mistakes_give_the_errors_shown(tmp_path):
     text = sections(CONFIG)["Mistakes"]
     root = write_config(tmp_path, config_files(text))
     with pytest.raises(ConfigError) as caught:
@@ -114,7 +114,7 @@ def test_mistakes_are_told_as_shown(tmp_path):
     assert blocks(text, "text") == ["\n".join(shown) + "\n"]
 
 
-def test_every_variable_of_the_environment_is_told():
+def test_environment_table_names_every_variable():
     sources = [*REPOSITORY.glob("codapi_flask/**/*.py"), REPOSITORY / "gunicorn.conf.py"]
     code = "".join(source.read_text() for source in sources)
     names = set(re.findall(r"os\.environ\.get\(['\"](\w+)", code))
@@ -137,7 +137,7 @@ def test_texts_of_the_transport_are_told_as_sent():
         assert any(sent.startswith(text.removesuffix("…")) for text in told), status
 
 
-def test_every_metric_is_told():
+def test_metrics_table_names_every_metric():
     stock = {("sh", "idle"): 1}
     state = SimpleNamespace(size=0, lost=0, swept=0, stock=stock, busy=lambda: 0)
     lines = Metrics(state).registry.collect()
@@ -147,7 +147,7 @@ def test_every_metric_is_told():
     assert told == names
 
 
-def test_the_walkthrough_shows_the_recipe_that_is_there():
+def test_walkthrough_shows_the_actual_recipe():
     text = sections(DOCS / "sandboxes.md")["Python, step by step"]
     shown = files(text, "dockerfile", "# ") | files(text, "text", "# ")
     assert set(shown) == {"images/python/Dockerfile", "images/python/requirements.txt"}
@@ -155,7 +155,7 @@ def test_the_walkthrough_shows_the_recipe_that_is_there():
 
 
 @each_page
-def test_links_lead_somewhere(page):
+def test_page_links_resolve(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not target.startswith("https://"):
             path, _, anchor = target.partition("#")
@@ -165,7 +165,7 @@ def test_links_lead_somewhere(page):
 
 
 @each_page
-def test_make_has_the_targets_that_are_named(page):
+def test_page_make_targets_exist(page):
     makefile = (REPOSITORY / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     named = re.findall(r"(?:^|`|&& )make (?:-C \S+ )?([a-z]+)", page.read_text(), re.MULTILINE)
@@ -173,13 +173,13 @@ def test_make_has_the_targets_that_are_named(page):
 
 
 @each_page
-def test_files_that_are_named_exist(page):
+def test_page_files_exist(page):
     folders = "codapi_flask|deploy|docs|scripts|tests|benchmarks"
     for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text()):
         assert (REPOSITORY / name).exists(), name
 
 
 @each_page
-def test_commands_that_are_shown_can_be_read_by_a_shell(page):
+def test_page_commands_parse_in_a_shell(page):
     for code in blocks(page.read_text(), "sh"):
         subprocess.run(["bash", "-n"], input=code, text=True, check=True)

@@ -31,7 +31,7 @@ from codapi_flask.errors import FileError, ServerFault
         ("data:;base64,", b""),
     ],
 )
-def test_a_data_url_is_decoded(text, content):
+def test_data_url_is_decoded(text, content):
     assert files.decode("a", text) == content
 
 
@@ -53,12 +53,12 @@ def test_a_data_url_is_decoded(text, content):
         "",
     ],
 )
-def test_a_text_that_only_looks_like_a_data_url_is_text(text):
+def test_text_resembling_a_data_url_stays_text(text):
     assert files.decode("a", text) == text.encode()
 
 
 @pytest.mark.parametrize("data", ["a", "aGVsbG8", "aGVs bG8=", "a$b=", "aGVsbG8==x", "é", "-_-_"])
-def test_broken_base64_is_the_files_fault(data):
+def test_invalid_base64_raises_a_file_error(data):
     with pytest.raises(FileError, match=r"files\[a\.png\]: invalid base64 in the data URL"):
         files.decode("a.png", f"data:image/png;base64,{data}")
 
@@ -68,14 +68,14 @@ PARAMETERS = st.sampled_from(["", ";charset=utf-8", ";a=b;c=d"])
 
 
 @given(TYPES, PARAMETERS, st.binary())
-def test_every_data_url_gives_back_what_was_put_in(type, parameters, content):
+def test_data_url_round_trips(type, parameters, content):
     head = f"data:{type}{parameters}"
     assert files.decode("a", f"{head},{quote(content)}") == content
     assert files.decode("a", f"{head};base64,{base64.b64encode(content).decode()}") == content
 
 
 @given(st.text())
-def test_every_other_text_is_written_as_it_is(text):
+def test_other_text_is_written_unchanged(text):
     assert files.decode("a", f"x{text}") == f"x{text}".encode()
 
 
@@ -83,7 +83,7 @@ def test_every_other_text_is_written_as_it_is(text):
     ("text", "content"),
     [("\ud800", "\ufffd"), ("a\udfffb", "a\ufffdb"), ("\ud83d\ude00", "😀")],
 )
-def test_half_a_character_of_json_is_replaced(text, content):
+def test_lone_surrogate_is_replaced(text, content):
     assert files.decode("a", text) == content.encode()
 
 
@@ -111,7 +111,7 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_an_unfit_name_is_refused_before_anything_is_written(tmp_path, name):
+def test_invalid_name_is_refused_before_any_write(tmp_path, name):
     directory = tmp_path / "a" / "work"
     directory.mkdir(parents=True)
     with pytest.raises(FileError, match="invalid name"):
@@ -124,13 +124,13 @@ LONG = ["x" * 255, "/".join(["x" * 200] * 5)]
 
 
 @pytest.mark.parametrize("name", FIT + LONG)
-def test_any_other_name_is_just_a_name(tmp_path, name):
+def test_unusual_name_is_written_as_it_is(tmp_path, name):
     files.write(tmp_path, {name: b"content"})
     assert (tmp_path / name).read_bytes() == b"content"
 
 
 @given(st.text())
-def test_no_name_leads_outside(name):
+def test_accepted_name_stays_inside_the_directory(name):
     try:
         files.check_name(name)
     except FileError:
@@ -142,20 +142,20 @@ def test_no_name_leads_outside(name):
 @pytest.mark.parametrize(
     "names", [("a", "a/b"), ("a/b", "a"), ("a/b/c", "a/b"), ("a/b", "a/b/c/d")]
 )
-def test_a_file_cannot_be_a_directory_too(tmp_path, names):
+def test_file_that_is_also_a_directory_is_refused(tmp_path, names):
     with pytest.raises(FileError, match=rf"files\[{names[1]}\]: invalid name"):
         files.write(tmp_path, dict.fromkeys(names, b""))
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/" + "a/" * 500 + "a", "a/" * 99 + "{}/a"])
-def test_only_so_many_files_and_directories_are_made(tmp_path, form):
+def test_write_of_too_many_entries_is_refused(tmp_path, form):
     names = {form.format(number): b"" for number in range(files.MAX_ENTRIES + 1)}
     with pytest.raises(FileError, match=f"more than {files.MAX_ENTRIES} files and directories"):
         files.write(tmp_path, names)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_disk_that_is_full_is_told_without_the_clients_names(tmp_path, monkeypatch):
+def test_write_to_a_full_disk_hides_the_clients_names(tmp_path, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "secret")
 
@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_is_told_without_the_clients_names(tmp_path, monkeyp
     assert str(fault.value) == f"cannot write to {tmp_path}: No space left on device"
 
 
-def test_no_link_is_followed(tmp_path):
+def test_write_and_copy_follow_no_link(tmp_path):
     canary = tmp_path / "canary"
     canary.write_text("sings")
     (work := tmp_path / "work").mkdir()
@@ -203,7 +203,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path):
     assert modes == {"a": "755", "a/b": "755", "a/b/c": "444", "d": "444", "shared": "444"}
 
 
-def test_files_of_the_root_are_copied_beside_the_requests_which_win(tmp_path):
+def test_copy_keeps_the_requests_files(tmp_path):
     (root := tmp_path / "root").mkdir()
     (work := tmp_path / "work").mkdir()
     (root / "lib").mkdir()

@@ -22,7 +22,7 @@ from codapi_flask.models import Execution, Job, Outcome
         (Outcome("a", "sandbox died", None, reason="error"), False, "", "sandbox died"),
     ],
 )
-def test_the_answer_tells_how_the_step_ended(outcome, ok, stdout, stderr):
+def test_execution_answer_reports_how_the_step_ended(outcome, ok, stdout, stderr):
     answer = Execution.of("sh_run_1", [outcome], 12).answer()
     assert answer == {
         "id": "sh_run_1",
@@ -33,12 +33,12 @@ def test_the_answer_tells_how_the_step_ended(outcome, ok, stdout, stderr):
     }
 
 
-def test_the_last_of_the_outcomes_is_the_answer():
+def test_execution_of_several_outcomes_is_the_last():
     execution = Execution.of("sh_run_1", [Outcome("before"), Outcome("last", box="sh")], 1)
     assert (execution.stdout, execution.box) == ("last", "sh")
 
 
-def test_an_execution_has_failed_unless_it_says_otherwise():
+def test_execution_is_a_failure_by_default():
     assert Execution("-", stderr="busy").answer() == {
         "id": "-",
         "ok": False,
@@ -56,5 +56,5 @@ def test_an_execution_has_failed_unless_it_says_otherwise():
         Execution.of("python_run_1", [Outcome("1"), Outcome("2", box="sh", kind="warm")], 25),
     ],
 )
-def test_what_is_sent_to_another_process_arrives_as_it_is(message):
+def test_pickled_model_is_restored_unchanged(message):
     assert pickle.loads(pickle.dumps(message)) == message

@@ -32,17 +32,17 @@ def read(limit, *pieces):
         (9, b"a\0b\x1b[31m", "a\0b\x1b[31m", False),
     ],
 )
-def test_output_is_cut_at_a_characters_boundary(limit, printed, text, truncated):
+def test_output_is_cut_at_a_character_boundary(limit, printed, text, truncated):
     assert read(limit, printed) == (text, truncated)
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(0, 60))
-def test_it_does_not_matter_in_which_pieces_output_comes(pieces, limit):
+def test_output_does_not_depend_on_its_pieces(pieces, limit):
     assert read(limit, *pieces) == read(limit, b"".join(pieces))
 
 
 @given(st.text(), st.integers(0, 60))
-def test_what_is_kept_is_the_longest_beginning_that_fits(printed, limit):
+def test_output_keeps_the_longest_prefix_that_fits(printed, limit):
     text, truncated = read(limit, printed.encode())
     assert printed.startswith(text)
     assert len(text.encode()) <= limit
@@ -51,7 +51,7 @@ def test_what_is_kept_is_the_longest_beginning_that_fits(printed, limit):
         assert len(printed[: len(text) + 1].encode()) > limit
 
 
-def test_what_comes_after_the_limit_needs_no_memory():
+def test_output_beyond_the_limit_needs_no_memory():
     output, printed = Output(10), memoryview(bytes(1 << 16))
     tracemalloc.start()
     for _ in range(100):
