@@ -29,7 +29,7 @@ test "$(cut -d' ' -f6 /proc/$$/stat)" = $$ && echo leads its session
 
 
 def plain(image: str, user: str, script: str, *options: str) -> str:
-    """What the script says in a plain container."""
+    """Return the script's output in a plain container."""
     argv = ["docker", "run", "--rm", "--network=none", "--read-only", f"--user={user}"]
     argv += ["--security-opt=no-new-privileges", "--entrypoint=", *options, image]
     result = subprocess.run([*argv, "sh", "-c", script], capture_output=True, text=True)
@@ -61,7 +61,7 @@ MORE_USERS = [
 
 @pytest.mark.parametrize("user", ["sandbox", "root"])
 @pytest.mark.parametrize(("add", "drop"), CAPABILITIES)
-def test_a_program_has_the_same_rights(
+def test_program_has_the_same_rights_as_in_docker(
     start_box: Callable[..., Box], users: str, user: str, add: list[str], drop: list[str]
 ) -> None:
     box = start_box(users, cap_add=add, cap_drop=drop)
@@ -70,12 +70,12 @@ def test_a_program_has_the_same_rights(
 
 
 @pytest.mark.parametrize("user", MORE_USERS)
-def test_a_user_is_the_same(start_box: Callable[..., Box], users: str, user: str) -> None:
+def test_user_matches_docker(start_box: Callable[..., Box], users: str, user: str) -> None:
     expected = plain(users, user, WHO, "--cap-drop=ALL")
     assert start_box(users).sh(WHO, user).stdout == expected
 
 
-def test_limits_are_inherited(start_box: Callable[..., Box], users: str) -> None:
+def test_limits_are_inherited_as_in_docker(start_box: Callable[..., Box], users: str) -> None:
     limits = [
         {"Name": "nofile", "Soft": 96, "Hard": 128},
         {"Name": "core", "Soft": 0, "Hard": 0},
@@ -87,7 +87,7 @@ def test_limits_are_inherited(start_box: Callable[..., Box], users: str) -> None
     assert box.sh(WHO, "sandbox").stdout == plain(users, "sandbox", WHO, "--cap-drop=ALL", *options)
 
 
-def test_programs_have_long_turns_on_a_processor(box: Box) -> None:
+def test_program_has_long_time_slices(box: Box) -> None:
     """proc(5): from Linux 6.12 on, where the kernel shows it."""
     shown = box.sh("cat /proc/self/sched", "sandbox").stdout
     turns = re.findall(r"^se\.slice *: *(\d+)$", shown, re.MULTILINE)
@@ -95,7 +95,7 @@ def test_programs_have_long_turns_on_a_processor(box: Box) -> None:
     assert turns == (["10000000"] if version >= (6, 12) else turns)
 
 
-def test_variables_come_on_top_of_the_images(box: Box) -> None:
+def test_variables_of_the_run_override_the_images(box: Box) -> None:
     argv = ["sh", "-c", "echo $HOME $PYTHONUNBUFFERED $NEW $PATH"]
     result = box.run(argv, "sandbox", env=["NEW=new", "PYTHONUNBUFFERED=2", "HOME=/image"])
     assert result.stdout.startswith("/image 2 new /opt/venv/bin:")
@@ -108,7 +108,7 @@ def test_variables_come_on_top_of_the_images(box: Box) -> None:
         ("0:nosuch", Stage.GROUP, "unable to find group nosuch: no matching entries in group file"),
     ],
 )
-def test_an_unknown_user_is_named_as_by_docker(
+def test_unknown_user_is_reported_as_by_docker(
     box: Box, user: str, stage: Stage, text: str
 ) -> None:
     done = box.run(["true"], user).done
@@ -120,7 +120,7 @@ def test_an_unknown_user_is_named_as_by_docker(
 
 
 @pytest.mark.parametrize("program", ["nope", "/nope", "/etc/passwd", "/etc", ""])
-def test_what_cannot_be_executed_has_the_status_of_docker(box: Box, program: str) -> None:
+def test_program_that_cannot_be_executed_has_dockers_status(box: Box, program: str) -> None:
     argv = ["docker", "run", "--rm", "--network=none", "--entrypoint=", "codapi/python", program]
     result = subprocess.run(argv, capture_output=True, text=True)
     done = box.run([program]).done
@@ -129,18 +129,18 @@ def test_what_cannot_be_executed_has_the_status_of_docker(box: Box, program: str
     assert f'exec: "{program}": ' in done.problem(program, "1000")
 
 
-def test_path_is_searched_in_the_programs_own_variables(box: Box) -> None:
+def test_path_is_searched_in_the_variables_of_the_run(box: Box) -> None:
     assert box.run(["ls", "-d", "/"], env=["PATH=relative::/nowhere:/bin"]).stdout == "/\n"
     assert box.run(["ls"], env=["PATH="]).status == 127
 
 
-def test_the_streams_may_be_opened_by_name(box: Box) -> None:
+def test_streams_can_be_opened_by_name(box: Box) -> None:
     script = "cat /dev/stdin; echo out > /dev/stdout; echo err > /dev/stderr"
     result = box.run(["sh", "-c", script], stdin=b"in\n")
     assert (result.stdout, result.stderr) == ("in\nout\n", "err\n")
 
 
-def test_it_needs_nothing_of_the_image(start_box: Callable[..., Box], bare: str) -> None:
+def test_init_needs_nothing_of_the_image(start_box: Callable[..., Box], bare: str) -> None:
     box = start_box(bare)
     result = box.run(["/tool"], "1000:1000")
     assert (result.status, result.stderr[:15]) == (2, "usage: init box")

@@ -83,7 +83,7 @@ def test_process_1_is_out_of_reach(
 
 
 @pytest.mark.parametrize(("user", "drop", "become"), [*WHO[:2], WHO[3]])
-def test_the_files_of_process_1_are_out_of_reach(
+def test_files_of_process_1_are_out_of_reach(
     start_box: Callable[..., Box], user: str, drop: list[str], become: str
 ) -> None:
     box = start_box(cap_drop=drop)
@@ -91,17 +91,17 @@ def test_the_files_of_process_1_are_out_of_reach(
     assert (result.status, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_a_root_with_all_of_dockers_capabilities_sees_no_descriptor(
+def test_root_with_dockers_capabilities_reads_no_descriptor(
     start_box: Callable[..., Box],
 ) -> None:
-    """DAC_OVERRIDE lets it see their numbers, and write oom_score_adj: that costs its own box."""
+    """DAC_OVERRIDE lets root list them and write oom_score_adj; both harm only its own box."""
     box = start_box(cap_drop=[])
     result = box.python(FILES.format(become=""), "0")
     assert set(re.findall("^(?:read|link): .*", result.stdout, re.MULTILINE)) <= {"read: fd"}
 
 
 @pytest.mark.parametrize("user", ["1000", "0"])
-def test_the_directory_of_the_connection_is_empty_and_closed(box: Box, user: str) -> None:
+def test_directory_of_the_connection_is_empty_and_closed(box: Box, user: str) -> None:
     script = "ls -A /.codapi; touch /.codapi/socket || mkdir /.codapi/x || chmod 777 /.codapi"
     result = box.sh(script, user)
     assert result.stdout == ""
@@ -111,14 +111,14 @@ def test_the_directory_of_the_connection_is_empty_and_closed(box: Box, user: str
 
 
 @pytest.mark.parametrize("user", ["1000", "0"])
-def test_a_program_inherits_three_descriptors(box: Box, user: str) -> None:
+def test_program_inherits_three_descriptors(box: Box, user: str) -> None:
     assert box.python("import os; print(os.listdir('/proc/self/fd'))", user).stdout == (
         "['0', '1', '2', '3']\n"  # the last is the directory itself
     )
 
 
 @pytest.mark.parametrize("drop", [["ALL"], []])
-def test_no_capability_can_be_regained(start_box: Callable[..., Box], drop: list[str]) -> None:
+def test_program_regains_no_capability(start_box: Callable[..., Box], drop: list[str]) -> None:
     box = start_box(cap_drop=drop)
     script = """
         grep Cap /proc/self/status > /dev/shm/before
@@ -131,20 +131,20 @@ def test_no_capability_can_be_regained(start_box: Callable[..., Box], drop: list
     assert box.python(setuid + " except PermissionError: pass").stdout == ""
 
 
-def test_keys_cannot_be_kept(box: Box) -> None:
-    """Docker's seccomp profile forbids them, so that a reset need not look for any."""
+def test_program_cannot_keep_keys(box: Box) -> None:
+    """The seccomp profile forbids keys, so a reset need not look for any."""
     calls = "import ctypes, os; f = ctypes.CDLL(None, use_errno=True).syscall; "
     keys = "print([(f(n, 0, 0, 0, 0, 0), ctypes.get_errno()) for n in (248, 249, 250)])"
     assert box.python(calls + keys).stdout == "[(-1, 1), (-1, 1), (-1, 1)]\n"
 
 
-def test_the_program_in_the_box_is_of_no_use_to_a_program(start_box: Callable[..., Box]) -> None:
+def test_init_binary_is_out_of_reach(start_box: Callable[..., Box]) -> None:
     box = start_box(binds=[])
     script = "import os; print(os.path.exists('/.codapi/init'), os.access('/proc/1/exe', os.R_OK))"
     assert box.python(script, "0").stdout == "False False\n"
 
 
-def test_init_does_not_start_where_programs_could_gain_rights(
+def test_init_does_not_start_without_no_new_privileges(
     start_box: Callable[..., Box],
 ) -> None:
     with pytest.raises(ConnectionError, match="init cannot start: Operation not permitted"):

@@ -1,4 +1,4 @@
-"""What a program leaves in its box is gone after a reset, or the box is."""
+"""A reset removes a program's leftovers, or fails, so that the box is discarded."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ STATE = "ulimit -a; umask; nice; cat /proc/self/oom_score_adj /proc/self/timersl
 
 @pytest.fixture
 def reusable(start_box: Callable[..., Box]) -> Box:
-    """Return a box that may be reset: all the places are there, and it is read-only."""
+    """Return a read-only box with all the places, so that it may be reset."""
     return start_box(
         tmpfs={"/tmp": "", "/more": "mode=700,uid=1000,size=32m"},
         mem_limit=256 << 20,
@@ -160,7 +160,7 @@ def reusable(start_box: Callable[..., Box]) -> Box:
 
 @pytest.fixture
 def transparent(start_box: Callable[..., Box]) -> Box:
-    """Return the same, but init may look into all places: it can tell that they are empty."""
+    """Return the same with places that init may read, to tell whether they are empty."""
     return start_box(
         tmpfs={"/tmp": "", "/more": "size=32m"}, mem_limit=256 << 20, memswap_limit=256 << 20
     )
@@ -168,13 +168,13 @@ def transparent(start_box: Callable[..., Box]) -> Box:
 
 @pytest.fixture
 def owned(start_box: Callable[..., Box]) -> Box:
-    """Return a box with a place that init may look into, and that belongs to the program's user."""
+    """Return a box with a place that init may read and that the program's user owns."""
     return start_box(tmpfs={"/tmp": "", "/more": "mode=777,uid=1000,size=32m"})
 
 
 @pytest.mark.parametrize("kind", ["reusable", "transparent"])
 @pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
-def test_nothing_stays(request: pytest.FixtureRequest, kind: str, program: str) -> None:
+def test_reset_removes_leftovers(request: pytest.FixtureRequest, kind: str, program: str) -> None:
     box = request.getfixturevalue(kind)
     clean, state = box.python(LOOK).stdout, box.sh(STATE).stdout
     assert clean.count("\n") == 19
@@ -191,7 +191,7 @@ def test_nothing_stays(request: pytest.FixtureRequest, kind: str, program: str) 
 
 
 @pytest.mark.parametrize("script", ["true", "exit 3", "kill -9 $$", "sleep 100 & cat /etc/passwd"])
-def test_what_leaves_nothing_needs_no_reset(transparent: Box, script: str) -> None:
+def test_program_that_leaves_nothing_needs_no_reset(transparent: Box, script: str) -> None:
     assert transparent.sh(script).done.is_clean
     assert transparent.run(["nowhere"]).done.is_clean is False
     assert transparent.sh(script).done.is_clean
@@ -199,13 +199,13 @@ def test_what_leaves_nothing_needs_no_reset(transparent: Box, script: str) -> No
 
 @pytest.mark.parametrize("user", ["0", "1001"])
 @pytest.mark.parametrize("script", ["touch /tmp/x", "mkdir /more/x", "chmod 755 /more"])
-def test_init_sees_what_others_left(transparent: Box, user: str, script: str) -> None:
+def test_leftovers_of_other_users_are_detected(transparent: Box, user: str, script: str) -> None:
     assert transparent.sh(script, "0" if "chmod" in script else user).stderr == ""
     assert not transparent.run(["true"]).done.is_clean
 
 
-def test_descriptors_in_flight_may_cost_the_box_but_not_the_next_run(reusable: Box) -> None:
-    """The kernel collects sockets that hold each other at its leisure."""
+def test_descriptors_in_flight_do_not_reach_the_next_run(reusable: Box) -> None:
+    """The kernel collects sockets that hold each other only after a delay."""
     clean = reusable.python(LOOK).stdout
     script = """
         a, b = socket.socketpair()
@@ -217,7 +217,7 @@ def test_descriptors_in_flight_may_cost_the_box_but_not_the_next_run(reusable: B
         assert reusable.python(LOOK).stdout == clean
 
 
-def test_a_storm_does_not_delay_a_reset(reusable: Box) -> None:
+def test_fork_storm_does_not_delay_a_reset(reusable: Box) -> None:
     storm = """
         while True:
             try:
@@ -234,8 +234,8 @@ def test_a_storm_does_not_delay_a_reset(reusable: Box) -> None:
 
 
 @pytest.mark.parametrize(("family", "address"), [("AF_INET", "127.0.0.1"), ("AF_INET6", "::1")])
-def test_a_run_that_used_a_port_costs_the_box(transparent: Box, family: str, address: str) -> None:
-    """Else the next run could not bind it: the port waits for a minute (TIME_WAIT)."""
+def test_reset_after_a_used_port_fails(transparent: Box, family: str, address: str) -> None:
+    """The next run could not bind the port, which stays in TIME_WAIT for a minute."""
     script = f"""
         server = socket.create_server(("{address}", 5000), family=socket.{family})
         client = socket.create_connection(server.getsockname()[:2])
@@ -257,7 +257,7 @@ def test_a_run_that_used_a_port_costs_the_box(transparent: Box, family: str, add
         '/usr/bin/python3 -c \'import os; os.setxattr("/more", "user.secret", b"x")\'',
     ],
 )
-def test_a_changed_mount_costs_the_box(reusable: Box, script: str) -> None:
+def test_reset_after_a_changed_mount_fails(reusable: Box, script: str) -> None:
     assert reusable.sh(script).stderr == ""
     assert reusable.reset().stage is Stage.PLACES
 
@@ -270,7 +270,7 @@ def test_a_changed_mount_costs_the_box(reusable: Box, script: str) -> None:
         ({"binds": ["/var/tmp:/sandbox:rw"]}, "1000"),
     ],
 )
-def test_a_box_that_can_keep_something_is_never_as_new(
+def test_reset_of_a_box_that_can_keep_something_fails(
     start_box: Callable[..., Box], options: dict[str, object], user: str
 ) -> None:
     box = start_box(**options)
@@ -278,21 +278,21 @@ def test_a_box_that_can_keep_something_is_never_as_new(
     assert box.reset().stage is Stage.WRITABLE
 
 
-def test_a_volume_of_the_image_is_noticed(start_box: Callable[..., Box]) -> None:
+def test_reset_of_a_box_with_an_image_volume_fails(start_box: Callable[..., Box]) -> None:
     """An image's VOLUME is writable in a read-only box."""
     box = start_box(config={"volumes": ["/data"]})
     assert not box.run(["true"]).done.is_clean
     assert box.reset().stage is Stage.WRITABLE
 
 
-def test_a_box_with_a_network_may_be_reset(start_box: Callable[..., Box]) -> None:
+def test_reset_of_a_box_with_a_network_succeeds(start_box: Callable[..., Box]) -> None:
     box = start_box(config={"network_disabled": False})
     assert box.run(["true"]).status == 0
     assert box.reset().ok
 
 
-def test_files_of_another_user_cost_the_box(reusable: Box) -> None:
-    """A worker resets between two runs; if it did not, nothing would pass for clean."""
+def test_reset_with_files_of_another_user_fails(reusable: Box) -> None:
+    """A worker resets the box between two runs; without that, no run counts as clean."""
     assert reusable.sh("touch /tmp/x; chmod 600 /tmp/x", "1001").status == 0
     assert reusable.run(["true"], "1000").status == 0
     assert reusable.reset().stage is Stage.PLACES
@@ -315,7 +315,7 @@ for path in (*("/dev/" + name for name in devices), "/more"):
 
 
 @pytest.mark.parametrize("kind", ["reusable", "transparent", "owned"])
-def test_run_sees_no_time_of_an_earlier_one(request: pytest.FixtureRequest, kind: str) -> None:
+def test_run_sees_no_file_time_of_an_earlier_run(request: pytest.FixtureRequest, kind: str) -> None:
     box = request.getfixturevalue(kind)
     result = box.python(PRELUDE + TOUCH)
     assert result.stderr == ""
@@ -330,7 +330,7 @@ def test_run_sees_no_time_of_an_earlier_one(request: pytest.FixtureRequest, kind
     assert max(times) <= time.time_ns()
 
 
-def test_a_reset_that_takes_too_long_can_be_killed(reusable: Box) -> None:
+def test_reset_that_takes_too_long_can_be_killed(reusable: Box) -> None:
     script = "for n in range(60_000): os.close(os.open(f'/tmp/{n}', os.O_CREAT))"
     assert reusable.python(PRELUDE + script).status == 0
     reusable.init.reset()
@@ -340,7 +340,7 @@ def test_a_reset_that_takes_too_long_can_be_killed(reusable: Box) -> None:
     assert reusable.reset().ok
 
 
-def test_a_hundred_runs_with_resets_are_all_alike(reusable: Box) -> None:
+def test_hundred_runs_with_resets_are_all_alike(reusable: Box) -> None:
     script = "ls -A /tmp /more /dev/shm; echo x > /tmp/x; id; sleep 100 &"
     outputs = set()
     for _ in range(100):

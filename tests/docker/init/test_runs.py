@@ -1,4 +1,4 @@
-"""Programs in a box with init: how they end, and what is told of them."""
+"""Programs in a box with init: how they end, and the results that init reports."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ while True:
 
 
 @pytest.mark.parametrize("code", [0, 1, 42, 255])
-def test_an_exit_code_is_told(box: Box, code: int) -> None:
+def test_run_reports_the_exit_code(box: Box, code: int) -> None:
     done = box.sh(f"exit {code}").done
     assert (done.code, done.signal, done.status) == (code, None, code)
 
 
 @pytest.mark.parametrize("name", ["KILL", "TERM", "SEGV", "INT", "HUP", "PIPE", "XCPU"])
-def test_a_signal_is_told(box: Box, name: str) -> None:
+def test_run_reports_the_signal(box: Box, name: str) -> None:
     done = box.sh(f"kill -{name} $$").done
     assert (done.code, done.signal) == (None, getattr(signal, f"SIG{name}"))
 
 
-def test_output_is_complete_in_any_amount(box: Box) -> None:
+def test_output_of_any_size_is_complete(box: Box) -> None:
     result = box.sh("head -c 5000000 /dev/zero; head -c 3000000 /dev/zero >&2")
     assert (len(result.stdout), len(result.stderr)) == (5000000, 3000000)
 
 
-def test_no_output_is_lost_however_short_the_run(box: Box) -> None:
+def test_output_of_a_short_run_is_complete(box: Box) -> None:
     assert {box.run(["echo", "hi"]).stdout for _ in range(300)} == {"hi\n"}
 
 
 @pytest.mark.parametrize("script", [FAMILY, FAMILY.replace("os.setsid()", "pass")])
-def test_when_the_first_process_exits_the_others_are_killed(box: Box, script: str) -> None:
+def test_exit_of_the_first_process_kills_the_others(box: Box, script: str) -> None:
     start = time.monotonic()
     result = box.python(script + "print('done')")
     assert (result.status, result.stdout) == (0, "done\n")
@@ -83,14 +83,14 @@ def test_when_the_first_process_exits_the_others_are_killed(box: Box, script: st
 
 
 @pytest.mark.parametrize("script", [FAMILY + "time.sleep(1000)", STORM, ORPHANS])
-def test_kill_ends_all_and_leaves_the_box_usable(box: Box, script: str) -> None:
+def test_kill_ends_all_processes_and_leaves_the_box_usable(box: Box, script: str) -> None:
     result = box.python(script, timeout=0.5)
     assert result.done.signal == signal.SIGKILL
     assert result.done.wall_ns < 2.5e9
     assert box.run(["echo", "again"]).stdout == "again\n"
 
 
-def test_a_kill_that_comes_late_does_nothing(box: Box) -> None:
+def test_late_kill_does_nothing(box: Box) -> None:
     assert box.run(["true"]).status == 0
     box.init.kill()
     assert box.run(["echo", "hi"]).stdout == "hi\n"
@@ -114,7 +114,7 @@ def test_stopped_processes_are_killed(box: Box) -> None:
     assert result.done.signal == signal.SIGKILL
 
 
-def test_processor_time_counts_killed_and_orphaned_work(box: Box) -> None:
+def test_cpu_time_counts_killed_and_orphaned_processes(box: Box) -> None:
     burn = """
         import os, time
         read, write = os.pipe()
@@ -138,7 +138,7 @@ def test_processor_time_counts_killed_and_orphaned_work(box: Box) -> None:
     assert quick.wall_ns > 0.5e9
 
 
-def test_memory_is_that_of_the_largest_process_of_this_run(box: Box) -> None:
+def test_memory_is_that_of_the_runs_largest_process(box: Box) -> None:
     script = "import os\nif os.fork() == 0: b'x' * 30_000_000; os._exit(0)\nos.wait()"
     assert 30_000 < box.python(script).done.memory_kib < 60_000
     assert box.run(["true"]).done.memory_kib < 10_000
@@ -152,18 +152,18 @@ def test_memory_is_that_of_the_largest_process_of_this_run(box: Box) -> None:
         "file = open('/dev/shm/x', 'wb')\nwhile True: file.write(bytes(1 << 20))",
     ],
 )
-def test_memory_kills_are_counted(start_box: Callable[..., Box], script: str) -> None:
+def test_oom_kills_are_counted(start_box: Callable[..., Box], script: str) -> None:
     box = start_box(shm_size=256 << 20)
     assert box.python(script).done.oom_kills >= 1
     assert box.is_running()
 
 
-def test_a_run_without_memory_kills_counts_none_after_one_with(box: Box) -> None:
+def test_oom_kills_of_an_earlier_run_are_not_counted(box: Box) -> None:
     assert box.python("x = bytearray(100_000_000)").done.oom_kills == 1
     assert box.run(["true"]).done.oom_kills == 0
 
 
-def test_a_second_run_at_a_time_ends_the_box(box: Box) -> None:
+def test_second_concurrent_run_ends_the_box(box: Box) -> None:
     box.start(["sleep", "1000"])
     box.start(["sleep", "1000"])
     with pytest.raises(ConnectionError):
@@ -171,7 +171,7 @@ def test_a_second_run_at_a_time_ends_the_box(box: Box) -> None:
 
 
 @pytest.mark.parametrize("message", [b"x", b"KK", b"R\0\1\0\0\0root\0true\0", b"C\0"])
-def test_a_malformed_message_ends_the_box(box: Box, message: bytes) -> None:
+def test_malformed_message_ends_the_box(box: Box, message: bytes) -> None:
     box.init._connection.send(message)
     with pytest.raises(ConnectionError):
         box.answer()
@@ -179,7 +179,7 @@ def test_a_malformed_message_ends_the_box(box: Box, message: bytes) -> None:
 
 
 @pytest.mark.parametrize("script", ["", "sleep 1000", "trap '' TERM; sleep 1000 & sleep 1000"])
-def test_a_box_dies_with_its_connection(box: Box, script: str) -> None:
+def test_box_dies_with_its_connection(box: Box, script: str) -> None:
     run = box.start(["sh", "-c", f"echo on; {script}"]) if script else None
     if run:
         run.line()
@@ -198,7 +198,7 @@ time.sleep(1000)
 """
 
 
-def test_a_box_dies_with_the_process_that_holds_it(tmp_path: Path, box: Box) -> None:
+def test_box_dies_with_the_process_that_holds_it(tmp_path: Path, box: Box) -> None:
     argv = [sys.executable, "-c", HOLDER, tmp_path / "held"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout
@@ -207,7 +207,7 @@ def test_a_box_dies_with_the_process_that_holds_it(tmp_path: Path, box: Box) -> 
     wait_for(lambda: held not in [c["Id"] for c in box.api.containers(all=True)], 2)
 
 
-def test_a_box_that_is_killed_is_an_error_at_its_connection(box: Box) -> None:
+def test_killed_box_raises_at_its_connection(box: Box) -> None:
     run = box.start(["sh", "-c", "echo on; sleep 1000"])
     run.line()
     box.api.kill(box.id)
@@ -215,7 +215,7 @@ def test_a_box_that_is_killed_is_an_error_at_its_connection(box: Box) -> None:
         box.answer()
 
 
-def test_a_connection_may_be_handed_on(box: Box) -> None:
+def test_connection_works_after_a_handoff(box: Box) -> None:
     ours, theirs = socket.socketpair()
     socket.send_fds(ours, [b"x"], [box.init.fileno()])
     _, files, _, _ = socket.recv_fds(theirs, 1, 1)
@@ -226,7 +226,7 @@ def test_a_connection_may_be_handed_on(box: Box) -> None:
     theirs.close()
 
 
-def test_a_full_box_refuses_a_run_and_stays(start_box: Callable[..., Box]) -> None:
+def test_full_box_refuses_a_run_and_stays(start_box: Callable[..., Box]) -> None:
     box = start_box(pids_limit=1)
     result = box.run(["true"])
     assert (result.done.stage, result.done.status) == (Stage.SYSTEM, 125)

@@ -13,7 +13,7 @@ from tests.support.initbox import Box
 pytestmark = pytest.mark.docker
 
 
-def test_no_step_of_a_boxs_life_is_an_error_of_memory(
+def test_sanitized_init_finds_no_memory_error(
     start_box: Callable[..., Box], compile_c: Callable[..., Path]
 ) -> None:
     sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -1,4 +1,4 @@
-"""init's tools in small root boxes: deleting what others made, killing what others started."""
+"""init's tools in small root boxes: remove, kill and measure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_tool(*options: str, command: list[str]) -> subprocess.CompletedProcess[s
     return subprocess.run(argv, capture_output=True, text=True)
 
 
-def test_files_that_a_boxs_user_made_are_deleted(tmp_path: Path) -> None:
+def test_remove_deletes_files_of_a_box_user(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
     work.chmod(0o1777)
@@ -62,11 +62,11 @@ def commands(container: str) -> list[str]:
 
 @pytest.fixture
 def service() -> Iterator[str]:
-    """Return a container that is not ours, with a process of its own beside process 1."""
+    """Return a container of another owner, with a process beside process 1."""
     script = "sleep 1000 & exec sleep 2000"
     run = ["run", "--detach", "--rm", "--network=none", "codapi/sh", "sh", "-c", script]
     container = docker(*run)
-    # the shell has become the second one
+    # the shell has replaced itself with the second one
     wait_for(lambda: "sh -c" not in docker("top", container) and len(commands(container)) == 2)
     yield container
     docker("kill", container)
@@ -81,7 +81,7 @@ EXECS = {
 
 
 @pytest.mark.parametrize("script", EXECS.values(), ids=EXECS)
-def test_an_exec_is_killed_with_what_it_started(service: str, script: str) -> None:
+def test_kill_ends_an_exec_and_its_descendants(service: str, script: str) -> None:
     before = commands(service)
     argv = ["docker", "exec", "--user=1000", service, "sh", "-c", script]
     with subprocess.Popen(argv) as running:
@@ -95,8 +95,8 @@ def test_an_exec_is_killed_with_what_it_started(service: str, script: str) -> No
     assert wait_for(lambda: commands(service) == before)
 
 
-def test_kill_process_of_another_container_is_left_alone(service: str) -> None:
-    """Its number may have been given anew since the server asked for it."""
+def test_kill_leaves_a_process_of_another_container_alone(service: str) -> None:
+    """The PID may have been reused since the server read it."""
     pid = docker("inspect", "--format={{.State.Pid}}", service)
     tool("--pid=host", "--cap-add=KILL", command=["kill", pid, "f" * 64])
     assert len(commands(service)) == 2
@@ -126,7 +126,7 @@ def test_measure_sees_into_directories_closed_to_the_server(
 
 
 @pytest.mark.parametrize(("depth", "code"), [(199, 0), (201, 3)])
-def test_measure_tree_deeper_than_any_program_needs_is_too_much(
+def test_measure_of_a_too_deep_tree_exceeds_the_limit(
     tmp_path: Path, depth: int, code: int
 ) -> None:
     (tmp_path / "work" / "/".join("d" * depth)).mkdir(parents=True)
@@ -134,5 +134,5 @@ def test_measure_tree_deeper_than_any_program_needs_is_too_much(
     assert tool_status(*options, command=["measure", str(1 << 30), "/mount/work"]) == code
 
 
-def test_measure_missing_directory_fails() -> None:
+def test_measure_of_a_missing_directory_fails() -> None:
     assert tool_status(command=["measure", "1", "/nowhere"]) == 1
