@@ -1,4 +1,4 @@
-"""What the tests of the engine share: boxes of every kind, services, and images of our own."""
+"""Fixtures of the tests with Docker: boxes of every kind, services and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.server import wait_for
 @pytest.fixture(scope="session")
 def image() -> Iterator[Callable[[str], str]]:
     """Return a function that makes an image from a Dockerfile, once, and returns its id."""
-    # the same text would give the image of another run, which may still use it, or be dead
+    # the label keeps it apart from the same image of a concurrent or killed test run
     label = f"--label=codapi.test={secrets.token_hex(4)}"
     with ExitStack() as stack:
 
@@ -40,13 +40,13 @@ def instance_of(image: object) -> Iterator[Callable[..., Instance]]:
 
 @pytest.fixture(params=BOX_DEFAULTS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return the kind of boxes: by default each test is done with all of them."""
+    """Return the kind of boxes: by default each test runs with all of them."""
     return request.param
 
 
 @pytest.fixture
 def uid() -> int:
-    """Return the user of the host that the server runs as, 0 for ours."""
+    """Return the host user that the server runs as, 0 for the current one."""
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Runs that are cancelled: in boxes of each kind, and through the pool."""
+"""Cancelled runs: in boxes of each kind, and through the pool."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SLEEP = {"box": "sh", "command": ["sleep", "60"], "timeout": 60}
 
 
 def cancel_at_work(instance, execute, *steps, **command):
-    """Return the execution of a command that is cancelled when its work directory is in use."""
+    """Cancel a command once it uses its work directory; return its execution."""
     future = instance.start(execute, *steps, **command)
     wait_for(lambda: any((lease / "work" / "begun").exists() for lease in instance.leases()))
     instance.cancel()
     return future.result(20)
 
 
-def test_cancelled_run_ends_and_says_so(instance, execute):
+def test_cancelled_run_ends_as_cancelled(instance, execute):
     boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
     step = {**SLEEP, "command": ["sh", "-c", "touch begun; sleep 60"]}
     execution = cancel_at_work(instance, execute, step, boxes=boxes)
@@ -40,7 +40,7 @@ def test_cancelled_run_ends_and_says_so(instance, execute):
     assert execution.duration < 20_000
 
 
-def test_cancelled_exec_ends_and_says_so(instance, execute):
+def test_cancelled_exec_ends_as_cancelled(instance, execute):
     boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
     before = {**SLEEP, "detach": True}
     step = {"box": ":name", "action": "exec", "command": ["sh", "-c", "touch begun; sleep 60"]}
@@ -50,10 +50,10 @@ def test_cancelled_exec_ends_and_says_so(instance, execute):
     assert (execution.ok, execution.stderr) == (False, "cancelled")
 
 
-def test_cancelled_command_still_takes_its_last_step(instance, execute, tmp_path):
+def test_cancelled_command_still_runs_its_after_step(instance, execute, tmp_path):
     boxes = {"sh": {"volume": "%s:/sandbox", "uses": 1}}
     step = {**SLEEP, "command": ["sh", "-c", "touch begun; sleep 60"]}
-    # it finds no program of the cancelled step, and the host sees what it finds
+    # it counts the programs of the cancelled step; the host reads the count
     after = {"box": "sh", "command": ["sh", "-c", "ps | grep -c '[s]leep 60' > after; sleep 1"]}
     future = instance.start(execute, step, after=after, boxes=boxes)
 
@@ -82,14 +82,14 @@ def job(text):
     return Job("sh_run_1", "sh", "run", "", {"": text})
 
 
-def test_cancelled_run_of_the_pool_leaves_its_worker_to_the_next(pool):
+def test_cancelled_pool_run_does_not_affect_the_next(pool):
     with ThreadPoolExecutor() as threads:
         started = pool.start(job("sleep 60"))
         execution = threads.submit(lambda: list(started)[-1])
         time.sleep(1)
         started.cancel()
         assert execution.result(20).reason == "cancelled"
-        # it has ended: nothing happens to the next one
+        # a cancel after the end does not affect the next run
         started.cancel()
         following = pool.start(job("sleep 1; echo hello"))
         started.cancel()
@@ -98,7 +98,7 @@ def test_cancelled_run_of_the_pool_leaves_its_worker_to_the_next(pool):
     assert pool.lost == 0
 
 
-def test_run_cancelled_before_it_is_iterated_is_not_executed_to_its_end(pool):
+def test_run_cancelled_before_iteration_ends_as_cancelled(pool):
     started = pool.start(job("sleep 60"))
     started.cancel()
     [execution] = started

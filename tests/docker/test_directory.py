@@ -1,4 +1,4 @@
-"""The work directory: what programs find in it, and what becomes of what they leave."""
+"""The work directory: the files that programs find in it, and the cleanup of leftovers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRINTED_MODES = " 777\n" + "".join(f"{file} {mode:o}\n" for file, mode in MODES.
 
 @pytest.fixture(params=[0o000, 0o077], ids=oct)
 def umask(request) -> Iterator[None]:
-    """Have one of the extreme umasks for a while."""
+    """Set one of the extreme umasks for the test."""
     before = os.umask(request.param)
     yield
     os.umask(before)
@@ -42,20 +42,20 @@ def umask(request) -> Iterator[None]:
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("box", [{}, {"volume": "%s:/sandbox:rw"}])
 @WRITABLE_KINDS
-def test_programs_may_read_all_files_and_change_only_the_directory(run, box):
+def test_writable_directory_holds_read_only_files(run, box):
     execution = run("sh", "-c", PRINT_MODES, files=FILES, entry="main", box=box)
     assert execution.stdout == PRINTED_MODES
 
 
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize("kind", ["reused"])
-def test_programs_may_read_all_files_in_a_reused_box(run):
+def test_reused_box_holds_read_only_files(run):
     execution = run("sh", "-c", PRINT_MODES, files=FILES, entry="main")
     assert execution.stdout == PRINTED_MODES
 
 
 @pytest.mark.usefixtures("umask")
-def test_on_the_host_only_the_server_may_enter(instance):
+def test_lease_on_the_host_is_open_to_the_server_only(instance):
     sleep = Sleep(1000)
     result = instance.start(
         instance.run, "sleep", sleep.argument, files=FILES, entry="main", timeout=60
@@ -75,14 +75,14 @@ def _modes(directory: Path) -> dict[str, int]:
     return {str(path.relative_to(directory)): stat.S_IMODE(path.stat().st_mode) for path in found}
 
 
-def test_files_are_found_by_their_names(run):
+def test_files_keep_unusual_names(run):
     files = {"": "entry", "a b": "1", "-rf": "2", "é/ü😀": "3", "d/.h": "4", "$(id)": "5"}
     program = "for f in main.txt 'a b' ./-rf é/ü😀 d/.h '$(id)'; do cat \"$f\"; done"
     execution = run("sh", "-c", program, files=files, entry="main.txt")
     assert (execution.ok, execution.stdout) == (True, "entry12345")
 
 
-def test_a_file_holds_exactly_what_its_url_says(run):
+def test_file_content_is_decoded_only_from_a_data_url(run):
     files = {"": "data:application/octet-stream;base64,AP8K", "yaml": "data:\n  a: 1\n"}
     execution = run("od", "-An", "-tx1", "main", files=files, entry="main")
     assert execution.stdout == " 00 ff 0a\n"
@@ -94,8 +94,8 @@ def test_a_command_without_entry_writes_no_files(run):
 
 
 @pytest.mark.parametrize("kind", ["reused"])
-def test_a_file_that_cannot_be_written_costs_no_box(instance, monkeypatch):
-    # a busy machine may be slow to reset a box, which would cost it too
+def test_reused_box_survives_a_file_with_an_invalid_name(instance, monkeypatch):
+    # a reset that is slow on a busy machine would also discard the box
     monkeypatch.setattr("codapi_flask.boxes.box.RESET_TIMEOUT", 30.0)
     [before] = given_back(instance, {"": "text"})
     assert [before] == given_back(instance, {"good": "text", "../bad": "text"})
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_written_costs_no_box(instance, monkeypatch):
 
 
 def given_back(instance, files):
-    """Return the boxes that wait after an execution with some files."""
+    """Return the boxes that wait after an execution with the files."""
     instance.run("true", files=files, entry="main")
     return [box.container for boxes in instance.stock.idle.values() for box in boxes]
 
@@ -118,7 +118,7 @@ def given_back(instance, files):
     ],
 )
 @pytest.mark.parametrize("kind", ["warm", "reused"])
-def test_nothing_runs_with_a_file_that_cannot_be_written(run, name, text, reason):
+def test_step_with_an_invalid_file_does_not_run(run, name, text, reason):
     execution = run("echo", "ran", files={"": "text", name: text}, entry="main")
     assert (execution.ok, execution.stdout) == (False, "")
     assert execution.stderr == reason if reason else execution.stderr.startswith("files[x]: ")
@@ -135,13 +135,13 @@ def test_nothing_runs_with_a_file_that_cannot_be_written(run, name, text, reason
     ],
 )
 @pytest.mark.parametrize("kind", ["reused"])
-def test_a_boxs_files_lie_beside_those_of_the_request(run, patterns, found):
+def test_box_files_are_copied_beside_those_of_the_request(run, patterns, found):
     root = {"lib/a.txt": "root's a", "lib/b.txt": "root's b"}
     execution = run("ls", "-x", box={"files": patterns}, root=root)
     assert execution.stdout.split() == found.split()
 
 
-def test_the_requests_files_win_against_the_boxs(run):
+def test_request_file_overrides_the_file_of_the_box(run):
     root = {"lib/a.txt": "root's a", "lib/b.txt": "root's b"}
     files = {"": "entry", "a.txt": "client's a"}
     program = "cat a.txt b.txt; stat -c %a b.txt"
@@ -150,14 +150,14 @@ def test_the_requests_files_win_against_the_boxs(run):
     assert execution.stdout == "client's aroot's b444\n"
 
 
-def test_the_steps_of_a_command_see_the_same_files(execute):
+def test_steps_of_a_command_see_the_same_files(execute):
     step = {"box": "sh", "command": ["cat", "a"]}
     execution = execute(step, step, files={"a": "text"}, entry="main")
     assert execution.stdout == "text"
 
 
 @WRITABLE_KINDS
-def test_the_steps_of_a_command_share_what_they_write(execute):
+def test_steps_of_a_command_share_written_files(execute):
     def append(word: str) -> dict:
         return {"box": "sh", "command": ["sh", "-c", f"echo {word} >> log; cat log"]}
 
@@ -166,12 +166,12 @@ def test_the_steps_of_a_command_share_what_they_write(execute):
     assert execution.stdout == "1\n2\n3\n"
 
 
-def test_the_next_execution_finds_an_empty_directory(run):
+def test_next_execution_finds_an_empty_directory(run):
     run("true", files=FILES, entry="main")
     assert run("ls", "-A").stdout == ""
 
 
-# what a program leaves in a directory that it may write to
+# leftovers of a program in a writable directory
 LEFTOVERS = {
     "files of mode 000": "open('f', 'w').close(); os.chmod('f', 0)",
     "directories of mode 000": "os.makedirs('d/e'); os.chmod('d/e', 0); os.chmod('d', 0)",
@@ -186,10 +186,10 @@ LEFTOVERS = {
 @pytest.mark.parametrize("leftover", LEFTOVERS)
 @SERVER_USERS
 @pytest.mark.parametrize("kind", ["warm"])
-def test_whatever_a_program_leaves_is_deleted(run, leftover):
+def test_leftovers_of_a_program_are_deleted(run, leftover):
     program = f"import os, socket\n{LEFTOVERS[leftover]}"
     execution = run("python", "-c", program, box=WRITABLE, timeout=60)
-    # a tree too deep for a path is stopped; the fixture sees to it that no directory is left
+    # a tree too deep for a path exceeds the quota; the fixture checks that no directory is left
     assert execution.stderr in ("", "disk limit exceeded (64 MiB)")
 
 

@@ -34,8 +34,8 @@ SECTIONS = [
 
 
 def send(server, command):
-    """Send what a curl command would, to our server."""
-    # shlex knows no line that goes on
+    """Send the request of a curl command to the test's server."""
+    # shlex does not join continued lines
     words = shlex.split(command.replace("\\\n", " "))
     options = dict(zip(words[1:-1:2], words[2:-1:2], strict=True))
     assert words[0] == "curl"
@@ -47,7 +47,7 @@ def send(server, command):
 
 
 def likeness(value, key=""):
-    """Return a JSON value without what is another each time."""
+    """Return a JSON value without the parts that vary."""
     if isinstance(value, dict):
         return {key: likeness(item, key) for key, item in value.items()}
     if isinstance(value, list):
@@ -60,12 +60,12 @@ def likeness(value, key=""):
 
 
 def renamed(text):
-    """Give images and containers names of ours: who has followed the docs has others."""
+    """Rename images and containers, to spare those of a reader who followed the docs."""
     return OWN.sub(r"codapi\1test-\2", text)
 
 
 def docker(command, folder):
-    # shlex knows no line that goes on
+    # shlex does not join continued lines
     words = shlex.split(command.replace("\\\n", " "))
     assert words[0] == "docker"
     return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
@@ -73,26 +73,26 @@ def docker(command, folder):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Build the images whose recipes are shown, as shown."""
+    """Build the images from the recipes in the docs."""
     folder = tmp_path_factory.mktemp("images")
     text = renamed(SANDBOXES.read_text())
     for name, code in files(text, "dockerfile", "# ").items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(code)
     for command in blocks(text, "sh"):
-        # codapi/python is there; to build it here would take it from other tests
+        # codapi/python exists; a rebuild would take it from other tests
         if command.startswith("docker build ") and "codapi/python" not in command:
             docker(command, folder)
 
 
 @pytest.mark.parametrize(("command", "answer"), SHOWN)
-def test_a_request_is_answered_as_shown(server, command, answer):
+def test_request_of_the_docs_is_answered_as_shown(server, command, answer):
     assert likeness(send(server, command)) == likeness(json.loads(answer))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", SECTIONS)
-def test_a_sandbox_works_as_shown(tmp_path, images, start_server, title):
+def test_sandbox_of_the_docs_works_as_shown(tmp_path, images, start_server, title):
     text = renamed(sections(SANDBOXES)[title])
     server = start_server(write_config(tmp_path / "root", config_files(text)))
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""How programs end, and what the client reads then."""
+"""How programs end, and the answers that clients read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIND_TOLD = {"plain": "fresh", "cold": "cold", "warm": "warm", "reused": "reused
 OOM = "out of memory (64 MiB)\n"
 EAT = "tail /dev/zero"
 
-# program: what the client reads
+# program: the text that the client reads
 OK = {
     "true": "",
     "printf 'no newline'": "no newline",
@@ -37,7 +37,7 @@ FAILED = {
     f"exec {EAT}": f"{OOM}exit status 137",
     f"echo out; exec {EAT}": f"{OOM}out\n (exit status 137)",
 }
-# what cannot be started: why
+# program that cannot be started: the reason
 UNSTARTABLE = {
     "nope": "not found (exit status 127)",
     "/nope/nope": "not found (exit status 127)",
@@ -49,52 +49,52 @@ UNSTARTABLE = {
 }
 
 
-def test_the_boxes_are_of_the_kind_that_is_tested(run, kind):
+def test_box_is_of_the_tested_kind(run, kind):
     assert run("true").steps[-1].kind == KIND_TOLD[kind]
 
 
 @pytest.mark.parametrize("kind", ["warm"])
-def test_a_box_that_may_not_have_init_has_not_fallen_back(run):
+def test_unsafe_box_without_init_has_not_fallen_back(run):
     step = run("true", box={"cap_add": ["ALL"]}).steps[-1]
     assert (step.kind, step.fell_back) == ("fresh", False)
 
 
 @pytest.mark.parametrize("program", OK)
-def test_a_program_that_ends_well_is_answered_with_what_it_printed(run, program):
+def test_successful_program_is_answered_with_its_output(run, program):
     execution = run("sh", "-c", f"exec 2>&-; {program}")
     assert (execution.ok, execution.stdout, execution.stderr) == (True, OK[program], "")
 
 
-def test_stdout_and_stderr_are_told_apart(run):
+def test_stdout_and_stderr_are_separate(run):
     execution = run("sh", "-c", "echo out; echo err >&2; echo more")
     assert (execution.ok, execution.stdout, execution.stderr) == (True, "out\nmore\n", "err\n")
 
 
 @pytest.mark.parametrize("program", FAILED)
-def test_a_program_that_fails_is_answered_with_all_that_it_printed(run, program):
+def test_failed_program_is_answered_with_all_its_output(run, program):
     execution = run("sh", "-c", program)
     assert (execution.ok, execution.stdout, execution.stderr) == (False, "", FAILED[program])
 
 
 @pytest.mark.parametrize("kind", ["cold", "warm", "reused"])
-def test_it_is_told_that_a_child_ran_out_of_memory_when_its_program_failed(run):
+def test_child_out_of_memory_is_reported_when_its_program_fails(run):
     assert run("sh", "-c", f"{EAT}; exit 3").stderr == f"{OOM}Killed\n (exit status 3)"
 
 
-def test_what_a_failed_program_printed_is_kept_apart_in_the_details(run):
+def test_details_keep_the_streams_of_a_failed_program_apart(run):
     step = run("sh", "-c", "echo err >&2; echo out; kill -TERM $$").steps[-1]
     assert (step.stdout, step.stderr) == ("out\n", "err\n")
     assert (step.exit_code, step.signal, step.reason) == (143, 15, "signal")
 
 
 @pytest.mark.parametrize("program", UNSTARTABLE)
-def test_a_program_that_cannot_be_started_is_named(run, program):
+def test_program_that_cannot_be_started_is_named(run, program):
     execution = run(program)
     assert (execution.ok, execution.stdout) == (False, "")
     assert execution.stderr == f"{program}: {UNSTARTABLE[program]}"
 
 
-def test_a_program_that_takes_too_long_is_killed(run):
+def test_program_over_its_timeout_is_killed(run):
     sleep = Sleep(1000)
     start = time.monotonic()
     execution = run("sh", "-c", f"echo out; {sleep.text}", timeout=0.5)
@@ -117,15 +117,15 @@ def test_a_program_that_takes_too_long_is_killed(run):
         pytest.param("yes & yes >&2", id="prints"),
     ],
 )
-def test_no_program_escapes_its_time_out(run, program):
+def test_program_cannot_escape_its_timeout(run, program):
     execution = run("sh", "-c", program, timeout=0.5)
     assert execution.stderr == "code execution timeout"
     assert execution.duration < 10_000
 
 
-def test_the_duration_is_that_of_the_execution(run):
+def test_duration_is_that_of_the_execution(run):
     assert 300 <= run("sleep", "0.3").duration < 10_000
 
 
-def test_the_program_is_not_process_1_of_its_box(run):
+def test_program_is_not_process_1_of_its_box(run):
     assert int(run("sh", "-c", "echo $$").stdout) > 1

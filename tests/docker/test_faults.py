@@ -1,4 +1,4 @@
-"""What is our fault, what the program's, and what happens when nobody waits any more."""
+"""Server faults, boxes that die, and executions that are abandoned."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.docker
         ({"cpu": 10_000}, "CPUs"),
     ],
 )
-def test_it_is_our_fault_when_a_box_cannot_be_started(run, box, cause):
+def test_box_that_cannot_be_started_is_a_server_fault(run, box, cause):
     execution = run("true", box=box)
     assert (execution.ok, execution.stdout, execution.stderr) == (False, "", "internal error")
     assert cause.lower() in execution.fault.lower()
@@ -44,14 +44,14 @@ def test_it_is_our_fault_when_a_box_cannot_be_started(run, box, cause):
         ("sandbox:nobody-there", "unable to find group nobody-there"),
     ],
 )
-def test_it_is_our_fault_when_a_user_is_unknown(run, user, cause):
+def test_unknown_user_is_a_server_fault(run, user, cause):
     execution = run("true", user=user)
     assert execution.stderr == "internal error"
     assert cause in execution.fault
     assert run("true").ok
 
 
-def test_a_box_that_somebody_removes_died(instance):
+def test_box_removed_from_outside_reports_sandbox_died(instance):
     sleep = Sleep(1000)
     result = instance.start(instance.run, "sleep", sleep.argument, timeout=60)
     wait_for(sleep.runs)
@@ -62,7 +62,7 @@ def test_a_box_that_somebody_removes_died(instance):
     assert instance.run("true").ok
 
 
-# what holds an execution when nobody waits for it any more
+# the last step of an execution when it is abandoned
 HELD = {
     "a run": [{"box": "sh", "command": ["sleep", "{}"]}],
     "a run in a second box": [
@@ -82,7 +82,7 @@ HELD = {
 
 
 @pytest.mark.parametrize("held", HELD)
-def test_nothing_runs_any_more_when_nobody_waits_for_it(instance, service, held):
+def test_abandoned_execution_ends_its_program(instance, service, held):
     sleep = Sleep(1000)
     steps = [
         {
@@ -98,12 +98,12 @@ def test_nothing_runs_any_more_when_nobody_waits_for_it(instance, service, held)
     wait_for(sleep.runs)
     instance.hang_up()
     assert isinstance(result.exception(10), Abandoned)
-    # the fixture sees to it that no container is left
+    # the fixture checks that no container is left
     wait_for(lambda: not sleep.runs(), 2)
 
 
 class SlowDaemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Passes all on to the real daemon; a request to start a container is held for a while."""
+    """Forwards everything to the real daemon, but delays requests to start a container."""
 
     def __init__(self, address: Path, seconds: float) -> None:
         super().__init__(str(address), PassOn)
@@ -133,7 +133,7 @@ class PassOn(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def seconds() -> float:
-    """Return for how long the slow daemon holds a start."""
+    """Return the seconds by which the slow daemon delays a start."""
     return 1.5
 
 
@@ -151,7 +151,7 @@ def slow_instance(
 
 
 @pytest.mark.parametrize("kind", ["plain", "cold"])
-def test_the_clock_runs_from_the_programs_start(slow_instance):
+def test_timeout_starts_with_the_program(slow_instance):
     execution = slow_instance.run("sleep", "0.3", timeout=1)
     assert (execution.ok, execution.stderr) == (True, "")
     assert execution.duration > 1500
@@ -160,20 +160,20 @@ def test_the_clock_runs_from_the_programs_start(slow_instance):
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [60])
 @pytest.mark.parametrize("kind", ["plain", "cold"])
-def test_it_is_our_fault_when_a_box_does_not_start_in_time(slow_instance):
+def test_box_that_starts_too_slowly_is_a_server_fault(slow_instance):
     start = time.monotonic()
     execution = slow_instance.run("true", timeout=60)
     assert 10 <= time.monotonic() - start < 25
     assert execution.stderr == "internal error"
     assert "start a box" in execution.fault
-    # the container that was not started is gone, too
+    # the container that never started is removed, too
     assert not slow_instance.containers()
 
 
-# docker-py does not close what it could not connect
+# docker-py does not close a socket that it could not connect
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("kind", ["plain", "cold"])
-def test_it_is_our_fault_when_the_daemon_is_gone(kind, tmp_path, monkeypatch):
+def test_unreachable_daemon_is_a_server_fault(kind, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere")
         instance = Instance(kind)
@@ -185,7 +185,7 @@ def test_it_is_our_fault_when_the_daemon_is_gone(kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["cold"])
-def test_a_box_that_cannot_be_reset_is_replaced_and_told(run, caplog):
+def test_box_that_cannot_be_reset_is_replaced_and_logged(run, caplog):
     box = {"uses": 9, "tmpfs": ["/tmp", "/tmp/inside"]}
     assert run("touch", "/tmp/inside/x", box=box).ok
     assert "a reset failed (writable), the box is replaced" in caplog.text

@@ -1,4 +1,4 @@
-"""What a box is to its programs: the limits of its config, and the image's own settings."""
+"""The limits that a box's config sets for programs, and the image's own settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 
-# a box that a program may write to, or in which root runs, cannot be reused
+# a writable box, or one in which root runs, cannot be reused
 FRESH_KINDS = pytest.mark.parametrize("kind", ["plain", "cold", "warm"])
 MIB = 1 << 20
 LIMITED: dict[str, Any] = {
@@ -98,18 +98,18 @@ for host in ("169.254.169.254", "172.17.0.1", "8.8.8.8"):
         ),
     ],
 )
-def test_a_limit_holds(run, program, printed):
+def test_box_limit_holds(run, program, printed):
     execution = run("python", "-c", program, box={**PYTHON, **LIMITED})
     assert (execution.ok, execution.stdout) == (True, printed)
 
 
-def test_too_much_memory_is_told(run):
+def test_memory_over_the_limit_is_reported(run):
     execution = run("python", "-c", "bytearray(64 << 20)", box={**PYTHON, **LIMITED})
     assert execution.stderr == "out of memory (48 MiB)\nexit status 137"
 
 
 @FRESH_KINDS
-def test_the_limits_are_those_that_docker_shows(instance, kind):
+def test_box_limits_match_docker_inspect(instance, kind):
     sleep = Sleep(1000)
     argv = ("sleep", sleep.argument)
     box = {**LIMITED, "cap_add": ["net_raw"], "cap_drop": ["all"]}
@@ -130,7 +130,7 @@ def test_the_limits_are_those_that_docker_shows(instance, kind):
     own = set() if kind == "plain" else {"KILL", "SETGID", "SETPCAP", "SETUID"}
     assert {name.upper() for name in limits["CapAdd"]} == {"NET_RAW", *own}
     assert limits["SecurityOpt"][0] == "no-new-privileges"
-    # process 1 is not the program's
+    # one more than nproc, for process 1
     assert limits["PidsLimit"] == 11
     assert not limits.get("Init")
     assert [mount["RW"] for mount in inspected["Mounts"]] == [False] * len(inspected["Mounts"])
@@ -154,7 +154,7 @@ SHOWN = {
 
 
 @FRESH_KINDS
-def test_a_box_may_be_writable(run):
+def test_writable_box_accepts_writes_and_starts_clean(run):
     for _ in range(2):
         box = {**PYTHON, "writable": True, "volume": "%s:/sandbox"}
         program = "import os; print(os.path.exists('/tmp/file'))" + WRITE
@@ -172,7 +172,7 @@ def test_a_box_may_be_writable(run):
     ],
 )
 @FRESH_KINDS
-def test_a_program_has_the_capabilities_of_the_config(run, user, box, capabilities):
+def test_program_has_the_capabilities_of_the_config(run, user, box, capabilities):
     status = run("cat", "/proc/self/status", user=user, box=box).stdout
     found = dict(re.findall(r"(\w+):\t(\w+)", status))
     sets = {name: int(found[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
@@ -182,7 +182,7 @@ def test_a_program_has_the_capabilities_of_the_config(run, user, box, capabiliti
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
 
 
-def test_a_program_sees_nothing_of_the_servers_environment(run, monkeypatch):
+def test_program_sees_nothing_of_the_servers_environment(run, monkeypatch):
     monkeypatch.setenv("CODAPI_SECRET", "secret")
     execution = run("env")
     variables = dict(line.split("=", 1) for line in execution.stdout.splitlines())
@@ -200,14 +200,14 @@ CMD ["echo $GREETING $HOME $PWD $0; id; umask"]
 """
 
 
-def test_a_home_that_is_empty_is_none(run, image):
+def test_empty_home_of_an_image_is_replaced_by_the_users(run, image):
     id = image("FROM codapi/sh\nENV HOME=\n")
     assert run("sh", "-c", "echo $HOME", box={"image": id}).stdout == "/sandbox\n"
 
 
 @pytest.mark.parametrize("argv", [(), ("echo $GREETING $HOME $PWD $0; id; umask; ulimit -a", "x")])
 @pytest.mark.parametrize("user", ["sandbox", "1234:5678", "games:root"])
-def test_an_images_own_settings_hold(run, image, argv, user):
+def test_image_settings_hold_as_in_docker_run(run, image, argv, user):
     id = image(IMAGE)
     options = [f"--user={user}", "--ulimit=nofile=96", "--ulimit=core=1", "--ulimit=memlock=65536"]
     options += ["--cap-drop=all", "--network=none"]

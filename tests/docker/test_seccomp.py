@@ -1,4 +1,4 @@
-"""Our seccomp profile: what it refuses, more than Docker's own, and what runs under it."""
+"""The seccomp profile: calls that it refuses beyond Docker's own, and programs under it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OURS = f"--security-opt=seccomp={Path(daemon.__file__).with_name('seccomp.json')
 
 
 def calls(table: str) -> tuple[str, ...]:
-    """Return the calls of a table, each as C has it; arguments that are not given are 0."""
+    """Return the calls of a table as C expressions; missing arguments are 0."""
     return tuple(
         f"syscall(SYS_{' '.join(call.split())}, 0, 0, 0, 0, 0)" for call in table.split(";")
     )
@@ -76,7 +76,7 @@ REFUSED = calls("""
     socket, AF_INET, SOCK_SEQPACKET, IPPROTO_SCTP; socket, AF_INET, SOCK_STREAM, IPPROTO_MPTCP;
     socket, AF_INET6, SOCK_STREAM, IPPROTO_SCTP; socketpair, AF_TIPC, SOCK_STREAM
 """)
-# what libc does without; one of them no kernel has
+# libc can do without these; one of them exists in no kernel
 UNSUPPORTED = {
     **dict.fromkeys(calls("clone3; getpid + 100000"), errno.ENOSYS),
     **dict.fromkeys(calls("fallocate"), errno.EOPNOTSUPP),
@@ -98,7 +98,7 @@ if IS_X86:
     REFUSED += calls("""
         iopl; ioperm; modify_ldt; mknod, "/dev/shm/x", S_IFCHR; sysfs; uselib; ustat
     """)
-# what Docker's own profile lets through, in all its versions
+# calls that all versions of Docker's own profile allow
 LOOSE = calls("""
     adjtimex; fanotify_mark; io_setup; ioprio_set; mknodat, AT_FDCWD, "/dev/shm/x", S_IFCHR;
     personality, PER_LINUX32; ptrace; remap_file_pages; seccomp; setfsuid; syncfs; tee;
@@ -112,7 +112,7 @@ CAPABILITIES = """
     SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME SYS_TTY_CONFIG
 """
 
-# tells of each call its errno, 0, or the signal that ended its process, negative
+# prints for each call its errno, 0, or the negated signal that ended its process
 SOURCE = """
 #define _GNU_SOURCE
 #include <errno.h>
@@ -212,7 +212,7 @@ print(int(pandas.read_csv("/tmp/a.csv")["a"].sum()), 2)
 """,
 }
 
-# the kernel takes but the low half of a limit's number
+# the kernel uses only the low half of a limit's number
 LIMITS = """
 import ctypes, os, resource
 numbers = {"x86_64": (160, 302), "aarch64": (164, 261)}[os.uname().machine]
@@ -236,7 +236,7 @@ OWN = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}],
 }
-# what the config says, and what the box can do
+# the box's config, and the commands that succeed in it
 CHOICES = [
     ({}, "mkdir\n"),
     ({"seccomp": "default"}, "mkdir\n"),
@@ -247,7 +247,7 @@ CHOICES = [
 
 @pytest.fixture(scope="module")
 def results(compile_c, tmp_path_factory) -> Callable[..., dict[str, int]]:
-    """Return a function: what expressions of C give in a box."""
+    """Return a function that evaluates C expressions in a box."""
 
     @cache
     def results(expressions: tuple[str, ...], *options: str) -> dict[str, int]:
@@ -264,61 +264,61 @@ def results(compile_c, tmp_path_factory) -> Callable[..., dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def answer(results) -> Callable[[str], int]:
-    """Return a function: what our profile answers to a call of a root with capabilities."""
+    """Return a function that makes a call as a root with capabilities, under the profile."""
     options = [OURS, "--user=0", *(f"--cap-add={name}" for name in CAPABILITIES.split())]
     return results((*REFUSED, *UNSUPPORTED, *ALLOWED), *options).__getitem__
 
 
 @pytest.mark.parametrize("call", REFUSED)
-def test_a_call_is_refused(answer, call):
+def test_refused_call_fails_with_eperm(answer, call):
     assert answer(call) == errno.EPERM
 
 
 @pytest.mark.parametrize("call", UNSUPPORTED)
-def test_a_call_is_unsupported(answer, call):
+def test_unsupported_call_fails_with_its_errno(answer, call):
     assert answer(call) == UNSUPPORTED[call]
 
 
 @pytest.mark.parametrize("call", ALLOWED)
-def test_a_call_is_let_through(answer, call):
+def test_allowed_call_passes_the_profile(answer, call):
     assert answer(call) not in (errno.EPERM, errno.ENOSYS)
 
 
 @pytest.mark.parametrize("call", LOOSE)
-def test_a_call_is_refused_that_dockers_profile_lets_through(results, call):
+def test_profile_refuses_calls_that_dockers_profile_allows(results, call):
     assert results(LOOSE)[call] != errno.EPERM
     assert results(LOOSE, OURS)[call] == errno.EPERM
 
 
 @pytest.mark.skipif(not IS_X86, reason="that machine has them")
 @pytest.mark.parametrize("call", FOREIGN)
-def test_a_program_is_killed_that_calls_as_another_machine(results, call):
+def test_program_using_a_foreign_abi_is_killed(results, call):
     assert results(FOREIGN, OURS)[call] == -signal.SIGSYS
 
 
 @pytest.mark.parametrize("kind", ["cold"])
 @pytest.mark.parametrize("program", SHELL)
-def test_a_shell_script_runs(run, program):
+def test_shell_script_runs_under_the_profile(run, program):
     execution = run("sh", "-c", f"cd /tmp; {program}", box={"tmpfs": ["/tmp"]})
     assert (execution.stdout, execution.stderr) == (SHELL[program], "")
 
 
 @pytest.mark.parametrize("kind", ["cold"])
 @pytest.mark.parametrize("name", PYTHON_PROGRAMS)
-def test_a_python_program_runs(run, name):
+def test_python_program_runs_under_the_profile(run, name):
     box: dict[str, Any] = {**PYTHON, "tmpfs": ["/tmp"], "memory": 256}
     execution = run("python", "-c", PYTHON_PROGRAMS[name], box=box)
     assert (execution.stdout, execution.stderr) == ("1 2\n", "")
 
 
 @pytest.mark.parametrize("kind", ["plain", "cold"])
-def test_a_program_can_set_all_limits_but_that_of_core_dumps(run, kind):
+def test_program_can_set_every_limit_except_core_dumps(run, kind):
     execution = run("python", "-c", LIMITS, box={**PYTHON, "ulimit": ["nofile=96"]})
     assert (execution.stdout, execution.stderr) == ("15 True\n0 (1, 1)\n" + "0 (1, 1)\n" * 4, "")
 
 
 @pytest.mark.parametrize(("config", "output"), CHOICES)
-def test_a_box_has_the_profile_of_its_config(run, config, output):
+def test_box_has_the_profile_of_its_config(run, config, output):
     script = "exec 2>&-; ionice -c 3 echo ionice; mkdir /tmp/d && echo mkdir; true"
     box = {"tmpfs": ["/tmp"], **config}
     execution = run("sh", "-c", script, box=box, root={"own/profile.json": json.dumps(OWN)})

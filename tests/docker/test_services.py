@@ -1,4 +1,4 @@
-"""Steps that act on containers which are not ours, such as a database."""
+"""Steps that act on containers outside the server's control, such as a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.instance import docker
 from tests.support.programs import Sleep
 from tests.support.server import wait_for
 
-# they never use boxes of ours
+# these steps use no boxes
 pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["plain"])]
 
 # no shell, no passwd: just what sleep and cat need
@@ -52,30 +52,30 @@ def any_service(request) -> str:
         ("exec >&- 2>&-; sleep 0.3; exit 3", False, "", "exit status 3"),
     ],
 )
-def test_a_program_in_a_service_ends_as_in_a_box(execute, service, program, ok, stdout, stderr):
+def test_program_in_a_service_ends_as_in_a_box(execute, service, program, ok, stdout, stderr):
     execution = execute(_exec(service, "sh", "-c", program))
     assert (execution.ok, execution.stdout, execution.stderr) == (ok, stdout, stderr)
 
 
 @pytest.mark.parametrize("program", UNSTARTABLE)
-def test_a_program_that_cannot_be_started_is_named(execute, service, program):
+def test_program_that_cannot_be_started_is_named(execute, service, program):
     execution = execute(_exec(service, program))
     assert (execution.ok, execution.stdout) == (False, "")
     assert execution.stderr == f"{program}: {UNSTARTABLE[program]}"
 
 
-def test_a_program_is_the_steps_user(execute, service):
+def test_program_runs_as_the_steps_user(execute, service):
     users = {"sandbox": "1000", "root": "0", "1234:5678": "1234"}
     for user, uid in users.items():
         assert execute(_exec(service, "id", "-u", user=user)).stdout == f"{uid}\n"
 
 
-def test_a_service_needs_no_shell(execute, no_shell):
+def test_exec_needs_no_shell_in_the_service(execute, no_shell):
     step = _exec(no_shell, "/bin/cat", user="1234", stdin=True)
     assert execute(step, files={"": "text"}).stdout == "text"
 
 
-def test_a_program_that_takes_too_long_is_killed_and_the_service_goes_on(execute, any_service):
+def test_exec_timeout_kills_the_program_but_not_the_service(execute, any_service):
     sleep = Sleep(1000)
     before = docker("inspect", "--format", "{{.State.StartedAt}}", any_service)
     start = time.monotonic()
@@ -99,7 +99,7 @@ def test_a_program_that_takes_too_long_is_killed_and_the_service_goes_on(execute
         "kill -STOP $$; {sleep}",
     ],
 )
-def test_all_children_of_such_a_program_are_killed(execute, service, program):
+def test_exec_timeout_kills_all_children_of_the_program(execute, service, program):
     sleep = Sleep(1000)
     program = program.format(sleep=f"sleep {sleep.argument}")
     execution = execute(_exec(service, "sh", "-c", program, timeout=0.5))
@@ -107,7 +107,7 @@ def test_all_children_of_such_a_program_are_killed(execute, service, program):
     assert not sleep.runs()
 
 
-def test_other_programs_in_the_service_are_not_killed(execute, service):
+def test_exec_timeout_spares_other_programs_in_the_service(execute, service):
     other = Sleep(1000)
     docker("exec", "--detach", service, "sleep", other.argument)
     wait_for(other.runs)
@@ -115,7 +115,7 @@ def test_other_programs_in_the_service_are_not_killed(execute, service):
     assert other.runs()
 
 
-def test_a_service_can_be_stopped(execute, start_service):
+def test_stop_step_stops_a_service(execute, start_service):
     service = start_service("codapi/sh", "sleep", "infinity")
     execution = execute({"box": service, "action": "stop"})
     assert (execution.ok, execution.stdout) == (True, "")
@@ -123,14 +123,14 @@ def test_a_service_can_be_stopped(execute, start_service):
 
 
 @pytest.mark.parametrize("action", ["exec", "stop"])
-def test_it_is_our_fault_when_a_service_is_missing(execute, action):
+def test_missing_service_is_a_server_fault(execute, action):
     name = f"codapi-test-{secrets.token_hex(4)}"
     execution = execute({"box": name, "action": action, "command": ["true"]})
     assert execution.stderr == "internal error"
     assert name in execution.fault
 
 
-def test_it_is_our_fault_when_a_user_is_unknown(execute, service):
+def test_unknown_user_is_a_server_fault(execute, service):
     execution = execute(_exec(service, "true", user="nobody-there"))
     assert execution.stderr == "internal error"
     assert "nobody-there" in execution.fault

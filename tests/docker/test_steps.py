@@ -1,4 +1,4 @@
-"""The steps of a command: their order, the boxes they use, and which of them answers."""
+"""The steps of a command: their order, their boxes, and the step that answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.docker
 
 OK, FAILS, FAULT = "ok", "fails", "fault"
 
-# how before, the steps and after end: which of them write to the log, which answers
+# how before, the steps and after end: those that write to the log, the one that answers
 ORDERS = [
     (None, [OK, OK], None, "1 2", "2"),
     (OK, [OK, OK], OK, "before 1 2 after", "2"),
@@ -45,7 +45,7 @@ def _exec(box: str, *argv: str, **step: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("kind", ["plain"])
-def test_steps_are_executed_until_one_fails_and_after_in_any_case(execute, service, order):
+def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order):
     def step(name: str, end: str | None) -> dict[str, Any] | None:
         program = f"echo {name} | tee -a /tmp/:name; test {end} = ok"
         fault = {"box": "missing", "command": ["true"]}
@@ -67,7 +67,7 @@ def test_steps_are_executed_until_one_fails_and_after_in_any_case(execute, servi
 
 
 @pytest.mark.parametrize("kind", ["plain"])
-def test_nothing_is_executed_with_a_file_that_cannot_be_written(execute, service):
+def test_invalid_file_name_prevents_all_steps(execute, service):
     step = _exec(service, "sh", "-c", "echo ran >> /tmp/refused")
     files = {"": "text", "../x": "text"}
     execution = execute(step, before=step, after=step, files=files, entry="main")
@@ -75,19 +75,19 @@ def test_nothing_is_executed_with_a_file_that_cannot_be_written(execute, service
     assert docker("exec", service, "sh", "-c", "cat /tmp/refused || true") == ""
 
 
-def test_the_output_of_earlier_steps_is_dropped(execute):
+def test_output_of_earlier_steps_is_dropped(execute):
     step = _sh("echo out; echo err >&2")
     execution = execute(step, _sh("echo last"), before=step, after=step)
     assert (execution.ok, execution.stdout, execution.stderr) == (True, "last\n", "")
 
 
-def test_the_output_of_earlier_steps_is_dropped_when_one_fails(execute):
+def test_output_of_earlier_steps_is_dropped_when_one_fails(execute):
     step = _sh("echo out; echo err >&2")
     execution = execute(step, _sh("echo last; exit 3"), _sh("echo never"), before=step, after=step)
     assert (execution.ok, execution.stderr) == (False, "last\n (exit status 3)")
 
 
-def test_a_step_finds_no_process_of_an_earlier_one(execute):
+def test_step_finds_no_process_of_an_earlier_one(execute):
     sleep = Sleep(1000)
     count = "cat /proc/[0-9]*/comm | grep -c sleep || true"
     execution = execute(_sh(f"({sleep.text}) & echo started"), _sh(count))
@@ -95,7 +95,7 @@ def test_a_step_finds_no_process_of_an_earlier_one(execute):
     assert not sleep.runs()
 
 
-def test_a_step_may_use_another_box(execute):
+def test_step_may_use_another_box(execute):
     boxes = {"sh": {}, "other": {"tmpfs": ["/other"]}}
     seen = "test -d /other && echo other || echo sh"
     for names in (["sh", "other"], ["other", "sh"], ["sh", "other", "sh"]):
@@ -115,7 +115,7 @@ def test_a_step_may_use_another_box(execute):
     ],
 )
 @pytest.mark.parametrize("kind", ["cold", "reused"])
-def test_the_version_selects_the_box(execute, pinned, asked, used):
+def test_version_selects_the_box(execute, pinned, asked, used):
     boxes = {name: {"tmpfs": [f"/{name}"]} for name in ("sh", "sh-1.5", "sh-2")}
     boxes = {name.replace("-", ":"): box for name, box in boxes.items()}
     execution = execute(_sh("ls -d /sh*", version=pinned), boxes=boxes, version=asked)
@@ -123,18 +123,18 @@ def test_the_version_selects_the_box(execute, pinned, asked, used):
     assert execution.box == used
 
 
-def test_name_becomes_the_executions_id(execute):
+def test_name_placeholder_becomes_the_execution_id(execute):
     execution = execute(_sh('echo "$@"', command=["echo", ":name", "a:name:nameb", ":NAME"]))
     assert execution.stdout == f"{execution.id} a{execution.id}{execution.id}b :NAME\n"
 
 
 @pytest.mark.parametrize("kind", ["plain"])
-def test_a_name_in_a_file_is_kept(execute):
+def test_name_placeholder_in_a_file_is_kept(execute):
     assert execute(_sh("cat main"), files={"": ":name"}, entry="main").stdout == ":name"
 
 
 @WITH_DETACHED
-def test_a_detached_box_runs_until_it_is_stopped(execute):
+def test_detached_box_runs_until_it_is_stopped(execute):
     sleep = Sleep(1000)
     seen = f"until grep -q {sleep.argument} /proc/[0-9]*/cmdline; do sleep 0.01; done"
     execution = execute(
@@ -148,8 +148,8 @@ def test_a_detached_box_runs_until_it_is_stopped(execute):
 
 
 @WITH_DETACHED
-def test_a_detached_box_is_gone_at_the_end(execute):
-    # the fixture sees to it that no container is left
+def test_detached_box_is_removed_at_the_end(execute):
+    # the fixture checks that no container is left
     sleep = Sleep(1000)
     execution = execute(
         *[_sh(sleep.text, detach=True)] * 3, _sh("echo two"), _exec(":name", "echo", "done")
@@ -159,7 +159,7 @@ def test_a_detached_box_is_gone_at_the_end(execute):
 
 
 @WITH_DETACHED
-def test_a_detached_box_is_gone_when_a_step_fails(execute):
+def test_detached_box_is_removed_when_a_step_fails(execute):
     sleep = Sleep(1000)
     execution = execute(_sh("exit 3"), before=_sh(sleep.text, detach=True))
     assert execution.stderr == "exit status 3"
@@ -167,7 +167,7 @@ def test_a_detached_box_is_gone_when_a_step_fails(execute):
 
 
 @WITH_DETACHED
-def test_a_detached_box_has_the_work_directory(execute):
+def test_detached_box_shares_the_work_directory(execute):
     detached = _sh("echo detached > file; sleep 1000", detach=True)
     read = "until test -s file; do sleep 0.01; done; cat file main"
     boxes = {"sh": {"volume": "%s:/sandbox"}}
@@ -176,7 +176,7 @@ def test_a_detached_box_has_the_work_directory(execute):
 
 
 @WITH_DETACHED
-def test_a_detached_program_reads_the_end_of_its_input_at_once(execute):
+def test_detached_program_reads_empty_stdin(execute):
     detached = _sh("wc -c > file; sleep 1000", detach=True, stdin=True)
     read = "until test -s file; do sleep 0.01; done; cat file"
     boxes = {"sh": {"volume": "%s:/sandbox"}}
@@ -185,16 +185,16 @@ def test_a_detached_program_reads_the_end_of_its_input_at_once(execute):
 
 @pytest.mark.parametrize("program", ["exit 0", "exit 3", "exec nope"])
 @pytest.mark.parametrize("kind", ["plain"])
-def test_a_detached_program_that_has_ended_is_missed(execute, program):
+def test_exec_in_a_detached_box_that_has_ended_fails(execute, program):
     step = _exec(":name", "sleep", "1000")
     execution = execute(_sh(program, detach=True), step, step)
-    # it may end before the exec, or during that
+    # the program may end before the exec, or during it
     assert not execution.ok
     assert execution.stderr in ("box :name is not running", "exit status 137")
 
 
 @WITH_DETACHED
-def test_a_program_in_a_detached_box_that_takes_too_long_is_killed(execute):
+def test_exec_timeout_kills_the_program_in_a_detached_box(execute):
     sleep = Sleep(1000)
     execution = execute(
         _sh("sleep 1000", detach=True), _exec(":name", "sh", "-c", sleep.text, timeout=0.5)
