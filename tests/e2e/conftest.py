@@ -1,4 +1,4 @@
-"""What the end-to-end tests share."""
+"""Fixtures of the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def start(threads) -> Callable[[Server, float], tuple[Sleep, Future]]:
-    """Return a function that asks a server to run a program, and returns when that runs."""
+    """Return a function that requests a program's run, and returns once the program runs."""
 
     def start(server: Server, seconds: int, wait: bool = True) -> tuple[Sleep, Future]:
         program = Sleep(seconds)

@@ -1,4 +1,4 @@
-"""The bound on what runs at once is exact, whatever comes."""
+"""The bound on concurrent programs is exact under any load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POOL, CLIENTS = 4, 40
 
 @contextmanager
 def overload(server: Server, text: str) -> Iterator[list[tuple[int, dict]]]:
-    """Have many clients send requests, each its next one as soon as it is answered."""
+    """Run many clients, each of which sends its next request once it has an answer."""
     answers, over = [], threading.Event()
 
     def client():
@@ -49,9 +49,7 @@ def outputs(answers: list[tuple[int, dict]]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_under_and_after_overload_as_many_programs_run_as_there_are_workers(
-    server_with, start, kind
-):
+def test_overloaded_server_runs_as_many_programs_as_workers(server_with, start, kind):
     server = server_with(kind, POOL)
     with overload(server, INTERVAL) as answers:
         wait_for(lambda: len(outputs(answers)) >= 24, 60)
@@ -60,11 +58,11 @@ def test_under_and_after_overload_as_many_programs_run_as_there_are_workers(
     programs = [start(server, 30, wait=False)[0] for _ in range(POOL)]
     wait_for(lambda: all(program.runs() for program in programs), 20)
     assert server.exec("sh", "run", "echo hello")[0] == 429
-    # nobody waits for them
+    # no client waits for the programs
     os.killpg(server.pid, signal.SIGINT)
 
 
-def test_the_bound_holds_while_workers_are_killed(server_with, tmp_path):
+def test_bound_holds_while_workers_are_killed(server_with, tmp_path):
     server = server_with("plain", POOL)
     # longer than it takes to replace a worker
     load = overload(server, "sleep 2; echo done")
@@ -78,7 +76,7 @@ def test_the_bound_holds_while_workers_are_killed(server_with, tmp_path):
 
 @contextmanager
 def recorded_boxes(server: Server, record: Path) -> Iterator[list[tuple[int, int]]]:
-    """Gather when the server's boxes started and ended."""
+    """Record the starts and ends of the server's boxes."""
     form = '{{.ID}} {{.TimeNano}} {{.Action}} {{index .Actor.Attributes "codapi.instance"}}'
     filters = [f"--filter={f}" for f in ("label=codapi.instance", "event=start", "event=die")]
     since, intervals = f"--since={time.time()}", []
@@ -105,12 +103,12 @@ def recorded_boxes(server: Server, record: Path) -> Iterator[list[tuple[int, int
     intervals += [(start, ends[id]) for id, start in events("start").items()]
 
 
-def test_as_many_clients_as_workers_are_never_refused(server_with):
+def test_clients_up_to_the_pool_size_are_never_refused(server_with):
     server = server_with("reused", POOL)
     body = json.dumps({"sandbox": "sh", "command": "run", "files": {"": "echo hello"}})
 
     def client(_: int) -> set[int]:
-        # the next request leaves at once: no connection is to be made
+        # keep-alive: the next request needs no new connection
         with closing(
             http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         ) as connection:

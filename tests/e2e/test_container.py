@@ -1,4 +1,4 @@
-"""The server itself in a container, as docs/deploy.md says."""
+"""The server itself in a container, as in docs/deploy.md."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def is_up(url: str) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def image() -> None:
-    """Build the image; it stays, for the next time."""
+    """Build the image, and keep it for the next test run."""
     docker("build", "--tag", IMAGE, str(REPOSITORY))
 
 
@@ -96,13 +96,13 @@ def run(root, work_dir) -> Iterator[Callable[..., str]]:
 
 # 1000 is the boxes' user
 @pytest.mark.parametrize("user", [2000, 1000])
-def test_any_user_can_run_the_server_in_a_container(run, work_dir, user):
+def test_server_in_a_container_runs_as_any_user(run, work_dir, user):
     mounted = ("--volume", f"{work_dir}:{work_dir}", "--env", f"CODAPI_WORK_DIR={work_dir}")
     container = run(user, *mounted)
     url = f"http://{docker('port', container, '1313').split()[0]}"
     wait_for(lambda: is_up(url), 30)
     assert execute(url, "sh", "cat main.sh")["stdout"] == "cat main.sh"
-    # what only the boxes' user or root can remove
+    # only the boxes' user or root can remove this directory
     assert execute(url, "mine", "mkdir -m 700 mine; touch mine/file; id -u")["stdout"] == "1000\n"
     wait_for(lambda: not list(work_dir.rglob("mine/file")))
     docker("stop", "--time", "60", container)
@@ -111,7 +111,7 @@ def test_any_user_can_run_the_server_in_a_container(run, work_dir, user):
 
 
 @pytest.mark.parametrize("volume", [[], ["--volume", "{}:/elsewhere"]])
-def test_a_work_directory_that_the_daemon_does_not_see_stops_the_start(run, work_dir, volume):
+def test_work_dir_unseen_by_the_daemon_prevents_startup(run, work_dir, volume):
     inside = Path("/elsewhere" if volume else work_dir)
     volume = [argument.format(work_dir) for argument in volume]
     container = run(2000, *volume, "--env", f"CODAPI_WORK_DIR={inside}")

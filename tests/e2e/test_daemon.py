@@ -1,4 +1,4 @@
-"""A Docker daemon that is not there, hangs, or goes: one of our own, the host's is left alone."""
+"""A Docker daemon that is missing, hangs or restarts: a separate one, not the host's."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Dockerd:
 
 @pytest.fixture(scope="module")
 def dockerd(tmp_path_factory) -> Iterator[Dockerd]:
-    """Return a daemon that has our image, but does not run."""
+    """Return a daemon that has the image `codapi/sh` and is stopped."""
     images = tmp_path_factory.mktemp("images") / "sh.tar"
     subprocess.run(["docker", "save", "--output", images, "codapi/sh"], check=True)
     directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
@@ -76,13 +76,13 @@ def dockerd(tmp_path_factory) -> Iterator[Dockerd]:
 
 @pytest.fixture
 def daemon(dockerd) -> Iterator[Dockerd]:
-    """Return a daemon that runs."""
+    """Return the daemon, started."""
     dockerd.start()
     yield dockerd
     dockerd.stop()
 
 
-def test_a_server_outlives_a_daemon_that_is_not_there(daemon, server_with):
+def test_server_started_without_a_daemon_recovers_with_it(daemon, server_with):
     daemon.stop()
     server = server_with("fresh", DOCKER_HOST=daemon.address)
     assert server.request("GET", "/v1/health").status == 200
@@ -96,7 +96,7 @@ def test_a_server_outlives_a_daemon_that_is_not_there(daemon, server_with):
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
-def test_a_server_outlives_a_restart_of_the_daemon(daemon, server_with, start, kind):
+def test_server_recovers_after_a_restart_of_the_daemon(daemon, server_with, start, kind):
     server = server_with(kind, DOCKER_HOST=daemon.address)
     program, answer = start(server, 60)
     before = set(daemon.boxes())
@@ -109,7 +109,7 @@ def test_a_server_outlives_a_restart_of_the_daemon(daemon, server_with, start, k
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
-def test_a_daemon_that_hangs_is_our_fault_in_bounded_time(daemon, server_with, kind):
+def test_hanging_daemon_is_a_server_fault_in_bounded_time(daemon, server_with, kind):
     server = server_with(kind, DOCKER_HOST=daemon.address)
     assert serves(server)
     daemon.kill(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""How a server is told to end: what runs may end too, and nothing stays."""
+"""Shutdown by signals: running jobs finish unless interrupted, and nothing is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.docker
 @pytest.mark.parametrize(
     ("kind", "send"), [("plain", os.killpg), ("fresh", os.killpg), ("reused", os.kill)]
 )
-def test_sigterm_lets_running_jobs_end(server_with, start, kind, send):
+def test_sigterm_lets_running_jobs_finish(server_with, start, kind, send):
     server = server_with(kind)
     _, answer = start(server, 2)
     send(server.pid, signal.SIGTERM)
@@ -27,7 +27,7 @@ def test_sigterm_lets_running_jobs_end(server_with, start, kind, send):
     assert server.stop() == 0
 
 
-def test_nobody_waits_for_a_server_that_ends(server_with, start):
+def test_ending_server_refuses_connections(server_with, start):
     server = server_with("reused")
     _, answer = start(server, 3)
     server.kill(signal.SIGTERM)
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_everything_at_once(server_with, start, kind):
     assert not program.runs()
 
 
-def test_boxes_that_are_being_started_do_not_outlive_the_server(root, start_server):
+def test_starting_boxes_do_not_outlive_the_server(root, start_server):
     box = {"image": "codapi/sh", "warm": 8}
     for _ in range(2):
         server = start_server(root({"sh": box}, {"sh": COMMANDS["sh"]}))
@@ -73,7 +73,7 @@ def test_boxes_that_are_being_started_do_not_outlive_the_server(root, start_serv
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_server_that_is_ended_while_it_starts_leaves_nothing(root, tmp_path, number):
+def test_server_stopped_during_startup_leaves_nothing(root, tmp_path, number):
     work_dir = tmp_path / "work"
     variables = environment(root(), CODAPI_WORK_DIR=str(work_dir))
     with subprocess.Popen(
@@ -81,7 +81,7 @@ def test_a_server_that_is_ended_while_it_starts_leaves_nothing(root, tmp_path, n
     ) as server:
         wait_for(lambda: list(work_dir.glob("i-*")))
         os.killpg(server.pid, number)
-        # the last of its processes closes it
+        # its last process closes stderr
         said = server.stderr.read()
     assert b"Traceback" not in said
     assert not list(work_dir.glob("i-*"))

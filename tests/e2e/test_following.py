@@ -1,4 +1,4 @@
-"""Clients that send one request after another: a thread stays with each for a moment."""
+"""Keep-alive clients: after an answer, a thread stays with the connection for a moment."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def halves(send: Callable[[bytes], None], data: bytes, pause: float) -> None:
 @pytest.mark.parametrize("pause", PAUSES)
 @pytest.mark.parametrize("way", [whole, halves])
 @pytest.mark.parametrize("form", [request, in_chunks])
-def test_every_request_has_its_answer(server, form, way, pause):
+def test_requests_on_one_connection_are_all_answered(server, form, way, pause):
     with Client(server) as client:
         file = client.socket.makefile("rb")
         for number in range(4):
@@ -71,7 +71,7 @@ def test_every_request_has_its_answer(server, form, way, pause):
 
 
 @pytest.mark.parametrize("pause", PAUSES)
-def test_requests_may_come_before_the_answers(server, pause):
+def test_pipelined_requests_are_answered_in_order(server, pause):
     with Client(server) as client:
         for text in ("echo first", "sleep 0.1; echo second"):
             client.send(request(text))
@@ -81,7 +81,7 @@ def test_requests_may_come_before_the_answers(server, pause):
     assert outputs == ["first\n", "second\n", "third\n", "last\n"]
 
 
-def test_what_is_malformed_after_an_answer_is_refused(server):
+def test_malformed_request_after_an_answer_is_refused(server):
     with Client(server) as client:
         client.send(request("echo first"), b"")
         time.sleep(0.3)
@@ -89,8 +89,8 @@ def test_what_is_malformed_after_an_answer_is_refused(server):
         assert [answer.status for answer in client.answers()] == [200, 400]
 
 
-def test_clients_that_never_pause_leave_threads_for_others(server):
-    """A hundred of them are more than there are threads."""
+def test_busy_clients_leave_threads_for_others(server):
+    """A hundred clients are more than the server has threads."""
     ends = time.monotonic() + 3
     unknown = request("true").replace(b'"sh"', b'"no"')
 
@@ -111,6 +111,6 @@ def test_clients_that_never_pause_leave_threads_for_others(server):
             assert server.request("GET", "/v1/health").status == 200
             slowest = max(slowest, time.monotonic() - start)
             time.sleep(0.05)
-        # none of the others starves
+        # no client starves
         assert min(counts) > 3
     assert slowest < 2

@@ -23,7 +23,7 @@ ONE = "codapi_flask needs one gunicorn worker, not 4: it owns the pool"
         (["--preload"], {}, "codapi_flask cannot be preloaded"),
     ],
 )
-def test_what_would_break_the_bound_is_refused_with_the_reason(root, arguments, variables, reason):
+def test_option_that_would_break_the_bound_is_refused(root, arguments, variables, reason):
     done = subprocess.run(
         [GUNICORN, *arguments],
         cwd=REPOSITORY,
@@ -36,7 +36,7 @@ def test_what_would_break_the_bound_is_refused_with_the_reason(root, arguments, 
     assert reason in done.stderr
 
 
-def test_the_signal_for_one_more_worker_is_refused(start_server, root):
+def test_sigttin_for_one_more_worker_is_refused(start_server, root):
     server = start_server(root(pool_size=1))
     server.kill(signal.SIGTTIN)
     wait_for(lambda: "needs one gunicorn worker, not 2" in server.log)

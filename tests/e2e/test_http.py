@@ -51,7 +51,7 @@ SH = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """Return a server whose sandboxes have some commands that go wrong."""
+    """Return a server whose sandboxes have some commands that fail."""
     boxes = {
         **BOXES,
         "unbuilt": {"image": "codapi/never-built"},
@@ -90,7 +90,7 @@ def refusal(answer: Answer) -> tuple[int, str]:
     body = answer.json()
     assert list(body) == FIELDS
     assert (body["ok"], body["stdout"]) == (False, "")
-    # what was never begun took no time
+    # an execution that never began has no duration
     assert answer.status == 500 or body["duration"] == 0
     assert CORS.items() <= dict(answer.headers.items()).items()
     return answer.status, body["stderr"]
@@ -99,7 +99,7 @@ def refusal(answer: Answer) -> tuple[int, str]:
 # programs
 
 
-def test_what_a_program_prints_is_answered_as_it_is(run):
+def test_output_of_a_program_is_answered_unchanged(run):
     body = run("run", "printf '  é\\n\\n'; printf ' warning\\t' >&2")
     assert answer(body) == (True, "  é\n\n", " warning\t")
 
@@ -114,16 +114,16 @@ def test_what_a_program_prints_is_answered_as_it_is(run):
         ("kill -TERM $$", "exit status 143"),
     ],
 )
-def test_a_program_that_fails_says_how(run, code, stderr):
+def test_failed_program_reports_how_it_ended(run, code, stderr):
     assert answer(run("run", code)) == (False, "", stderr)
 
 
 @pytest.mark.parametrize("number", [1, 126, 127, 255])
-def test_any_exit_status_may_be_the_programs_own(run, number):
+def test_program_may_exit_with_any_status(run, number):
     assert answer(run("run", f"exit {number}")) == (False, "", f"exit status {number}")
 
 
-def test_a_program_that_takes_too_much_memory_is_told_so(run):
+def test_program_out_of_memory_is_reported(run):
     body = run("limited", "head -c 64m /dev/zero | tail -n 1")
     ok, stdout, stderr = answer(body)
     assert (ok, stdout) == (False, "")
@@ -134,12 +134,12 @@ def test_a_program_that_takes_too_much_memory_is_told_so(run):
 @pytest.mark.parametrize(
     ("command", "program"), [("missing", "nope"), ("absent", "./no/such/file")]
 )
-def test_a_program_that_cannot_be_started_is_named(run, command, program):
+def test_program_that_cannot_be_started_is_named(run, command, program):
     body = run(command, "x")
     assert answer(body) == (False, "", f"{program}: not found (exit status 127)")
 
 
-def test_a_program_that_is_too_slow_is_killed_before_the_answer(run):
+def test_program_over_its_timeout_is_killed_before_the_answer(run):
     program = Sleep(60)
     body = run("quick", f"echo out; {program.text}")
     assert not program.runs()
@@ -147,7 +147,7 @@ def test_a_program_that_is_too_slow_is_killed_before_the_answer(run):
     assert body["duration"] >= 300
 
 
-def test_the_duration_is_in_milliseconds(run):
+def test_duration_is_in_milliseconds(run):
     assert 300 <= run("run", "sleep 0.3")["duration"] < 10_000
     assert type(run("run", "true")["duration"]) is int
 
@@ -159,12 +159,12 @@ def test_the_duration_is_in_milliseconds(run):
     ("version", "id"),
     [("", "sh_run"), ("1.0", "sh.1.0_run"), ("latest", "sh.latest_run")],
 )
-def test_an_execution_has_an_id_that_is_never_the_clients(server, version, id):
+def test_execution_id_is_never_the_clients(server, version, id):
     _, body = server.exec("sh", "run", "true", version=version, id="mine")
     assert re.fullmatch(rf"{re.escape(id)}_[0-9a-f]{{8}}", body["id"])
 
 
-def test_there_is_no_id_before_the_command_is_known(server):
+def test_request_for_an_unknown_sandbox_gets_no_id(server):
     _, body = server.exec("perl", "run", "true")
     assert body["id"] == "-"
 
@@ -172,14 +172,14 @@ def test_there_is_no_id_before_the_command_is_known(server):
 # files
 
 
-def test_files_are_there_for_all_to_read(run):
+def test_files_are_readable_by_any_user(run):
     code = "cat *.txt sub/dir/*; stat -c '%a %n' . * sub/*"
     body = run("run", {"": code, "a.txt": "A\n", "sub/dir/b": "B\n"})
     modes = "777 .\n444 a.txt\n444 main.sh\n755 sub\n755 sub/dir\n"
     assert answer(body) == (True, f"A\nB\n{modes}", "")
 
 
-def test_a_data_url_is_decoded_and_other_text_is_not(run):
+def test_data_url_is_decoded_and_other_text_is_not(run):
     content = bytes(range(256))
     url = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
     yaml = "data:\n  - a, b\n"
@@ -190,7 +190,7 @@ def test_a_data_url_is_decoded_and_other_text_is_not(run):
 @pytest.mark.parametrize(
     "name", ["../x", "/abs", "a/../../x", ".", "..", "a\0b", "x" * 300, "a//b", "\ud800"]
 )
-def test_a_file_with_a_bad_name_is_not_written(server, name):
+def test_file_with_an_invalid_name_is_not_written(server, name):
     before = set(server.work_dir.parent.iterdir())
     status, body = server.exec("sh", "run", {"": "echo hello", name: "x"})
     assert (status, body["ok"], body["stdout"]) == (200, False, "")
@@ -205,7 +205,7 @@ def test_a_file_with_a_bad_name_is_not_written(server, name):
         ({"a.png": "data:image/png;base64,a"}, "files[a.png]: invalid base64 in the data URL"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_named(server, files, stderr):
+def test_invalid_file_is_named(server, files, stderr):
     status, body = server.exec("sh", "run", {"": "echo hello", **files})
     assert (status, *answer(body)) == (200, False, "", stderr)
 
@@ -225,7 +225,7 @@ def test_a_file_that_makes_no_sense_is_named(server, files, stderr):
         ("head -c 20m /dev/zero | tr '\\0' x; printf end >&2", "xxxxxxxxxx", "end"),
     ],
 )
-def test_each_stream_is_cut_at_a_characters_boundary(run, code, stdout, stderr):
+def test_streams_are_cut_at_a_character_boundary(run, code, stdout, stderr):
     assert answer(run("short", code)) == (True, stdout, stderr)
 
 
@@ -248,29 +248,29 @@ def test_each_stream_is_cut_at_a_characters_boundary(run, code, stdout, stderr):
         ({}, (404, "unknown sandbox")),
     ],
 )
-def test_a_request_that_cannot_be_executed_is_refused(server, document, refused):
+def test_invalid_request_is_refused(server, document, refused):
     assert refusal(server.post(document)) == refused
 
 
 @pytest.mark.parametrize("body", ["", "{", "{'a': 1}", b"\xff", "[" * 100_000])
-def test_a_body_that_is_not_json_is_refused(server, body):
+def test_body_that_is_not_json_is_refused(server, body):
     answer = server.request("POST", "/v1/exec", body, {"Content-Type": "application/json"})
     assert refusal(answer) == (400, "the request is not valid JSON")
 
 
 @pytest.mark.parametrize("type", ["application/json; charset=utf-8", "Application/Json;a=b"])
-def test_parameters_of_the_media_type_do_not_matter(server, type):
+def test_media_type_parameters_are_ignored(server, type):
     assert server.post(GOOD, **{"Content-Type": type}).json()["stdout"] == "hello\n"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}, {"Content-Type": ""}])
-def test_another_media_type_is_refused(server, headers):
+def test_other_media_type_is_refused(server, headers):
     answer = server.request("POST", "/v1/exec", json.dumps(GOOD), headers)
     assert refusal(answer) == (415, "unsupported media type: use application/json")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_another_method_is_refused(server, method):
+def test_other_method_is_refused(server, method):
     answer = server.request(method, "/v1/exec")
     assert refusal(answer) == (405, f"unsupported method: {method}")
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
@@ -280,12 +280,12 @@ def test_another_method_is_refused(server, method):
     "path", ["/", "/v1", "/v1/exec/", "/v1//exec", "/v2/exec", "/../etc/passwd", "/%ff"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_path_is_not_found(server, path, method):
+def test_unknown_path_is_not_found(server, path, method):
     assert refusal(server.request(method, path)) == (404, "not found")
 
 
 @pytest.mark.parametrize("path", ["/v1/exec", "/v1/health"])
-def test_options_are_answered_for_any_page(server, path):
+def test_options_are_answered_for_any_origin(server, path):
     answer = server.request("OPTIONS", path, headers={"Origin": "https://example.com"})
     assert (answer.status, answer.body) == (200, b"")
     assert CORS.items() <= dict(answer.headers.items()).items()
@@ -298,11 +298,11 @@ def test_health_is_answered(server, method, body):
     assert CORS.items() <= dict(answer.headers.items()).items()
 
 
-def test_an_execution_is_answered_for_any_page(server):
+def test_execution_is_answered_for_any_origin(server):
     assert CORS.items() <= dict(server.post(GOOD).headers.items()).items()
 
 
-def test_a_missing_image_is_our_fault_and_for_the_log(server):
+def test_missing_image_is_a_server_fault_and_logged(server):
     answer = server.post({**GOOD, "command": "unbuilt"})
     assert refusal(answer) == (500, "internal error")
     [line] = [line for line in server.log.splitlines() if answer.json()["id"] in line]
@@ -310,7 +310,7 @@ def test_a_missing_image_is_our_fault_and_for_the_log(server):
     assert "codapi/never-built" in line
 
 
-def test_who_finds_all_workers_busy_is_told_when_to_come_again(start_server, root):
+def test_busy_server_answers_429_with_retry_after(start_server, root):
     server = start_server(root(pool_size=1))
     with ThreadPoolExecutor() as threads:
         program = Sleep(1)
@@ -330,7 +330,7 @@ def test_who_finds_all_workers_busy_is_told_when_to_come_again(start_server, roo
 # the log
 
 
-def test_an_execution_is_one_line_of_the_log(server):
+def test_execution_is_one_line_of_the_log(server):
     lines = server.log.splitlines()
     _, body = server.exec("sh", "run", "exit 1")
     more = [line for line in server.log.splitlines() if line not in lines and "id=" in line]
@@ -339,7 +339,7 @@ def test_an_execution_is_one_line_of_the_log(server):
     assert more[0].endswith(logged)
 
 
-def test_nothing_of_a_request_is_logged(server):
+def test_log_holds_nothing_of_a_request(server):
     for more in (
         {"files": {"": "echo SECRET >&2", "SECRET": "SECRET"}},
         {"files": {"../SECRET": "SECRET", "": "x"}},
@@ -358,7 +358,7 @@ def test_nothing_of_a_request_is_logged(server):
 # the http engine
 
 
-def test_a_request_to_a_host_is_sent_for_the_client(server):
+def test_http_engine_sends_the_clients_request(server):
     code = "POST http://ourselves/v1/exec\nContent-Type: application/json\n\n" + json.dumps(GOOD)
     _, body = server.exec("web", "run", code)
     assert (body["ok"], body["stderr"]) == (True, "")
@@ -367,7 +367,7 @@ def test_a_request_to_a_host_is_sent_for_the_client(server):
     assert json.loads(said)["stdout"] == "hello\n"
 
 
-def test_an_answer_that_is_an_error_is_ok_true(server):
+def test_http_engine_error_status_is_ok(server):
     _, body = server.exec("web", "run", "GET http://ourselves/nothing")
     assert body["ok"]
     assert body["stdout"].startswith("HTTP/1.1 404 NOT FOUND\n")
@@ -384,7 +384,7 @@ def test_an_answer_that_is_an_error_is_ok_true(server):
         ),
     ],
 )
-def test_a_request_that_cannot_be_sent_says_why(server, code, stderr):
+def test_http_engine_reports_why_a_request_cannot_be_sent(server, code, stderr):
     status, body = server.exec("web", "run", code)
     assert (status, *answer(body)) == (200, False, "", stderr)
 
@@ -393,7 +393,7 @@ def test_a_request_that_cannot_be_sent_says_why(server, code, stderr):
 
 
 class Client:
-    """A client that sends bytes as it likes, and reads answers."""
+    """A client that sends arbitrary bytes and reads answers."""
 
     def __init__(self, server):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=3)
@@ -445,12 +445,12 @@ def stdout(received):
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_a_body_may_come_in_chunks(client, size):
+def test_chunked_body_is_accepted(client, size):
     client.send(*POST, "Transfer-Encoding: chunked", body=chunked(BODY, size))
     assert stdout(client.receive()) == (200, "hello\n")
 
 
-def test_a_request_may_come_byte_by_byte(client):
+def test_request_sent_byte_by_byte_is_accepted(client):
     client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     head = "\r\n".join([*POST, f"Content-Length: {len(BODY)}", "", ""])
     for byte in head.encode() + BODY:
@@ -458,17 +458,17 @@ def test_a_request_may_come_byte_by_byte(client):
     assert stdout(client.receive()) == (200, "hello\n")
 
 
-def test_a_client_of_http_1_0_is_served(client):
+def test_http_1_0_client_is_served(client):
     client.send("POST /v1/exec HTTP/1.0", POST[2], f"Content-Length: {len(BODY)}", body=BODY)
     assert stdout(client.receive()) == (200, "hello\n")
     assert client.is_closed()
 
 
-def test_a_client_may_wait_for_leave_to_send_the_body(client):
+def test_expect_100_continue_is_answered_once(client):
     client.send(*POST, f"Content-Length: {len(BODY)}", "Expect: 100-continue")
     assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     client.socket.sendall(BODY)
-    # leave is given once
+    # 100 Continue is sent once
     assert client.socket.recv(12, socket.MSG_PEEK | socket.MSG_WAITALL) == b"HTTP/1.1 200"
     assert stdout(client.receive()) == (200, "hello\n")
 
@@ -483,7 +483,7 @@ def test_a_client_may_wait_for_leave_to_send_the_body(client):
     ],
 )
 @pytest.mark.parametrize("more", [0, MIB // 2])
-def test_the_body_of_a_refused_request_is_not_the_next_request(client, lines, status, more):
+def test_body_of_a_refused_request_is_not_the_next_request(client, lines, status, more):
     body = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n" + bytes(more)
     client.send(*lines, f"Content-Length: {len(body)}", body=body)
     client.send(*POST, f"Content-Length: {len(BODY)}", body=BODY)
@@ -493,7 +493,7 @@ def test_the_body_of_a_refused_request_is_not_the_next_request(client, lines, st
 
 @pytest.mark.parametrize("size", [2 * MIB, 3 * MIB, 7 * MIB])
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["sized", "chunked"])
-def test_a_client_that_still_sends_a_too_large_body_gets_to_know(client, size, is_chunked):
+def test_client_sending_a_too_large_body_reads_413(client, size, is_chunked):
     body = BODY[:-1] + b" " * (size - len(BODY)) + b"}"
     if is_chunked:
         client.send(*POST, "Transfer-Encoding: chunked", body=chunked(body, 1 << 16))
@@ -506,13 +506,13 @@ def test_a_client_that_still_sends_a_too_large_body_gets_to_know(client, size, i
     assert client.is_closed()
 
 
-def test_a_body_may_be_as_large_as_the_limit(client):
+def test_body_at_the_limit_is_accepted(client):
     body = BODY[:-1] + b" " * (MIB - len(BODY)) + b"}"
     client.send(*POST, f"Content-Length: {MIB}", body=body)
     assert stdout(client.receive()) == (200, "hello\n")
 
 
-def test_a_body_that_never_ends_costs_the_connection_only(server, client):
+def test_endless_body_ends_only_its_own_connection(server, client):
     client.send(*POST, "Transfer-Encoding: chunked")
     piece = chunked(bytes(1 << 16), 1 << 16).removesuffix(b"0\r\n\r\n")
     with pytest.raises(ConnectionError):
@@ -533,7 +533,7 @@ def test_a_body_that_never_ends_costs_the_connection_only(server, client):
         [*POST, "Transfer-Encoding: gzip, nonsense"],
     ],
 )
-def test_what_is_not_http_is_refused_and_cut_off(server, client, head):
+def test_malformed_http_is_refused_and_disconnected(server, client, head):
     client.send(*head, body=chunked(b"hello", 5))
     status, headers, body = client.receive()
     assert status in (400, 501, 505)
@@ -542,7 +542,7 @@ def test_what_is_not_http_is_refused_and_cut_off(server, client, head):
     assert server.request("GET", "/v1/health").status == 200
 
 
-def test_a_client_that_does_not_leave_holds_up_nobody(server):
+def test_clients_that_stay_connected_delay_no_other(server):
     with ExitStack() as stack:
         clients = [stack.enter_context(closing(Client(server))) for _ in range(5)]
         for client in clients:
@@ -553,7 +553,7 @@ def test_a_client_that_does_not_leave_holds_up_nobody(server):
         assert time.monotonic() - start < 5
 
 
-def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server, root):
+def test_slow_clients_delay_no_other_and_are_disconnected(start_server, root):
     server = start_server(root(pool_size=1, read_timeout=1))
     parts = [b"", b"POST /v1/exec HTTP/1.1\r\nHost: a\r\n"]
     parts += [("\r\n".join([*POST, "Content-Length: 99", "", ""])).encode() + b"{"]
@@ -577,7 +577,7 @@ def test_clients_that_send_slowly_hold_up_nobody_and_are_sent_away(start_server,
     [b"\x16\x03\x01\x02\x00\x01\x00", b"POST /v1/exec HTTP/1.1\nHost: a\n\n"],
     ids=["TLS", "line feeds"],
 )
-def test_what_is_no_request_is_refused_at_once(server, data):
+def test_data_that_is_not_http_is_refused_at_once(server, data):
     with closing(Client(server)) as client:
         client.socket.sendall(data)
         start = time.monotonic()
@@ -587,14 +587,14 @@ def test_what_is_no_request_is_refused_at_once(server, data):
         assert client.is_closed()
 
 
-def test_a_client_that_leaves_costs_nothing(server):
+def test_disconnected_clients_free_the_workers(server):
     for _ in range(10):
         with closing(Client(server)) as client:
             client.send(*POST, f"Content-Length: {len(BODY)}", body=BODY)
     wait_for(lambda: server.exec("sh", "run", "echo hello")[1]["ok"])
 
 
-def test_curl_gets_its_answer(server):
+def test_curl_reads_its_answer(server):
     command = ["curl", "--silent", "--data", json.dumps(GOOD), f"{server.url}/v1/exec"]
     said = subprocess.check_output([*command, "--header", "content-type: application/json"])
     assert json.loads(said)["stdout"] == "hello\n"

@@ -1,4 +1,4 @@
-"""What the sudden end of any process of ours costs, and what stays."""
+"""The effects of killing any process of the server, and its leftovers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
+def test_killed_worker_fails_only_its_own_job(server_with, start, kind):
     server = server_with(kind)
     jobs = [start(server, 4) for _ in range(2)]
     victim, _ = server.pids["worker"]
@@ -29,7 +29,7 @@ def test_a_killed_worker_costs_its_job_only(server_with, start, kind):
     wait_for(lambda: not any(program.runs() for program in programs))
 
 
-def test_what_a_killed_worker_ran_has_ended_before_its_successor_runs_anything(server_with, start):
+def test_program_of_a_killed_worker_ends_before_the_next_job(server_with, start):
     server = server_with("plain", pool_size=1)
     program, _ = start(server, 60)
     os.kill(server.pids["worker"][0], signal.SIGKILL)
@@ -37,7 +37,7 @@ def test_what_a_killed_worker_ran_has_ended_before_its_successor_runs_anything(s
     assert not program.runs()
 
 
-def test_a_killed_idle_worker_costs_nothing(server_with, threads):
+def test_killed_idle_worker_fails_no_job(server_with, threads):
     server = server_with("reused")
 
     def both_serve() -> bool:
@@ -51,7 +51,7 @@ def test_a_killed_idle_worker_costs_nothing(server_with, threads):
 
 
 @pytest.mark.parametrize("role", ["keeper", "resource_tracker"])
-def test_a_killed_process_that_runs_no_job_costs_nothing(server_with, start, role):
+def test_killed_process_without_a_job_fails_no_job(server_with, start, role):
     server = server_with("fresh")
     _, answer = start(server, 3)
     (victim,) = server.pids[role]
@@ -60,7 +60,7 @@ def test_a_killed_process_that_runs_no_job_costs_nothing(server_with, start, rol
     assert answer.result()[1]["stdout"] == "done\n"
     if role == "keeper":
         wait_for(lambda: server.pids[role] and victim not in server.pids[role])
-    # whatever a new worker needs is there again
+    # a new worker can start again
     os.kill(server.pids["worker"][0], signal.SIGKILL)
     wait_for(lambda: len(server.pids["worker"]) == 2)
     assert serves(server)
@@ -71,11 +71,11 @@ def ran_warm(server: Server) -> bool:
     return answer["details"]["box"] == "warm"
 
 
-def test_boxes_that_wait_die_with_their_keeper_though_workers_can_take_them(server_with):
+def test_waiting_boxes_die_with_their_keeper(server_with):
     server = server_with("fresh")
     (instance,) = server.work_dir.glob("i-*")
     for _ in range(2):
-        # the second is from the row that the first has made known
+        # the second box comes from the queue received with the first
         wait_for(lambda: ran_warm(server))
     used = set(boxes(instance))
     waiting = wait_for(lambda: set(boxes(instance, "running")) - used)
@@ -85,7 +85,7 @@ def test_boxes_that_wait_die_with_their_keeper_though_workers_can_take_them(serv
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
-def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
+def test_killed_forkserver_fails_the_running_jobs(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
     os.kill(server.pids["forkserver"][0], signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_a_killed_forkserver_costs_what_runs(server_with, start, kind):
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
-def test_a_killed_web_process_is_replaced_and_cleaned_up_after(server_with, start, kind):
+def test_killed_web_process_is_replaced_and_cleaned_up(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
     (instance,) = server.work_dir.glob("i-*")
@@ -115,7 +115,7 @@ def test_a_killed_web_process_is_replaced_and_cleaned_up_after(server_with, star
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
-def test_without_its_master_a_server_finishes_what_runs_and_cleans_up(server_with, start, kind):
+def test_server_without_its_master_finishes_jobs_and_cleans_up(server_with, start, kind):
     server = server_with(kind)
     _, answer = start(server, 3)
     server.kill(signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_without_its_master_a_server_finishes_what_runs_and_cleans_up(server_wit
     wait_for(lambda: not server.leftovers())
 
 
-def test_a_box_with_init_dies_with_its_server(server_with, start):
+def test_box_with_init_dies_with_its_server(server_with, start):
     server = server_with("fresh")
     program, _ = start(server, 60)
     (instance,) = server.work_dir.glob("i-*")
@@ -131,13 +131,13 @@ def test_a_box_with_init_dies_with_its_server(server_with, start):
     wait_for(lambda: len(boxes(instance, "running")) == 2)
     os.killpg(server.pid, signal.SIGKILL)
     wait_for(lambda: not program.runs() and not boxes(instance), 2)
-    # its directories are for another server
+    # another server removes its directories
     server_with("fresh", work_dir=server.work_dir)
     wait_for(lambda: not instance.exists())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind):
+def test_startup_cleans_up_after_a_killed_server(server_with, start, kind):
     server = server_with(kind)
     program, _ = start(server, 60)
     (instance,) = server.work_dir.glob("i-*")
@@ -147,7 +147,7 @@ def test_the_next_start_cleans_up_after_a_killed_server(server_with, start, kind
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_costs_its_job_and_is_replaced(root, start_server, start):
+def test_hanging_worker_fails_its_job_and_is_replaced(root, start_server, start):
     commands = {"sh": COMMANDS["sh"]}
     server = start_server(root({"sh": KINDS["fresh"]}, commands, pool_size=2, step={"timeout": 1}))
     program, running = start(server, 60)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False], ids=["one work directory", "two"])
-def test_a_server_touches_what_is_another_s_only_when_that_is_dead(
+def test_server_sweeps_another_only_once_that_is_dead(
     root, start_server, server_with, start, share
 ):
     service = {"box": "service", "detach": True, "command": ["sleep", "infinity"]}
@@ -28,7 +28,7 @@ def test_a_server_touches_what_is_another_s_only_when_that_is_dead(
     )
     (instance,) = first.work_dir.glob("i-*")
     _, answer = start(first, 3)
-    # which sweeps at its start
+    # it sweeps at startup
     second = server_with("reused", work_dir=first.work_dir if share else None)
     assert answer.result()[1]["stdout"] == "done\n"
 

@@ -44,7 +44,7 @@ def nginx(server, tmp_path_factory) -> Iterator[int]:
 
 @contextmanager
 def serving(behind: int, port: int, directory: Path) -> Iterator[None]:
-    """Run nginx with the site, for the server behind, and another one before it."""
+    """Run nginx with the site for a server, after another default site."""
     site = (REPOSITORY / "deploy/nginx.conf").read_text()
     for before, after in {
         "127.0.0.1:1313": f"127.0.0.1:{behind}",
@@ -104,13 +104,13 @@ def test_requests_share_a_connection_to_the_server(nginx, server):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health_is_there_for_the_widget(nginx, method):
+def test_health_is_readable_by_the_widget(nginx, method):
     answer = request(nginx, method, "/v1/health")
     assert answer.status == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_preflights_are_answered(nginx):
+def test_preflight_is_answered(nginx):
     asks = {"Origin": "http://page.test", "Access-Control-Request-Method": "POST"}
     answer = request(nginx, "OPTIONS", "/v1/exec", **asks)
     assert answer.status in (200, 204)
@@ -119,15 +119,15 @@ def test_preflights_are_answered(nginx):
 
 # the second is above nginx's own limit
 @pytest.mark.parametrize("size", [3 << 19, 3 << 20])
-def test_too_large_a_request_is_refused_in_a_form_that_a_page_can_read(nginx, size):
+def test_too_large_request_gets_a_readable_413(nginx, size):
     answer = request(nginx, "POST", "/v1/exec", document("#" * size))
     assert answer.status == 413
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.json().keys() == {"id", "ok", "duration", "stdout", "stderr"}
 
 
-def test_a_flood_is_refused_in_a_form_that_a_page_can_read(nginx):
-    # refused by the server, if nginx lets them through: they cost nothing
+def test_flood_gets_readable_429s(nginx):
+    # invalid requests: those that nginx lets through cost the server little
     answers = [request(nginx, "POST", "/v1/exec", "{}") for _ in range(60)]
     refused = [answer for answer in answers if answer.status == 429]
     assert refused
@@ -136,11 +136,11 @@ def test_a_flood_is_refused_in_a_form_that_a_page_can_read(nginx):
     assert {answer.json()["stderr"] for answer in refused} == {"busy: try again later"}
 
 
-def test_preflights_are_no_part_of_a_flood(nginx):
+def test_preflights_are_not_rate_limited(nginx):
     assert {request(nginx, "OPTIONS", "/v1/exec").status for _ in range(60)} == {200}
 
 
-def test_a_server_that_is_down_is_told_in_a_form_that_a_page_can_read(tmp_path):
+def test_nginx_without_its_server_answers_a_readable_503(tmp_path):
     nowhere, port = free_port(), free_port()
     with serving(nowhere, port, tmp_path):
         for method, path in (("POST", "/v1/exec"), ("GET", "/v1/health")):
@@ -151,10 +151,10 @@ def test_a_server_that_is_down_is_told_in_a_form_that_a_page_can_read(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html"])
-def test_nothing_else_is_there(nginx, path):
+def test_other_paths_are_not_found(nginx, path):
     assert request(nginx, "GET", path).status == 404
 
 
-def test_metrics_stay_on_the_host(nginx, server):
+def test_metrics_are_not_forwarded(nginx, server):
     assert server.request("GET", "/metrics").status == 200
     assert request(nginx, "GET", "/metrics").status == 404

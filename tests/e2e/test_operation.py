@@ -1,4 +1,4 @@
-"""What an operator sets and asks for: tokens, origins, a queue, a new config, readiness."""
+"""An operator's settings and checks: tokens, origins, queue, new config, readiness."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HELLO = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 SLEEP = "sleep 1; echo slept"
 
 
-def test_with_tokens_in_config_file_and_environment_each_is_good(start_server, root):
+def test_token_of_the_config_a_file_or_the_environment_is_good(start_server, root):
     directory = root(auth={"tokens": ["one"], "tokens_file": "secrets"})
     (directory / "secrets").write_text("two\nthree\n")
     server = start_server(directory, CODAPI_TOKENS="four")
@@ -35,7 +35,7 @@ def test_with_tokens_in_config_file_and_environment_each_is_good(start_server, r
     assert not any(token in server.log for token in ("one", "two", "three", "four", "five"))
 
 
-def test_only_pages_of_the_origins_may_read_answers(start_server, root):
+def test_answer_is_readable_only_by_pages_of_the_origins(start_server, root):
     server = start_server(root(cors={"origins": ["https://a.example"]}))
     allowed = server.post(HELLO, Origin="https://a.example")
     assert allowed.headers["Access-Control-Allow-Origin"] == "https://a.example"
@@ -44,25 +44,25 @@ def test_only_pages_of_the_origins_may_read_answers(start_server, root):
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_requests_wait_in_a_queue_of_the_configs_size(start_server, root):
+def test_queue_holds_as_many_requests_as_configured(start_server, root):
     server = start_server(root(pool_size=1, queue_timeout=20, queue_size=2))
     server.exec("sh", "run", "true")
     with ThreadPoolExecutor(5) as clients:
         answers = list(clients.map(lambda _: server.exec("sh", "run", SLEEP), range(5)))
     statuses = sorted(status for status, _ in answers)
     assert statuses == [200, 200, 200, 429, 429]
-    # the time in the queue is not the program's
+    # the duration excludes the time in the queue
     assert all(body["duration"] < 1900 for _, body in answers)
 
 
-def test_who_waits_too_long_in_the_queue_is_refused(start_server, root):
+def test_request_over_the_queue_timeout_is_refused(start_server, root):
     server = start_server(root(pool_size=1, queue_timeout=0.1))
     with ThreadPoolExecutor(2) as clients:
         answers = list(clients.map(lambda _: server.exec("sh", "run", SLEEP), range(2)))
     assert sorted(status for status, _ in answers) == [200, 429]
 
 
-def test_a_new_config_is_read_at_sighup_and_no_request_is_lost(start_server, root):
+def test_sighup_reads_a_new_config_and_loses_no_request(start_server, root):
     directory = root(pool_size=2)
     server = start_server(directory)
     file = directory / "configs/commands/sh.json"
@@ -78,7 +78,7 @@ def test_a_new_config_is_read_at_sighup_and_no_request_is_lost(start_server, roo
         assert running.result()[1]["stdout"] == "done\n"
 
 
-def test_a_broken_config_is_refused_and_the_old_one_stays(start_server, root):
+def test_sighup_with_a_broken_config_keeps_the_old_one(start_server, root):
     directory = root(pool_size=2)
     server = start_server(directory)
     (directory / "configs/boxes.json").write_text("{ sh: ")
@@ -89,7 +89,7 @@ def test_a_broken_config_is_refused_and_the_old_one_stays(start_server, root):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_a_config_whose_work_directory_cannot_be_used_is_refused(start_server, root, tmp_path):
+def test_sighup_with_an_unusable_work_dir_keeps_the_old_config(start_server, root, tmp_path):
     work_dirs = [tmp_path / name for name in ("used", "unfit")]
     for path in work_dirs:
         path.mkdir()
@@ -104,7 +104,7 @@ def test_a_config_whose_work_directory_cannot_be_used_is_refused(start_server, r
     assert server.exec("sh", "run", "echo still")[1]["stdout"] == "still\n"
 
 
-def test_a_web_process_that_dies_comes_back_with_the_config_in_force(start_server, root):
+def test_replaced_web_process_keeps_the_config_in_force(start_server, root):
     directory = root(pool_size=2)
     server = start_server(directory)
     (directory / "configs/boxes.json").write_text("{ sh: ")
@@ -117,7 +117,7 @@ def test_a_web_process_that_dies_comes_back_with_the_config_in_force(start_serve
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGHUP])
-def test_a_web_process_that_cannot_start_is_tried_again(start_server, root, ending):
+def test_web_process_that_cannot_start_is_retried(start_server, root, ending):
     server = start_server(root(pool_size=2))
     os.chown(server.work_dir, 12345, 12345)
     if ending == signal.SIGHUP:
@@ -138,7 +138,7 @@ def _answers(server) -> bool:
         return False
 
 
-def test_it_is_ready_when_executions_work_and_says_why_not(start_server, root, tmp_path):
+def test_readiness_reports_whether_executions_work(start_server, root, tmp_path):
     server = start_server(root())
     assert server.request("GET", "/v1/health?ready=1").status == 200
     nowhere = f"unix://{tmp_path}/none.sock"
@@ -152,12 +152,12 @@ def test_it_is_ready_when_executions_work_and_says_why_not(start_server, root, t
     ("tokens", "host", "warned"),
     [("", "0.0.0.0", True), ("secret", "0.0.0.0", False), ("", "127.0.0.1", False)],
 )
-def test_it_warns_when_anybody_can_reach_it(start_server, root, tokens, host, warned):
+def test_server_reachable_by_anybody_logs_a_warning(start_server, root, tokens, host, warned):
     server = start_server(root(), CODAPI_HOST=host, CODAPI_TOKENS=tokens)
     assert ("without a token" in server.log) is warned
 
 
-def test_boxes_of_all_steps_are_counted_as_no_longer_used(start_server, root):
+def test_used_boxes_of_all_steps_are_uncounted_at_the_end(start_server, root):
     boxes = {"once": {"image": "codapi/sh"}, "again": {"image": "codapi/sh", "uses": 10}}
     steps = [{"box": box, "command": ["true"]} for box in ("once", "again")]
     server = start_server(root(boxes, {"sh": {"run": {"steps": steps}}}))
@@ -167,6 +167,6 @@ def test_boxes_of_all_steps_are_counted_as_no_longer_used(start_server, root):
         metrics = server.request("GET", "/metrics").body.decode()
         return dict(re.findall(r'^codapi_stock{box="(\w+)",state="used"} (\S+)$', metrics, re.M))
 
-    # what the keeper tells is a second old
+    # the keeper's counts are up to a second old
     wait_for(lambda: 'state="idle"} 1.0' in server.request("GET", "/metrics").body.decode())
     wait_for(lambda: counts() == {"once": "0.0", "again": "0.0"})

@@ -1,4 +1,4 @@
-"""What clients get while all workers are busy, on connections that are kept or ended."""
+"""Refusals while all workers are busy, on connections kept alive or closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODY = json.dumps({"sandbox": "sh", "command": "run", "files": {"": "echo hello"
 
 
 def request(*fields: str, version: str = "1.1", body: bytes = BODY) -> bytes:
-    """Return a request; it says that it is JSON unless its fields say what it is."""
+    """Return a request; its media type is JSON unless the fields give another."""
     given = "".join(fields).lower()
     kind = [] if "content-type" in given else ["Content-Type: application/json"]
     lines = [f"POST /v1/exec HTTP/{version}", "Host: a", *kind, *fields]
@@ -29,7 +29,7 @@ def request(*fields: str, version: str = "1.1", body: bytes = BODY) -> bytes:
 
 
 LONG_WAY = "application/vnd.api+json"
-"""JSON of a kind that only the application refuses."""
+"""A JSON media type that the event loop leaves to Flask."""
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def ask(server):
         yield ask
 
 
-def test_both_ways_to_refuse_say_the_same(ask):
+def test_event_loop_and_flask_send_the_same_429(ask):
     short, long, again = ask(), ask(LONG_WAY), ask()
     assert short.status == long.status == again.status == 429
-    # what gunicorn says of itself
+    # a header that gunicorn adds
     assert long.headers["Server"] == "gunicorn"
     del long.headers["Server"], long.headers["Date"], short.headers["Date"]
     assert sorted(short.headers.items()) == sorted(long.headers.items())
@@ -69,7 +69,7 @@ def test_both_ways_to_refuse_say_the_same(ask):
     assert len({answer.json()["id"] for answer in (short, long, again)}) == 3
 
 
-def test_a_connection_outlives_its_refusals(ask):
+def test_connection_outlives_its_429s(ask):
     answers = [ask()]
     while answers[-1].status == 429:
         answers.append(ask())
@@ -89,7 +89,7 @@ def test_pipelined_requests_are_refused_in_order(server, way):
 @pytest.mark.parametrize(
     "last", [request("Connection: close"), request(version="1.0")], ids=["close", "1.0"]
 )
-def test_a_connection_ends_when_the_client_wants_it(server, last):
+def test_connection_closes_when_the_client_asks_for_it(server, last):
     with Client(server) as client:
         client.send(request(), last)
         statuses = [answer.status for answer in client.answers()]
@@ -101,13 +101,13 @@ def flood(client: Client) -> None:
         client.socket.sendall(request())
 
 
-def test_who_reads_no_refusal_is_parted_from(server):
+def test_client_not_reading_429s_is_disconnected(server):
     with Client(server, receive_buffer=1) as client, pytest.raises(ConnectionError):
         flood(client)
     assert server.request("GET", "/v1/health").status == 200
 
 
-def test_who_vanishes_leaves_nothing(server):
+def test_vanished_clients_leave_no_descriptors(server):
     [web] = server.pids["web"]
 
     def descriptors() -> int:
@@ -123,7 +123,7 @@ def test_who_vanishes_leaves_nothing(server):
     assert server.request("GET", "/v1/health").status == 200
 
 
-def test_refusals_stand_in_the_access_log(start_server, root):
+def test_refused_request_appears_in_the_access_log(start_server, root):
     server = start_server(root(pool_size=1), "--access-logfile=-")
     program = Sleep(1)
     thread = threading.Thread(target=server.exec, args=("sh", "run", program.text))

@@ -1,4 +1,4 @@
-"""Where a server finds its config, where it listens, and what keeps it from starting."""
+"""Startup: the config's location, the listening address, and errors that prevent it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def hello(server):
     return body["ok"], body["stdout"]
 
 
-def test_plain_gunicorn_in_the_repository_serves_its_config(start_server):
+def test_gunicorn_in_the_repository_serves_its_config(start_server):
     server = start_server(REPOSITORY, CODAPI_ROOT="")
     assert hello(server) == HELLO
     assert server.exec("python", "run", "print(42)")[1]["stdout"] == "42\n"
@@ -31,7 +31,7 @@ def test_plain_gunicorn_in_the_repository_serves_its_config(start_server):
 
 
 @pytest.mark.parametrize(("cwd", "variable"), [("", ""), ("inner", ".."), ("/", "{root}")])
-def test_the_config_is_found_from_any_directory(start_server, root, cwd, variable):
+def test_config_is_found_from_any_directory(start_server, root, cwd, variable):
     directory = root(pool_size=1)
     (directory / "inner").mkdir()
     variable = variable.format(root=directory)
@@ -54,14 +54,14 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
-def test_codapis_other_layouts_are_served(start_server, tmp_path, files):
+def test_other_codapi_layout_is_served(start_server, tmp_path, files):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(json.dumps(content))
     assert hello(start_server(tmp_path)) == HELLO
 
 
-def test_it_listens_where_the_environment_says(start_server, root):
+def test_server_listens_on_localhost_at_the_given_port(start_server, root):
     with socket.create_server(("127.0.0.2", 0)) as taken:
         port = taken.getsockname()[1]
     server = start_server(root(pool_size=1), PORT=str(port))
@@ -70,30 +70,30 @@ def test_it_listens_where_the_environment_says(start_server, root):
         socket.create_connection(("127.0.0.2", port))
 
 
-def test_it_listens_on_another_address_only_when_told(start_server, root):
+def test_server_listens_on_another_address_if_configured(start_server, root):
     server = start_server(root(pool_size=1), CODAPI_HOST="0.0.0.0")
     socket.create_connection(("127.0.0.2", server.port)).close()
 
 
-def test_it_listens_on_addresses_of_ipv6(start_server, root):
+def test_server_listens_on_an_ipv6_address(start_server, root):
     server = start_server(root(pool_size=1), CODAPI_HOST="::")
     socket.create_connection(("::1", server.port)).close()
 
 
 @pytest.mark.parametrize("port", ["99999", "80x", "-1"])
-def test_a_port_that_cannot_be_stops_the_start(root, port):
+def test_invalid_port_prevents_startup(root, port):
     said = refused_start(root(pool_size=1), PORT=port)
     assert said == f"PORT={port}: must be a number, 0 to 65535\n"
 
 
-def test_the_work_directory_is_made_where_the_environment_says(start_server, root):
+def test_work_dir_of_the_environment_overrides_the_config(start_server, root):
     server = start_server(root(pool_size=1, work_dir="/nowhere"))
     assert [path.name[:2] for path in server.work_dir.glob("*-*")] == ["i-"]
     assert hello(server) == HELLO
 
 
 def refused_start(root, **variables):
-    """Return what a server that does not start says."""
+    """Return the stderr of a server that fails to start."""
     done = subprocess.run(
         [GUNICORN],
         cwd=REPOSITORY,
@@ -106,7 +106,7 @@ def refused_start(root, **variables):
     return done.stderr
 
 
-def test_all_problems_of_the_config_stop_the_start(root):
+def test_config_problems_prevent_startup_and_are_all_reported(root):
     directory = root(pool_size="8", step={"tiemout": 5})
     (directory / "configs/commands/broken.json").write_text("{")
     said = refused_start(directory, CODAPI_WORK_DIR="var/tmp")
@@ -120,25 +120,25 @@ def test_all_problems_of_the_config_stop_the_start(root):
     assert "Traceback" not in said
 
 
-def test_a_directory_without_configs_stops_the_start(tmp_path):
+def test_directory_without_configs_prevents_startup(tmp_path):
     assert f"{tmp_path}: neither codapi.json nor configs/config.json" in refused_start(tmp_path)
 
 
-def test_a_directory_that_cannot_be_looked_into_stops_the_start():
+def test_directory_that_cannot_be_read_prevents_startup():
     said = refused_start(Path("/", "a" * 300))
     assert f"/{'a' * 300}/codapi.json: File name too long" in said
     assert "Traceback" not in said
 
 
-def test_a_work_directory_that_cannot_be_used_stops_the_start(root, tmp_path):
+def test_unusable_work_dir_prevents_startup(root, tmp_path):
     (tmp_path / "file").touch()
     said = refused_start(root(pool_size=1), CODAPI_WORK_DIR=f"{tmp_path}/file")
     assert f"work_dir: {tmp_path}/file" in said
     assert "Traceback" not in said
 
 
-def test_a_work_directory_that_the_daemon_does_not_see_stops_the_start(root):
-    # a file system that only this process and its children see
+def test_work_dir_unseen_by_the_daemon_prevents_startup(root):
+    # a file system that only this process and its children can access
     command = f"mount -t tmpfs none /mnt && exec {GUNICORN}"
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here")

@@ -1,4 +1,4 @@
-"""A sandbox is added as Codapi's walkthrough says, to a checkout that does not have it yet."""
+"""Codapi's walkthrough adds a sandbox to a checkout that does not have it yet."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def inspect(image: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path):
-    """Return a copy of the repository before the walkthrough; the image's name is put back."""
+    """Return a copy of the repository before the walkthrough; restore the image's tag."""
     for name in ("configs", "images"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     shutil.rmtree(tmp_path / "images/python")
@@ -76,7 +76,7 @@ def checkout(tmp_path):
     subprocess.run(["docker", "tag", before, "codapi/python:latest"], check=True)
 
 
-def test_the_walkthrough_works_as_typed(checkout, start_server):
+def test_walkthrough_works_as_typed(checkout, start_server):
     assert start_server(checkout).exec("python", "run", "print(42)")[0] == 404
 
     (checkout / "images/python").mkdir()

@@ -60,7 +60,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """Return a server that can do one thing at a time, for three seconds at most."""
+    """Return a server with one worker and a step timeout of three seconds."""
     top = {"pool_size": 1, "step": {"timeout": 3}}
     with Server(write_root(tmp_path_factory.mktemp("root"), BOXES, COMMANDS, top)) as server:
         yield server
@@ -68,7 +68,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture
 def run(browser, folder, site, server) -> Callable[..., tuple[str, str]]:
-    """Return a function that clicks Run below a code, and returns what is shown then."""
+    """Return a function that clicks Run below a code, and returns the status and output."""
 
     def run(
         sandbox: str, code: str, attributes: str = "", url: str = server.url
@@ -90,29 +90,29 @@ def run(browser, folder, site, server) -> Callable[..., tuple[str, str]]:
     return run
 
 
-def test_output_is_shown(run):
+def test_widget_shows_the_output(run):
     shown = run("python", "print('Grüße <&>', 6 * 7)")
     assert shown == ("✓ Done by codapi", "Grüße <&> 42\n")
 
 
-def test_a_program_that_fails_shows_all_that_it_printed(run):
+def test_widget_shows_all_output_of_a_failed_program(run):
     status, output = run("python", "print('before')\n1 / 0")
     assert status == "✘ Failed"
     assert output.startswith("before\nTraceback (most recent call last):\n")
     assert output.endswith("ZeroDivisionError: division by zero\n (exit status 1)")
 
 
-def test_a_program_that_is_too_slow_shows_that(run):
+def test_widget_shows_the_timeout_of_a_program(run):
     assert run("sh", "sleep 60") == ("✘ Failed", "code execution timeout")
 
 
-def test_files_of_the_page_are_there(run, folder):
+def test_widget_sends_files_of_the_page(run, folder):
     (folder / "data.bin").write_bytes(b"\0\xff")
     shown = run("sh", "od -An -tx1 data.bin", 'files="/data.bin"')
     assert shown == ("✓ Done by codapi", " 00 ff\n")
 
 
-def test_a_busy_server_shows_that(run, server):
+def test_widget_shows_that_the_server_is_busy(run, server):
     with ThreadPoolExecutor() as threads:
         program = Sleep(60)
         answer = threads.submit(server.exec, "sh", "run", program.text)
@@ -123,7 +123,7 @@ def test_a_busy_server_shows_that(run, server):
     assert shown == ("✘ Failed", text)
 
 
-def test_a_server_that_is_down_shows_that(run):
+def test_widget_shows_that_the_server_is_down(run):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         url = "http://127.0.0.1:{1}".format(*silent.getsockname())
