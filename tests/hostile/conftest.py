@@ -1,4 +1,4 @@
-"""Boxes for hostile programs, and what has to hold after each, in the boxes and outside."""
+"""Boxes for hostile programs, and the checks after each, in the boxes and outside."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["compile_c", "execute", "instance_of", "run", "uid"]
 PROGRAMS = Path(__file__).parent / "programs"
 
 GRACE = 2000
-"""Milliseconds that an answer may take on top of the program's time-out and a box's start."""
+"""Milliseconds that an answer may take on top of the program's timeout and a box's start."""
 
 
 @pytest.fixture(params=["plain", "warm", "reused"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Return the kind of boxes: by default each test is done with all of them."""
+    """Return the kind of boxes: by default each test runs with all of them."""
     return request.param
 
 

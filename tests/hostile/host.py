@@ -1,4 +1,4 @@
-"""The host of hostile programs: what they may not change, and may not leave behind."""
+"""The host during an attack: the state that must not change, and leftovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = (
     "/proc/sys/net/ipv4/ip_forward",
     "/proc/sys/vm/overcommit_memory",
 )
-"""What the kernel shows of itself and a program might want to change."""
+"""Settings of the kernel that a program might want to change."""
 
 CGROUPS = ("*/docker/{id}", "docker/{id}", "system.slice/docker-{id}.scope")
 """Where a container's cgroups are: by cgroupfs (v1, v2), by systemd."""
@@ -39,7 +39,7 @@ class Host:
     """
 
     def __init__(self, instance: Instance) -> None:
-        """Remember it."""
+        """Record the host's state."""
         self.instance = instance
         self.canary = instance.path.parents[1] / "canary"
         if not self.canary.exists():
@@ -51,7 +51,7 @@ class Host:
         self._state = self._look()
 
     def changes(self) -> list[str]:
-        """Return what is no longer as before, and what is left of boxes."""
+        """Return the changes since the start, and the leftovers of boxes."""
         instance = self.instance
         found = [f"changed: {what}" for what in self._look() ^ self._state]
         found += [*instance.containers(), *map(str, instance.leases())]
@@ -67,7 +67,7 @@ class Host:
         return found
 
     def _look(self) -> set[tuple[object, ...]]:
-        """Return what nobody changes: settings, the canary, our files that are mounted in boxes."""
+        """Return the state: settings, the canary, and the server's files mounted in boxes."""
         state: set[tuple[object, ...]] = {(name, Path(name).read_text()) for name in SETTINGS}
         ours = self.instance.path
         for path in (ours / "init", self.canary, *self.canary.iterdir()):
@@ -85,7 +85,7 @@ class Host:
 
 
 def _remains(id: str) -> list[str]:
-    """Return what is left on the host of a container that is gone."""
+    """Return the leftovers of a removed container on the host."""
     cgroups = [path for form in CGROUPS for path in Path("/sys/fs/cgroup").glob(form.format(id=id))]
     states = [Path(state, id) for state in STATES]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if id in line]

@@ -1,4 +1,4 @@
-"""Programs that want to reach, or leave something for, those of other boxes and later runs."""
+"""Programs that attack programs of other boxes and of later runs."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ for path in ("/dev/ptmx", "/dev/pts/ptmx", "/dev/tty"):
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """Give resets time: a busy machine may be slow to do one, which would cost the box."""
+    """Give resets more time: a slow one on a busy machine would discard the box."""
     monkeypatch.setattr("codapi_flask.boxes.box.RESET_TIMEOUT", 30.0)
 
 
 @pytest.fixture
 def waiting(instance):
-    """Return a function: the containers of the boxes that wait, by the name of their box."""
+    """Return a function that gives the containers of the waiting boxes of a name."""
     return lambda name: {
         waiting.container
         for box, boxes in instance.stock.idle.items()
@@ -103,7 +103,7 @@ def test_detached_helper_plants_nothing_in_a_reused_box(execute, run, waiting, a
 
 
 @REUSED
-def test_box_that_ran_beside_a_detached_one_serves_again_after_a_reset(execute, waiting):
+def test_box_beside_a_detached_one_is_reused_after_a_reset(execute, waiting):
     boxes = {"box": {}, "helper": {"uses": 1, "volume": "%s:/sandbox:ro"}}
     before = {"box": "helper", "detach": True, "command": ["sleep", "1000"]}
     step = {"box": "box", "command": ["true"]}
@@ -116,8 +116,8 @@ def test_box_that_ran_beside_a_detached_one_serves_again_after_a_reset(execute, 
 @REUSED
 @pytest.mark.parametrize("was_alone", [True, False])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees into a box from the host")
-def test_what_init_saw_at_the_end_counts_only_for_a_box_that_was_alone(instance, was_alone):
-    """Another box may plant a file after that: here the host does, at the same moment."""
+def test_reset_is_skipped_only_for_a_box_that_was_alone(instance, was_alone):
+    """Another box may plant a file after the program's end; here the host does so."""
     instance.run("true", box={"nproc": 63})
     [box] = [box for box, boxes in instance.stock.idle.items() if box.nproc == 63 and boxes]
     started = instance.stock.idle[box].pop()
@@ -136,7 +136,7 @@ def test_what_init_saw_at_the_end_counts_only_for_a_box_that_was_alone(instance,
 @REUSED
 @pytest.mark.parametrize("user", ["sandbox", "root"])
 @pytest.mark.parametrize("mark", MARKS)
-def test_directory_that_was_writable_is_not_used_again(execute, waiting, mark, user):
+def test_directory_that_was_writable_is_not_reused(execute, waiting, mark, user):
     boxes = {"compile": {**PYTHON, **WRITABLE}, "box": PYTHON}
     compile = {"box": "compile", "command": ["python", "-c", MARKS[mark]], "user": user}
     step = {"box": "box", "command": ["true"]}
@@ -149,7 +149,7 @@ def test_directory_that_was_writable_is_not_used_again(execute, waiting, mark, u
 
 
 @REUSED
-def test_directory_that_held_many_names_is_not_used_again(execute, waiting):
+def test_directory_that_held_many_names_is_not_reused(execute, waiting):
     boxes, step = {"files": {}}, {"box": "files", "command": ["true"]}
     few, many = ({f"{n:05}" * 25: "x" for n in range(count)} for count in (2, 4000))
     execute(step, boxes=boxes, files=few, entry="main")
@@ -174,14 +174,14 @@ def test_box_shares_no_file_of_the_host_with_others(instance, user):
 
 
 @pytest.mark.parametrize("kind", ["warm"])
-def test_hosts_file_belongs_to_nobody_who_may_lease_it(instance):
+def test_hosts_file_belongs_to_a_user_that_no_step_has(instance):
     assert instance.run("sh", "-c", "stat -c %u /etc/hosts").stdout == f"{NO_STEP}\n"
     assert instance.run("cat", "/etc/hosts").stdout.startswith("127.0.0.1\tlocalhost\n")
 
 
 @pytest.mark.parametrize("user", ["sandbox", "root"])
 def test_box_has_no_terminals(attack, kind, user):
-    """Their number is the host's; and a line discipline may be a module that is loaded for it."""
+    """Terminals are counted host-wide, and a line discipline may load a kernel module."""
     if (kind, user) == ("reused", "root"):
         pytest.skip("such boxes are refused")
     execution = attack("python", "-c", OPEN_TERMINALS, user=user, timeout=5)
@@ -189,7 +189,7 @@ def test_box_has_no_terminals(attack, kind, user):
     assert "open" not in execution.stdout
 
 
-def test_box_has_bounds_of_its_own_for_what_the_kernel_counts_for_a_user(attack):
+def test_box_has_its_own_bounds_for_per_user_resources(attack):
     script = "cat /proc/sys/fs/mqueue/queues_max; ulimit -l"
     assert attack("sh", "-c", script).stdout == "2\n64\n"
 
@@ -266,8 +266,8 @@ for attempt in (
 """
 
 
-def test_box_without_network_has_no_buffers_that_count_for_nobody(attack):
-    """Netlink's answers, and what UDP holds back for MSG_MORE and UDP_CORK."""
+def test_box_without_network_has_no_uncounted_buffers(attack):
+    """Netlink's answers, and UDP data held back for MSG_MORE and UDP_CORK."""
     execution = attack("python", "-c", UNCOUNTED, timeout=5)
     assert execution.stdout == "Operation not permitted\n" * 4
 
@@ -275,7 +275,7 @@ def test_box_without_network_has_no_buffers_that_count_for_nobody(attack):
 @pytest.mark.skipif(sockets() is Sockets.KERNEL, reason="sockets count as memory")
 @pytest.mark.parametrize("uid", [2000])
 @pytest.mark.parametrize("kind", ["plain", "warm"])
-def test_boxes_whose_sockets_cannot_be_bounded_have_none(instance, kind):
+def test_box_whose_sockets_cannot_be_bounded_has_none(instance, kind):
     script = "import socket\nsocket.socketpair()\nsocket.socket(socket.{})"
     for family in ("AF_INET", "AF_INET6"):
         execution = instance.run("python", "-c", script.format(family), box=PYTHON)
@@ -284,7 +284,7 @@ def test_boxes_whose_sockets_cannot_be_bounded_have_none(instance, kind):
         )
 
 
-def test_limit_of_sockets_holds_before_the_program_starts(instance):
+def test_socket_limit_holds_before_the_program_starts(instance):
     if not Path("/sys/fs/cgroup/memory").exists():
         pytest.skip("version 2 of cgroups")
     limit = "/sys/fs/cgroup/memory/memory.kmem.tcp.limit_in_bytes"

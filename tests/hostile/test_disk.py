@@ -1,4 +1,4 @@
-"""Programs that fill a disk, where they may write to one."""
+"""Programs that fill a disk to which they may write."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ time.sleep(1000)
 
 
 @KINDS
-def test_clean_up_survives_a_tree_deeper_than_recursion_goes(attack, kind):
-    """The fixture sees to it that nothing is left."""
+def test_cleanup_removes_a_tree_deeper_than_the_recursion_limit(attack, kind):
+    """The fixture checks that nothing is left."""
     for _ in range(3):
         execution = attack("python", "-c", CHAINS, timeout=10, box={"volume": "%s:/sandbox"})
         assert execution.fault == ""
@@ -91,8 +91,8 @@ def test_clean_up_survives_a_tree_deeper_than_recursion_goes(attack, kind):
 @pytest.mark.parametrize("closed", [".", "outer"])
 @pytest.mark.parametrize("uid", [0, 1000, 2000])
 @KINDS
-def test_directory_closed_to_the_server_hides_nothing(attack, closed):
-    """1000 is the user of the boxes, too: who may then close the work directory itself."""
+def test_quota_measures_a_directory_closed_to_the_server(attack, closed):
+    """User 1000 is also the boxes' user, who may then close the work directory itself."""
     box = {"volume": "%s:/sandbox", "work_size": 4}
     execution = attack("python", "-c", CLOSE.format(closed=closed), timeout=10, box=box)
     assert (execution.ok, execution.stdout) == (False, "")
@@ -101,7 +101,7 @@ def test_directory_closed_to_the_server_hides_nothing(attack, closed):
 
 @pytest.mark.parametrize("step", [{"box": "box"}, {"box": ":name", "action": "exec"}])
 @pytest.mark.parametrize("kind", ["plain", "warm", "reused"])
-def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image, step):
+def test_detached_box_filling_the_work_directory_ends_the_step(execute, image, step):
     boxes = {
         "box": {"image": image},
         "helper": {"image": image, "volume": "%s:/sandbox", "uses": 1, "work_size": 4},
@@ -114,7 +114,7 @@ def test_detached_box_that_fills_the_work_directory_ends_the_step(execute, image
 
 
 @pytest.mark.parametrize("kind", ["plain"])
-def test_detached_box_that_writes_while_it_is_stopped_is_killed(execute, image):
+def test_detached_box_writing_while_it_is_stopped_is_killed(execute, image):
     boxes = {"helper": {"image": image, "volume": "%s:/sandbox", "work_size": 4}}
     before = {"box": "helper", "detach": True, "command": ["python", "-c", AT_STOP + DETACHED]}
     wait = ["sh", "-c", "until test -e /sandbox/ready; do sleep .1; done"]
@@ -127,7 +127,7 @@ def test_detached_box_that_writes_while_it_is_stopped_is_killed(execute, image):
 
 @pytest.mark.parametrize(("place", "how"), [(p, how) for p, ways in WAYS.items() for how in ways])
 @KINDS
-def test_a_program_that_fills_a_disk_is_killed(attack, place, how):
+def test_program_filling_a_disk_is_killed(attack, place, how):
     directory, box = PLACES[place]
     argv = ("python", "/programs/fill.py", directory, how)
     execution = attack(*argv, timeout=10, box={**box, "work_size": 4})

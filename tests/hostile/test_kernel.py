@@ -1,4 +1,4 @@
-"""Programs that ask the kernel for what it must not give, and tamper with what it shows."""
+"""Programs that make forbidden calls and tamper with the kernel's files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KINDS_AND_USERS = [
     ("warm", "root"),
     ("reused", "sandbox"),
 ]
-# triggers, which end with their descriptor; what they tell of the host is in /proc for all
+# triggers, which end with their descriptor and reveal only what /proc shows to all
 WRITABLE = {
     "/proc/pressure/cpu",
     "/proc/pressure/io",
     "/proc/pressure/irq",
     "/proc/pressure/memory",
 }
-# what Docker hides, and what needs a capability
+# files that Docker hides, and files that need a capability
 HIDDEN = """
 cat /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug /proc/latency_stats /proc/kmsg
 find /proc/acpi /proc/scsi /proc/asound /sys/firmware /sys/fs/bpf /sys/kernel/debug -mindepth 1
@@ -42,7 +42,7 @@ SETUID = "/programs/id -u; /programs/id -g; cd /dev/shm; cp /programs/id .; chmo
 
 @pytest.mark.parametrize("profile", PERMITTED)
 @pytest.mark.parametrize(("kind", "user"), KINDS_AND_USERS)
-def test_the_kernel_refuses_what_is_not_for_programs(attack, kind, user, profile):
+def test_kernel_refuses_forbidden_calls(attack, kind, user, profile):
     box = {"seccomp": profile}
     execution = attack("python", "/programs/attempts.py", user=user, timeout=5, box=box)
     assert (execution.ok, execution.stderr) == (True, "")
@@ -51,18 +51,18 @@ def test_the_kernel_refuses_what_is_not_for_programs(attack, kind, user, profile
 
 
 @pytest.mark.parametrize(("kind", "user"), KINDS_AND_USERS)
-def test_no_file_of_the_kernel_can_be_written(attack, user):
+def test_kernel_files_are_not_writable(attack, user):
     execution = attack("python", "/programs/writable.py", user=user, timeout=5)
     assert (execution.ok, execution.stderr) == (True, "")
     assert set(execution.stdout.splitlines()) <= WRITABLE
 
 
 @pytest.mark.parametrize(("kind", "user"), KINDS_AND_USERS)
-def test_the_hosts_secrets_are_hidden(attack, user):
+def test_secrets_of_the_host_are_hidden(attack, user):
     execution = attack("sh", "-c", f"exec 2>&-; {HIDDEN} true", user=user)
     assert (execution.ok, execution.stdout) == (True, "")
 
 
-def test_no_program_gets_another_user(attack):
+def test_program_cannot_change_its_user(attack):
     execution = attack("sh", "-c", f"exec 2>&-; {SETUID}")
     assert execution.stderr == "1000\n1000\n (exit status 126)"

@@ -1,4 +1,4 @@
-"""Programs that replace what is in the work directory by ways to the host."""
+"""Programs that replace files in the work directory with links to the host."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ FOLLOW = {"box": "other", "command": ["sh", "/programs/follow"], "user": "root"}
 
 @pytest.mark.parametrize("count", ["0", "1000000"])
 @pytest.mark.parametrize("kind", ["plain", "warm"])
-def test_links_lead_neither_later_steps_nor_us_to_the_host(execute, host, image, count):
-    """The fixture sees to it that the canary on the host is unchanged."""
+def test_links_to_the_host_are_not_followed(execute, host, image, count):
+    """The fixture checks that the canary on the host is unchanged."""
     argv = ["python", "/programs/swap.py", str(host.canary), count]
     swap = {"box": "box", "command": argv, "timeout": 1}
     boxes = {name: {"image": image, **WRITABLE} for name in ("box", "other")}

@@ -1,4 +1,4 @@
-"""Programs that take memory, wherever it may be had."""
+"""Programs that allocate memory of every kind."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("place", BOMBS)
-def test_a_program_is_killed_when_its_box_has_no_more_memory(attack, place):
+def test_program_over_the_memory_limit_is_killed(attack, place):
     execution = attack(*BOMBS[place], timeout=10, box=BOX)
     assert (execution.ok, execution.stdout) == (False, "")
     assert execution.stderr == "out of memory (64 MiB)\nexit status 137"
 
 
-def test_children_that_take_memory_are_killed_before_their_parent(attack):
+def test_children_over_the_memory_limit_die_before_their_parent(attack):
     execution = attack("python", "-c", CHILDREN, timeout=10)
     assert (execution.ok, execution.stdout, execution.stderr) == (True, "on\n", "")
 
 
-def test_what_was_read_is_no_memory_that_a_box_needs(attack):
-    """The page cache: more than the box may have, and dropped when there is need."""
+def test_page_cache_does_not_exceed_the_memory_limit(attack):
+    """The files are larger than the limit; the kernel evicts them from the cache on demand."""
     program = "cat /usr/bin/* /usr/lib/*-linux-gnu/* 2>&- | wc -c"
     execution = attack("sh", "-c", program, timeout=10)
     assert execution.ok

@@ -1,4 +1,4 @@
-"""Programs that want to reach anything outside of their box."""
+"""Programs that try to reach anything outside their box."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outside:
         self._sockets = tcp, udp, unix
 
     def is_reached(self) -> bool:
-        """Tell whether anything came."""
+        """Tell whether anything arrived."""
         return bool(select.select(self._sockets, [], [], 0)[0])
 
 
@@ -40,12 +40,12 @@ def outside() -> Iterator[Outside]:
         yield Outside(stack)
 
 
-def test_what_is_there_would_be_reached(outside):
+def test_outside_is_reachable_from_the_host(outside):
     socket.create_connection(("127.0.0.1", outside.port)).close()
     assert outside.is_reached()
 
 
-def test_nothing_outside_can_be_reached(attack, outside):
+def test_program_reaches_nothing_outside(attack, outside):
     addresses = subprocess.check_output(["hostname", "-I"], text=True).split()
     argv = ("python", "/programs/reach.py", outside.name, str(outside.port), *addresses)
     execution = attack(*argv, timeout=5)

@@ -1,4 +1,4 @@
-"""Programs that print too much, too slowly, or what could be taken for something else."""
+"""Programs that print too much, too slowly, or imitate the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENDLESS = {
     "from all processes": "for i in $(seq 40); do yes $i & done; wait",
     "through its own descriptors": "cat /dev/zero > /proc/self/fd/1",
 }
-# octal, as a program prints it: what is answered
+# octal, as a program prints it: the answer's text
 FAKES = {
     r"\002\000\000\000\000\000\000\004fake": "\2\0\0\0\0\0\0\4fake",  # a frame of Docker's stream
     r"[FATAL tini (7)] exec x failed: x\n": "[FATAL tini (7)] exec x failed: x\n",
@@ -28,19 +28,19 @@ FAKES = {
 
 
 @pytest.mark.parametrize("program", ENDLESS)
-def test_endless_output_ends_at_the_time_out(attack, program):
+def test_endless_output_ends_at_the_timeout(attack, program):
     execution = attack("sh", "-c", ENDLESS[program])
     answer = execution.ok, execution.stdout, execution.stderr
     assert answer == (False, "", "code execution timeout")
 
 
-def test_a_line_of_any_length_is_cut(attack):
+def test_line_of_any_length_is_cut(attack):
     program = "head -c 100000000 /dev/zero | tr '\\0' x"
     execution = attack("sh", "-c", program, timeout=20, noutput=5000)
     assert (execution.ok, execution.stdout) == (True, "x" * 5000)
 
 
 @pytest.mark.parametrize("printed", FAKES)
-def test_output_is_only_output(attack, printed):
+def test_output_that_imitates_the_server_is_only_output(attack, printed):
     execution = attack("printf", printed)
     assert (execution.ok, execution.stdout, execution.stderr) == (True, FAKES[printed], "")

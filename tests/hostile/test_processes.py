@@ -76,15 +76,15 @@ FAILING = {
 
 
 @pytest.mark.parametrize("program", ENDLESS)
-def test_a_program_ends_at_its_time_out(attack, program):
-    # the kernel frees late what failed forks take
+def test_program_ends_at_its_timeout(attack, program):
+    # the kernel is slow to free the memory of failed forks
     execution = attack(*ENDLESS[program], box={"memory": 1024})
     answer = execution.ok, execution.stdout, execution.stderr
     assert answer == (False, "", "code execution timeout")
 
 
 @pytest.mark.parametrize("program", ENDING)
-def test_a_program_ends_with_its_first_process(attack, program):
+def test_program_ends_with_its_first_process(attack, program):
     argv, stdout = ENDING[program]
     execution = attack(*argv, timeout=10)
     assert (execution.ok, execution.stdout, execution.stderr) == (True, stdout, "")
@@ -92,7 +92,7 @@ def test_a_program_ends_with_its_first_process(attack, program):
 
 
 @pytest.mark.parametrize("program", FAILING)
-def test_a_program_that_destroys_itself_has_failed(attack, program):
+def test_program_that_destroys_itself_has_failed(attack, program):
     argv, stderr = FAILING[program]
     execution = attack(*argv)
     assert (execution.ok, execution.stdout, execution.stderr) == (False, "", stderr)

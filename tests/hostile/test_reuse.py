@@ -1,6 +1,6 @@
 """Programs that would outlive the reset of a box that is reused.
 
-What a reset finds and deletes is in tests/docker/init/test_reset.py.
+tests/docker/init/test_reset.py covers the leftovers that a reset finds and deletes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOT_UNDONE = {
 
 @pytest.fixture
 def boxes(instance, image):
-    """Return a function: the containers of boxes that wait to be used."""
+    """Return a function that gives the containers of the waiting boxes."""
     box = {"image": image, **BOX}
     instance.run("true", box=box)
     return lambda: {
@@ -57,14 +57,14 @@ def boxes(instance, image):
 
 
 @pytest.mark.parametrize("program", UNDONE)
-def test_a_box_is_used_again_when_all_was_undone(attack, boxes, program):
+def test_box_with_everything_undone_is_reused(attack, boxes, program):
     before = boxes()
     attack(*UNDONE[program], box=BOX)
     assert boxes() == before
 
 
 @pytest.mark.parametrize("program", NOT_UNDONE)
-def test_a_box_is_not_used_again_when_anything_is_left(attack, boxes, program):
+def test_box_with_leftovers_is_not_reused(attack, boxes, program):
     before = boxes()
     execution = attack(*NOT_UNDONE[program], box=BOX, timeout=10)
     assert (execution.ok, execution.stderr) == (True, "")

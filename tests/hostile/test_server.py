@@ -22,7 +22,7 @@ ESCAPES = r"\033]0;title\007\033[2Jid=fake ok=true\n\r\377\342\200\256"
 # argv; stdout; stderr, or which ones it may be
 PROGRAMS: dict[str, tuple[list[str], str, str | tuple[str, str]]] = {
     "fork": (["/programs/storm", "fork"], "", TIME_OUT),
-    # the kernel may be slower to free the dead than they are to die, then memory ends first
+    # memory runs out first when the kernel frees dead processes too slowly
     "orphans": (["/programs/storm", "orphans"], "", (TIME_OUT, MEMORY)),
     "spin": (["sh", "-c", "while :; do :; done"], "", TIME_OUT),
     "stop": (["sh", "-c", "kill -STOP 0"], "", TIME_OUT),
@@ -58,12 +58,12 @@ def attacked(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     root = write_root(
         tmp_path_factory.mktemp("root"), boxes, commands, {"pool_size": 4, "queue_timeout": 60}
     )
-    # leaving it, nothing of it may be left
+    # leaving the server checks that nothing is left
     with Server(root) as server:
         yield server
 
 
-def test_every_client_gets_the_answer_to_its_program(attacked: Server) -> None:
+def test_server_under_attack_answers_each_client_correctly(attacked: Server) -> None:
     cases = list(itertools.product(BOXES, PROGRAMS))
     random.Random(1).shuffle(cases)
     with ThreadPoolExecutor(8) as clients:
@@ -74,19 +74,19 @@ def test_every_client_gets_the_answer_to_its_program(attacked: Server) -> None:
             assert (box, program, *found) == (box, program, 200, not stderr, stdout)
             allowed = (stderr,) if isinstance(stderr, str) else stderr
             if box == "plain" and MEMORY in allowed:
-                # Docker, the only one to ask, misses a lack of memory now and then when it is busy
+                # Docker, the only source here, sometimes misses an OOM kill when it is busy
                 allowed = (*allowed, KILLED)
             assert body["stderr"] in allowed, (box, program)
             assert attacked.request("GET", "/v1/health").status == 200
 
 
 @pytest.mark.parametrize("box", BOXES)
-def test_the_next_answer_is_normal(attacked: Server, box: str) -> None:
+def test_next_answer_after_the_attack_is_normal(attacked: Server, box: str) -> None:
     status, body = attacked.exec(box, "normal", "x")
     assert (status, body["ok"], body["stdout"], body["stderr"]) == (200, True, "on\n", "")
 
 
-def test_the_log_is_text(attacked: Server) -> None:
+def test_log_holds_only_printable_text(attacked: Server) -> None:
     files = {"": "\033[2J\n\u202e", "\033[2J\n\u202e": "x"}
     status, body = attacked.exec("fresh", "escapes", files)
     assert (status, body["stdout"]) == (200, PROGRAMS["escapes"][1])
