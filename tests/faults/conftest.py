@@ -1,4 +1,4 @@
-"""The server that survives one fault after the other."""
+"""A server that survives one fault after another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["threads"]
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Return the daemon of `server`, which is well until a test says otherwise."""
+    """Return the daemon of `server`, which works until a test disturbs it."""
     with closing(Daemon(tmp_path_factory.mktemp("daemon") / "docker.sock")) as daemon:
         yield daemon
 

@@ -1,6 +1,6 @@
-"""The clock of the day, which jumps: nothing that we time goes by it.
+"""Jumps of the wall clock, on which no timing of the server depends.
 
-Only the server's clock jumps, not the machine's: that would be everybody's.
+Only the server's clock jumps; other programs share the machine's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ YEAR = 365.25 * 24 * 3600
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_costs_nothing(tmp_path, threads):
+def test_clock_jump_fails_no_job(tmp_path, threads):
     offset = tmp_path / "offset"
 
     def jump(years: int) -> None:

@@ -22,7 +22,7 @@ def is_ready(server) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("illness", ["hanging", "stopped"])
-def test_without_its_daemon_a_server_uses_the_boxes_it_has(server, daemon, illness):
+def test_server_without_its_daemon_uses_its_waiting_boxes(server, daemon, illness):
     with restored(server):
         with load(server) as seen:
             wait_for(seen.gave("right"), 30)
@@ -37,16 +37,16 @@ def test_without_its_daemon_a_server_uses_the_boxes_it_has(server, daemon, illne
     assert seen.longest < START_TIMEOUT + 2 * CALL_TIMEOUT
 
 
-def test_a_slow_daemon_costs_time_only(server, daemon):
+def test_slow_daemon_fails_no_job(server, daemon):
     with restored(server), daemon.slow(0.1), load(server) as seen:
         wait_for(seen.gave("right"), 60)
     assert seen.verdicts() == {"right"}
 
 
-def test_boxes_that_somebody_removes_cost_what_runs_in_them(server):
+def test_boxes_removed_from_outside_fail_only_their_own_jobs(server):
     with restored(server), load(server) as seen:
         for _ in range(3):
             wait_for(seen.gave("right"), 60)
             subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
-    # a box that has not started yet is our fault
+    # a box removed before its start is a server fault
     assert seen.verdicts() <= {"right", "died", "fault"}

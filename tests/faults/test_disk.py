@@ -44,11 +44,11 @@ def full(disk: Path) -> Iterator[None]:
 @contextmanager
 def read_only(disk: Path) -> Iterator[None]:
     def remount(how: str) -> bool:
-        # the mount only: inits that run, of files that are deleted, hold the disk itself
+        # the mount only: running inits, whose files are deleted, keep the disk itself busy
         command = ["mount", "-o", f"remount,bind,{how}", disk]
         return subprocess.run(command, capture_output=True).returncode == 0
 
-    # not while somebody has a file open to write
+    # refused while a file is open for writing
     wait_for(lambda: remount("ro"))
     yield
     assert remount("rw")
@@ -58,7 +58,7 @@ def read_only(disk: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("illness", "reason"), [(full, "No space left"), (read_only, "Read-only file system")]
 )
-def test_where_nothing_can_be_written_jobs_fail_and_it_says_why(
+def test_unwritable_disk_fails_jobs_and_readiness_reports_why(
     server: Server, illness: Callable, reason: str
 ):
     def is_ready() -> bool:

@@ -33,7 +33,7 @@ def server(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 def build(name: str, version: str) -> str:
-    """Make an image that tells its version; return its id."""
+    """Build an image that holds its version; return its id."""
     recipe = f"FROM codapi/sh\nENV VERSION={version}\n"
     return docker("build", "--quiet", "--tag", name, "-", input=recipe)
 
@@ -50,7 +50,7 @@ def images(server: Server) -> set[str]:
     return set(found.stdout.split())
 
 
-def test_an_image_that_is_replaced_is_used_from_then_on_at_no_cost(server, image):
+def test_replaced_image_is_used_without_a_failed_job(server, image):
     assert versions(server) == {"old"}
     with restored(server), load(server) as seen:
         wait_for(seen.gave("right"), 60)
@@ -62,7 +62,7 @@ def test_an_image_that_is_replaced_is_used_from_then_on_at_no_cost(server, image
     assert seen.verdicts() == {"right"}
 
 
-def test_without_its_image_a_box_cannot_be_started_until_it_is_there_again(server, image):
+def test_removed_image_fails_new_boxes_until_it_is_back(server, image):
     with restored(server), load(server) as seen:
         docker("image", "rm", "--force", image)
         wait_for(seen.gave("fault", "plain", "fresh"), 60)

@@ -1,4 +1,4 @@
-"""Processes of ours that are killed, stopped or short of descriptors at the worst moment."""
+"""Server processes killed, stopped or short of descriptors at the worst moment."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MOMENTS = {
 
 
 def kill(server: Server, role: str, number: int = signal.SIGKILL) -> list[int]:
-    """Send all processes of a role a signal; return who they were."""
+    """Send a signal to all processes of a role; return their PIDs."""
     for pid in (pids := server.pids[role]):
         os.kill(pid, number)
     return pids
 
 
 def wait_for_others(server: Server, role: str, gone: list[int]) -> None:
-    """Wait until as many others do what processes did that are gone."""
+    """Wait until other processes have replaced all that are gone."""
     wait_for(
         lambda: len(now := server.pids[role]) == len(gone) and not set(now) & set(gone), seconds=60
     )
@@ -45,7 +45,7 @@ def wait_for_others(server: Server, role: str, gone: list[int]) -> None:
     ("role", "costs"),
     [("worker", {"fault", "busy"}), ("forkserver", {"fault", "busy"}), ("web", {"no answer"})],
 )
-def test_processes_that_are_killed_under_load_cost_what_runs_on_them(server, role, costs):
+def test_processes_killed_under_load_fail_only_their_own_jobs(server, role, costs):
     with restored(server), load(server) as seen:
         for _ in range(3):
             wait_for(seen.gave("right"), 60)
@@ -54,7 +54,7 @@ def test_processes_that_are_killed_under_load_cost_what_runs_on_them(server, rol
     assert seen.verdicts() <= {"right", *costs}
 
 
-def test_the_config_is_read_again_under_load_at_no_cost(server):
+def test_config_reload_under_load_fails_no_job(server):
     with restored(server), load(server) as seen:
         wait_for(seen.gave("right"), 60)
         web = server.pids["web"]
@@ -69,7 +69,7 @@ def remove_boxes(server: Server) -> None:
     subprocess.run(["docker", "rm", "--force", *server.containers()], capture_output=True)
 
 
-def test_workers_that_are_killed_while_they_start_boxes_leave_none(server, daemon, threads):
+def test_workers_killed_while_starting_boxes_leave_none(server, daemon, threads):
     kinds = ("plain", "fresh")
     with restored(server):
         for moment in MOMENTS.values():
@@ -85,7 +85,7 @@ def test_workers_that_are_killed_while_they_start_boxes_leave_none(server, daemo
             wait_for(lambda: ask(server, "fresh") == "right", 60)
 
 
-def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemon):
+def test_keeper_killed_while_starting_a_box_leaves_none(server, daemon):
     with restored(server):
         for moment in MOMENTS.values():
             with daemon.hanging(moment) as held:
@@ -96,7 +96,7 @@ def test_a_keeper_that_is_killed_while_it_starts_a_box_leaves_none(server, daemo
             wait_for(server.containers, 60)
 
 
-def test_a_keeper_that_is_killed_while_it_begins_leaves_no_box_to_look_with(server, daemon):
+def test_keeper_killed_at_its_start_leaves_no_container(server, daemon):
     with restored(server):
         with daemon.hanging(MOMENTS["created"]) as held:
             kill(server, "keeper")
@@ -106,10 +106,10 @@ def test_a_keeper_that_is_killed_while_it_begins_leaves_no_box_to_look_with(serv
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threads):
+def test_workers_killed_during_cleanup_leave_nothing(server, threads):
     with restored(server):
         for kind in ("fresh", "reused", "fresh", "reused"):
-            # what takes long to remove from a box that is to serve again, and from the disk
+            # files that take long to remove from a reused box and from the disk
             files = {f"{number}": "" for number in range(300)}
             program = Sleep(1)
             code = f"cd /dev/shm; seq 5000 | xargs touch; {program.text}"
@@ -122,7 +122,7 @@ def test_workers_that_are_killed_while_they_clean_up_leave_nothing(server, threa
             wait_for(lambda: ask(server, kind) == "right", 60)  # noqa: B023
 
 
-def test_a_keeper_that_is_killed_costs_no_job_even_of_its_boxes(server, threads):
+def test_killed_keeper_fails_no_job_in_its_boxes(server, threads):
     with restored(server):
         for _ in range(2):
             programs = {kind: Sleep(1) for kind in ("fresh", "reused")}
@@ -137,7 +137,7 @@ def test_a_keeper_that_is_killed_costs_no_job_even_of_its_boxes(server, threads)
 
 
 @pytest.mark.slow
-def test_a_keeper_that_hangs_costs_nothing_and_is_replaced(server):
+def test_hanging_keeper_is_replaced_and_fails_no_job(server):
     with restored(server), load(server) as seen:
         wait_for_others(server, "keeper", kill(server, "keeper", signal.SIGSTOP))
         wait_for(seen.gave("right"), 60)
@@ -147,11 +147,11 @@ def test_a_keeper_that_hangs_costs_nothing_and_is_replaced(server):
 
 @contextmanager
 def out_of_descriptors(pids: list[int]) -> Iterator[None]:
-    """Let processes open no more files than they have."""
+    """Keep processes from opening more files."""
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in pids}
     for pid, (_, hard) in limits.items():
         used = os.listdir(f"/proc/{pid}/fd")
-        # what is bounded is the number of a new one, which is the first that is free
+        # the limit bounds the number of a new descriptor, which is the first free one
         free = next(number for number in itertools.count() if str(number) not in used)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
     try:
@@ -172,7 +172,7 @@ def test_workers_without_descriptors_fail_and_recover(server):
     assert set(server.pids["worker"]) == workers
 
 
-def test_a_keeper_without_descriptors_costs_time_only(server):
+def test_keeper_without_descriptors_fails_no_job(server):
     with restored(server), load(server) as seen:
         wait_for(seen.gave("right"), 60)
         with out_of_descriptors(server.pids["keeper"]):
@@ -180,7 +180,7 @@ def test_a_keeper_without_descriptors_costs_time_only(server):
     assert seen.verdicts() == {"right"}
 
 
-def test_a_web_process_without_descriptors_serves_who_is_connected(server, threads):
+def test_web_process_without_descriptors_serves_its_connections(server, threads):
     with restored(server):
         with out_of_descriptors(server.pids["web"]):
             waiting = [threads.submit(ask, server, "reused") for _ in range(4)]
@@ -188,5 +188,5 @@ def test_a_web_process_without_descriptors_serves_who_is_connected(server, threa
             wait_for(lambda: "cannot accept connections" in server.log)
         assert {answer.result(60) for answer in waiting} <= {"right", "busy", "fault"}
         wait_for(lambda: len(server.pids["worker"]) == POOL, 60)
-    # it tries again and again, and says so once
+    # it retries, but logs the error only once
     assert server.log.count("cannot accept connections") == 1
