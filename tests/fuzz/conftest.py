@@ -1,4 +1,4 @@
-"""A server to be attacked over HTTP, and what it may never do."""
+"""A server to attack over HTTP, and the checks at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG_LINE = re.compile(r"(\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[ ,][ -~]*)?")
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Return a server with quick boxes; whatever it was asked, it is well at the end."""
+    """Return a server with quick boxes, which must work and have a clean log at the end."""
     boxes = {name: {**box, "uses": 1000, "warm": 2} for name, box in BOXES.items()}
     top = {"pool_size": 2, "step": {"timeout": 1}, "queue_timeout": 60}
     run = COMMANDS["sh"]["run"]
@@ -29,12 +29,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert server.exec("sh", "run", "echo hello")[1]["stdout"] == "hello\n"
         assert "Traceback" not in server.log
         assert "is lost" not in server.log
-        # nobody writes lines into our log, or anything that a terminal would obey
+        # no client can write lines or terminal escapes into the log
         assert all(LOG_LINE.fullmatch(line) for line in server.log.split("\n"))
 
 
 @pytest.fixture
 def connect(server: Server) -> Iterator[Callable[..., Client]]:
-    """Return a factory of clients that send what they like."""
+    """Return a factory of clients that send arbitrary bytes."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(Client(server, **options))

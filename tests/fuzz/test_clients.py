@@ -1,4 +1,4 @@
-"""Clients that are slow, silent, greedy or suddenly gone: they hold up nobody, nothing stays."""
+"""Slow, silent, greedy and vanished clients: they delay no other and leave nothing."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ SILENT = {
 
 
 def is_quick(server) -> bool:
-    """Whether health is answered in less than 100 ms."""
+    """Tell whether health is answered in less than 100 ms."""
     start = time.monotonic()
     assert server.request("GET", "/v1/health").status == 200
     return time.monotonic() - start < 0.1
 
 
 @pytest.mark.parametrize("part", SILENT)
-def test_who_sends_half_a_request_holds_up_nobody(server, connect, part):
+def test_clients_sending_half_a_request_delay_no_other(server, connect, part):
     for _ in range(200):
         connect().send(SILENT[part])
-    # a busy machine may need some tries: it would be none for as long as they are connected
+    # retries allow for a busy machine; a blocked server would fail them all
     wait_for(lambda: is_quick(server), 5)
     assert server.exec("sh", "run", "echo hello")[1]["ok"]
 
 
-def test_who_sends_byte_by_byte_holds_up_nobody(server, connect):
+def test_clients_sending_byte_by_byte_delay_no_other(server, connect):
     clients = [connect() for _ in range(100)]
     for number in range(len(REQUEST) - 1):
         for client in clients:
@@ -68,18 +68,18 @@ def test_who_sends_byte_by_byte_holds_up_nobody(server, connect):
         assert [answer.status for answer in client.answers()] == [200]
 
 
-def test_who_does_not_read_the_answers_holds_up_nobody(server, connect):
+def test_clients_not_reading_answers_delay_no_other(server, connect):
     clients = [connect(receive_buffer=2048) for _ in range(50)]
     for client in clients:
         client.socket.setblocking(False)
         with suppress(BlockingIOError):
             client.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
     wait_for(lambda: is_quick(server), 5)
-    # all are cut off
+    # all are disconnected
     wait_for(lambda: not connections(server), SEND_TIMEOUT + 5)
 
 
-def test_who_does_not_read_long_answers_holds_up_nobody(server, connect):
+def test_clients_not_reading_long_answers_delay_no_other(server, connect):
     # NUL takes six bytes in JSON
     body = encode({**GOOD, "command": "long", "files": {"": "head -c 200000 /dev/zero"}})
     head = b"POST /v1/exec HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -91,7 +91,7 @@ def test_who_does_not_read_long_answers_holds_up_nobody(server, connect):
     assert is_quick(server)
 
 
-def test_many_large_bodies_at_once_take_a_bounded_memory(server, connect):
+def test_large_bodies_at_once_take_bounded_memory(server, connect):
     before = resident(server.pids["web"])
     for _ in range(400):
         client = connect()
@@ -100,7 +100,7 @@ def test_many_large_bodies_at_once_take_a_bounded_memory(server, connect):
     wait_for(lambda: is_quick(server), 5)
 
 
-def test_clients_that_vanish_leave_nothing(server):
+def test_vanished_clients_leave_nothing(server):
     wait_for(lambda: not connections(server), 20)
     before = descriptors(server.pids["web"])
     for part in (*SILENT.values(), REQUEST, HEALTH, REQUEST * 5):
@@ -115,7 +115,7 @@ def test_clients_that_vanish_leave_nothing(server):
     wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
 
 
-def test_who_vanishes_during_its_execution_leaves_nothing(server):
+def test_client_vanishing_during_its_execution_leaves_nothing(server):
     program = Sleep(1)
     body = encode({**GOOD, "files": {"": program.text}})
     for leave in (Client.vanish, Client.finish):
@@ -132,7 +132,7 @@ def connections(server) -> list[str]:
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     port, listening = f"{server.port:04X}", "0A"
     ours = [line for line in lines if line[1].endswith(f":{port}") and line[3] != listening]
-    # one that is over has no file any more
+    # a closed connection has no file any more
     return [line[2] for line in ours if line[9] != "0"]
 
 

@@ -1,4 +1,4 @@
-"""Requests that are not quite HTTP: each is answered or cut off at once, and none costs a 500."""
+"""Requests that are not quite HTTP: each is answered or disconnected, never with a 500."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ VERSIONS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", 
 def say(server):
     """Return a function that sends something and returns the checked answers.
 
-    The client says that it sends no more, so nothing that is missing is waited for.
+    The client closes its sending end, so the server does not wait for missing data.
     """
 
     def say(*parts: bytes) -> list[Answer]:
@@ -96,7 +96,7 @@ def say(server):
 
 
 def check_any(answer: Answer) -> Answer:
-    """Check what holds for any answer."""
+    """Check the properties of every answer."""
     if answer.status >= 400 or answer.body.startswith(b'{"id"'):
         check(answer)
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -110,21 +110,21 @@ def check_any(answer: Answer) -> Answer:
 @example(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 @example(b"\r\n" * 100)
 @example(b"\0" * 70_000)
-def test_any_bytes_are_answered_or_cut_off(say, data):
+def test_arbitrary_bytes_are_refused_or_disconnected(say, data):
     assert all(answer.status >= 400 for answer in say(data))
     assert all(answer.status >= 400 for answer in say(data + b"\r\n\r\n"))
 
 
 @FUZZ
 @given(st.lists(HEADERS, max_size=4), st.integers(0, 3))
-def test_any_headers_are_answered_or_cut_off(say, headers, place):
+def test_arbitrary_headers_are_answered_or_disconnected(say, headers, place):
     lines = [b"%s: %s" % header for header in headers]
     say(b"\r\n".join([LINES[0], *LINES[1:place], *lines, *LINES[place or 1 :], b"", BODY]))
 
 
 @FUZZ
 @given(METHODS, TARGETS, VERSIONS)
-def test_any_first_line_is_answered_or_cut_off(say, method, target, version):
+def test_arbitrary_first_line_is_answered_or_disconnected(say, method, target, version):
     for first in (b"%s %s %s" % (method, target, version), b"%s\t%s" % (method, target)):
         if method == b"HEAD":
             continue
@@ -133,7 +133,7 @@ def test_any_first_line_is_answered_or_cut_off(say, method, target, version):
 
 @FUZZ
 @given(st.data())
-def test_a_broken_request_is_answered_or_cut_off(say, data):
+def test_mutated_request_is_answered_or_disconnected(say, data):
     request = bytearray(data.draw(st.sampled_from([REQUEST, CHUNKED + in_chunks(BODY, 9)])))
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(request)))
@@ -148,7 +148,7 @@ def in_chunks(body: bytes, size: int) -> bytes:
 
 @FUZZ
 @given(st.lists(st.sampled_from([0, 1, 2, 3]), min_size=1, max_size=5), st.data())
-def test_requests_may_come_in_any_pieces(say, kinds, data):
+def test_requests_in_any_pieces_are_answered(say, kinds, data):
     requests = [
         (REQUEST, 200),
         (HEALTH, 200),
@@ -179,7 +179,7 @@ LARGE_HEAD = b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: %s\r\n" % (n, b"x" * 4000) 
         ([REQUEST.replace(b"Length: ", b"Length: " + b"9" * 5000)], 413),
     ],
 )
-def test_what_is_too_large_is_refused(say, parts, status):
+def test_too_large_request_is_refused(say, parts, status):
     (answer,) = say(*parts)
     assert answer.status == status
     assert answer.headers["Connection"] == "close"
@@ -188,12 +188,12 @@ def test_what_is_too_large_is_refused(say, parts, status):
 @pytest.mark.parametrize(
     "trailer", [b"A: b", b"no trailer", b"Content-Length: 5", b"A: b\r\n" * 500]
 )
-def test_what_follows_the_last_chunk_does_not_matter(say, trailer):
+def test_trailers_are_ignored(say, trailer):
     body = in_chunks(BODY, 9).removesuffix(b"\r\n") + trailer + b"\r\n\r\n"
     assert [answer.status for answer in say(CHUNKED + body + HEALTH)] == [200, 200]
 
 
-def test_every_pipelined_request_is_answered_in_order(say):
+def test_pipelined_requests_are_answered_in_order(say):
     documents = [{**GOOD, "files": {"": f"echo {number}"}} for number in range(30)]
     requests = [
         b"\r\n".join([*LINES[:3], b"Content-Length: %d" % len(body), b"", body])
@@ -203,7 +203,7 @@ def test_every_pipelined_request_is_answered_in_order(say):
     assert outputs == [f"{number}\n" for number in range(30)]
 
 
-def test_no_header_says_who_somebody_is_or_where_the_application_lies(server, say):
+def test_forwarding_headers_are_ignored(server, say):
     tricks = [b"X-Forwarded-Host: evil", b"X-Forwarded-Prefix: /evil", b"Script-Name: /evil"]
     (answer,) = say(b"\r\n".join([*LINES[:3], *tricks, LINES[3], b"", BODY]))
     assert answer.status == 200

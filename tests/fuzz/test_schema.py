@@ -1,4 +1,4 @@
-"""The API is as its own description says, whatever it is asked."""
+"""The API matches its own description for arbitrary requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ schema = schemathesis.openapi.from_dict(json.loads(openapi.encoded()))
 
 @schema.hook
 def map_body(_, body):
-    """Name a command that exists where some command is named: by chance, none would."""
+    """Replace names by those of an existing command, which random names would never match."""
     if not isinstance(body, dict):
         return body
     known = {name: GOOD[name] for name in ("sandbox", "command") if isinstance(body.get(name), str)}
@@ -26,7 +26,7 @@ def map_body(_, body):
 
 @schema.parametrize()
 @FUZZ
-def test_every_answer_is_as_described(case, server):
+def test_answer_matches_the_description(case, server):
     case.call_and_validate(base_url=server.url)
 
 
