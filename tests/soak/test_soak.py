@@ -12,23 +12,23 @@ MEMORY = 5
 """MiB that a process may grow by, however many executions there are."""
 
 DESCRIPTORS = 8
-"""The same for its descriptors."""
+"""Descriptors that a process may gain, however many executions there are."""
 
 
-def test_every_answer_is_what_its_program_must_print(soak):
+def test_answers_match_their_programs(soak):
     assert soak.load.unexplained() == []
 
 
-def test_kills_cost_no_more_than_what_the_killed_had_to_do(soak):
+def test_kills_fail_no_more_jobs_than_they_may(soak):
     for outcome, most in soak.load.allowed().items():
         assert soak.load.count(outcome) <= most
 
 
-def test_as_many_programs_run_at_once_as_there_are_workers_and_never_more(soak):
+def test_most_concurrent_programs_equal_the_pool_size(soak):
     assert soak.watch.most == soak.load.pool_size
 
 
-def test_processes_that_live_on_do_not_grow(soak):
+def test_surviving_processes_do_not_grow(soak):
     for before, after in itertools.pairwise(soak.states.values()):
         for pid in before.processes.keys() & after.processes:
             old, new = before.processes[pid], after.processes[pid]
@@ -36,9 +36,9 @@ def test_processes_that_live_on_do_not_grow(soak):
             assert new.descriptors - old.descriptors < DESCRIPTORS, new
 
 
-def test_the_log_tells_of_no_mistake_of_ours(soak):
+def test_log_holds_no_traceback(soak):
     assert "Traceback" not in soak.log
 
 
-def test_nothing_is_left_over(soak):
+def test_server_leaves_nothing(soak):
     assert soak.left == []
