@@ -1,4 +1,4 @@
-"""Boxes with init, without a container: what counts is their connection."""
+"""Boxes with init that consist only of its connection, without a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codapi_flask.models import Image
 
 
 def make_box(instance: Path, config: BoxSpec) -> tuple[Box, socket.socket]:
-    """Return a box, and the end of its connection that its init would have."""
+    """Return a box, and init's end of its connection."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     lease = Lease.make_work(instance)
     return Box(config, "container", Image("1"), lease, InitConnection(ours), "warm"), theirs

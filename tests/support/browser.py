@@ -1,4 +1,4 @@
-"""A real browser for a test: Chromium, told what to do over a pipe (its DevTools protocol)."""
+"""A real browser for a test: Chromium, controlled over a pipe (its DevTools protocol)."""
 
 from __future__ import annotations
 

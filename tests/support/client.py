@@ -1,4 +1,4 @@
-"""A client that sends bytes as it likes, or does not, and goes when it likes."""
+"""A client that sends arbitrary bytes, or none, and may disconnect at any time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIMEOUT = 60
 
 
 class Client:
-    """One connection; `receive_buffer` is what it lets the server send before it reads."""
+    """One connection; `receive_buffer` bounds the bytes in flight before the client reads."""
 
     def __init__(self, server: Server, receive_buffer: int = 0) -> None:
         self.socket = socket.socket()
@@ -23,14 +23,14 @@ class Client:
         self.socket.connect(("127.0.0.1", server.port))
 
     def send(self, *parts: bytes) -> None:
-        """Send each part in a packet of its own; what the server no longer wants is lost."""
+        """Send each part in its own packet; drop the rest if the server has disconnected."""
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         with suppress(ConnectionError):
             for part in parts:
                 self.socket.sendall(part)
 
     def finish(self) -> None:
-        """Say that nothing more is sent."""
+        """Shut down the sending end."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
@@ -46,7 +46,7 @@ class Client:
         return answers
 
     def vanish(self) -> None:
-        """Break the connection off, as a machine does that loses power."""
+        """Reset the connection, without a regular close."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 

@@ -1,4 +1,4 @@
-"""Something between a server and the Docker daemon, which is as ill as a test wants it."""
+"""A proxy between a server and the Docker daemon that injects faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCKER = "/var/run/docker.sock"
 
 @dataclass
 class Hang:
-    """What is not passed on for a while: messages that begin so. `held` are those that came."""
+    """Messages with a given beginning, held for a while; `held` are those received."""
 
     beginning: str
     held: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Hang:
 
 
 class Daemon:
-    """Passes all on to the real daemon, unless it is slow, hangs, or is stopped."""
+    """Forwards everything to the real daemon, unless it is slow, hangs, or is stopped."""
 
     def __init__(self, path: Path) -> None:
         self.address = f"unix://{path}"
@@ -40,16 +40,16 @@ class Daemon:
 
     @contextmanager
     def slow(self, seconds: float) -> Iterator[None]:
-        """Pass everything on later by so many seconds."""
+        """Delay every message by some seconds."""
         self._delay = seconds
         yield
         self._delay = 0
 
     @contextmanager
     def hanging(self, beginning: str = "") -> Iterator[list[str]]:
-        """Pass no message on that begins so (a pattern), and yield what is held.
+        """Hold messages whose beginning matches a pattern; yield the list of them.
 
-        It is passed on afterwards, even if its sender is gone.
+        They are forwarded afterwards, even if their sender is gone.
         """
         self._hang = hang = Hang(beginning)
         try:
@@ -60,7 +60,7 @@ class Daemon:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Refuse connections, and end those there are."""
+        """Refuse new connections, and end the existing ones."""
         self.close()
         try:
             yield
@@ -68,7 +68,7 @@ class Daemon:
             self._start()
 
     def close(self) -> None:
-        """Serve no longer."""
+        """Stop serving."""
         self._path.unlink()
         for end in (self._listener, *self._ends):
             with suppress(OSError):

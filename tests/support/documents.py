@@ -43,7 +43,7 @@ def config_files(text: str) -> dict[str, str]:
 
 
 def write_config(root: Path, shown: Mapping[str, str]) -> Path:
-    """Write config files below a root; what must be there and is not shown is empty."""
+    """Write config files below a root; required files that are not shown are empty."""
     for name, text in {"configs/config.json": "{}", "configs/boxes.json": "{}", **shown}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -56,5 +56,5 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a link to a part of the page may name."""
+    """Return the anchors of a page's sections."""
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in sections(page)}

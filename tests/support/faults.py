@@ -1,4 +1,4 @@
-"""What the tests of faults share: a load whose every answer is checked, and what a server holds."""
+"""Support for the tests of faults: a load with checked answers, and a server's resources."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NONE = dict.fromkeys([*ROLES, "boxes at work", "containers", "directories"], 0)
 
 
 def write_config(directory: Path, image: str = "codapi/sh") -> Path:
-    """Write a config with a sandbox for each kind of box, by that name; all that can, wait."""
+    """Write a config with a sandbox for each kind of box; boxes that may be warm are."""
     step = {"command": ["sh", "main.sh"]}
     boxes = {
         kind: {**box, "image": image, "warm": int(box.get("init", True))}
@@ -43,9 +43,9 @@ def write_config(directory: Path, image: str = "codapi/sh") -> Path:
 
 
 def ask(server: Server, kind: str) -> str:
-    """Have a program executed and tell how that is answered.
+    """Have a program executed and return the verdict on its answer.
 
-    `right` (with what it prints), `fault`, `busy`, `died` (its box), `no answer`, or as it is.
+    `right` (its output), `fault`, `busy`, `died` (its box), `no answer`, or the answer itself.
     """
     token = secrets.token_hex()
     try:
@@ -64,13 +64,13 @@ def ask(server: Server, kind: str) -> str:
 
 @dataclass
 class Load:
-    """The answers that a load got, by kind of box and verdict, and the longest time for one."""
+    """The answers to a load, by kind of box and verdict, and the longest time for one."""
 
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     longest: float = 0
 
     def gave(self, verdict: str, *kinds: str, count: int = 3) -> Callable[[], bool]:
-        """Return a condition: from now on each kind (all) was answered so, so many times."""
+        """Return a condition: each kind (all by default) has `count` more answers of a verdict."""
         least = {key: self.answers[key] + count for key in ((k, verdict) for k in kinds or KINDS)}
         return lambda: all(self.answers[key] >= number for key, number in least.items())
 
@@ -80,7 +80,7 @@ class Load:
 
 @contextmanager
 def load(server: Server) -> Iterator[Load]:
-    """Have one client for each kind of box send request after request."""
+    """Run one client for each kind of box that sends request after request."""
     seen, is_over = Load(), threading.Event()
 
     def client(kind: str) -> None:
@@ -101,7 +101,7 @@ def load(server: Server) -> Iterator[Load]:
 
 @contextmanager
 def restored(server: Server) -> Iterator[None]:
-    """Check that a server serves afterwards, and holds no more than before."""
+    """Check that a server serves afterwards, and holds no more resources than before."""
     wait_for(lambda: _surplus(server) == NONE, 60)
     before = descriptors(server.pids["web"])
     yield
@@ -109,7 +109,7 @@ def restored(server: Server) -> Iterator[None]:
     with load(server) as seen:
         wait_for(seen.gave("right", count=5), 60)
     assert seen.verdicts() == {"right"}
-    # the keeper's counts are a second old: once is enough
+    # the keeper's counts are a second old: one match is enough
     surplus = []
     with suppress(AssertionError):
         wait_for(lambda: surplus.append(_surplus(server)) or surplus[-1] == NONE, 60)
@@ -120,7 +120,7 @@ def restored(server: Server) -> Iterator[None]:
 
 
 def _surplus(server: Server) -> dict[str, int]:
-    """Return what a server has beyond its processes and the boxes that wait."""
+    """Return a server's resources beyond its processes and the boxes that wait."""
     metrics = server.request("GET", "/metrics").body.decode()
     stock = re.findall(r'^codapi_stock{.*state="(\w+)"} (\d+)', metrics, re.MULTILINE)
     waiting = sum(int(count) for state, count in stock if state == "idle")

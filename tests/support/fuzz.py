@@ -1,4 +1,4 @@
-"""What hostile requests are made of, and what holds for every answer."""
+"""The parts of hostile requests, and the properties of every answer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from hypothesis import settings
 from tests.support.server import Answer
 
 FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), deadline=None)
-"""How much is tried of what is drawn by chance; `make fuzz` tries more."""
+"""The number of random examples; `make fuzz` raises it."""
 
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 FIELDS = {"id": str, "ok": bool, "duration": int, "stdout": str, "stderr": str}
 ANSWER_MAX = 200_000
-"""Bytes of the largest answer: the system buffers that much, no thread waits for its reader."""
+"""Bytes of the largest answer: the system buffers it, so no thread waits for its reader."""
 
 
 def check(answer: Answer) -> tuple[int, str]:
-    """Check what holds for any answer to `POST /v1/exec`; return status and stderr."""
+    """Check the properties of any answer to `POST /v1/exec`; return status and stderr."""
     body = answer.json()
     assert {name: type(value) for name, value in body.items() if name != "details"} == FIELDS
     assert answer.status in (200, 400, 401, 404, 405, 408, 413, 415, 429, 431)

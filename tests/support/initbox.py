@@ -1,4 +1,4 @@
-"""Real boxes with init, and programs run in them as a worker does it."""
+"""Real boxes with init, and programs run in them as by a worker."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from docker.types import LogConfig
 from codapi_flask.init import MOUNT, InitConnection, Listener, ResetDone, RunDone, binary, options
 
 SECONDS = 20.0
-"""How long anything may take before a test fails."""
+"""Seconds that anything may take before a test fails."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a program did."""
+    """The result of a program."""
 
     done: RunDone
     stdout: str
@@ -30,7 +30,7 @@ class Result:
 
     @property
     def status(self) -> int:
-        """Its exit status."""
+        """Return its exit status."""
         return self.done.status
 
 

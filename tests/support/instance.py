@@ -1,4 +1,4 @@
-"""An engine on the real daemon, as a worker has it: without processes of ours, without HTTP."""
+"""An engine on the real daemon, as in a worker, but without server processes and HTTP."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ BOX_DEFAULTS: dict[str, dict[str, Any]] = {
     "warm": {},
     "reused": {"uses": 1000},
 }
-"""What makes a box one of a kind, in the config."""
+"""The config keys of each kind of box."""
 
 USED = Program(["sh", "-c", "echo left > /dev/shm/left; sleep 1000 & exit 3"], "1000")
-"""What has run before in a box that is reused."""
+"""The program that ran earlier in a reused box."""
 
 
 def docker(*arguments: str, input: str | None = None) -> str:
-    """Return what a command of the Docker client prints."""
+    """Return the output of a command of the Docker client."""
     command = ["docker", *arguments]
     return subprocess.check_output(command, input=input, text=True, timeout=60).strip()
 
 
 class ReadyStock:
-    """A stock that always has a box; started when asked for, so that no test waits for it."""
+    """A stock that always has a box, since it starts one on demand."""
 
     def __init__(self, daemon: Daemon, instance: codapi.Instance, kind: str) -> None:
         self._daemon, self._instance, self._kind = daemon, instance, kind
@@ -70,7 +70,7 @@ class ReadyStock:
         if self._kind == "reused":
             started.run(USED, self._never)
             if not started.reset():
-                # a reset that a busy machine does not end in time costs the box
+                # a reset that a busy machine does not finish in time discards the box
                 started.close()
                 lease.drop()
                 return None
@@ -90,9 +90,9 @@ class ReadyStock:
 
 
 class Instance:
-    """An instance of our own, and an engine that runs its steps in boxes of one `kind`.
+    """An instance, and an engine that runs its steps in boxes of one `kind`.
 
-    With a `uid`, all is done as that user of the host.
+    With a `uid`, everything runs as that user of the host.
     """
 
     def __init__(self, kind: str, uid: int = 0) -> None:
@@ -133,7 +133,7 @@ class Instance:
         root: Mapping[str, str] | None = None,
         **command: Any,
     ) -> Execution:
-        """Execute a command; `root` is what else the config's root holds."""
+        """Execute a command; `root` holds more files of the config's root."""
         defaults = {**SH, **BOX_DEFAULTS[self.kind]}
         commands = {"test": {"run": {"steps": steps, **command}}}
         with tempfile.TemporaryDirectory() as path:
@@ -154,15 +154,15 @@ class Instance:
                     return execution
 
     def start(self, execute: Callable[..., Execution], *args: Any, **kwargs: Any) -> Future:
-        """Begin to execute something while the test goes on."""
+        """Start an execution in the background."""
         return self._thread.submit(execute, *args, **kwargs)
 
     def cancel(self) -> None:
-        """Cancel what is being executed."""
+        """Cancel the current execution."""
         self._run.cancel()
 
     def hang_up(self) -> None:
-        """Let the process go that waits for the execution."""
+        """Close the lifeline, as if the process that waits for the execution had ended."""
         alive, self._alive = self._alive, -1
         os.close(alive)
 
@@ -178,7 +178,7 @@ class Instance:
         return [path for path in self.path.glob("x-*") if path not in waiting]
 
     def close(self) -> None:
-        """End it; nothing of it stays."""
+        """End the instance and remove everything of it."""
         self._thread.shutdown()
         with acting_as(self._uid):
             self.stock.close()
@@ -210,7 +210,7 @@ def _abandon() -> None:
 
 @contextmanager
 def acting_as(uid: int) -> Iterator[None]:
-    """Be another user of the host for a while, one who may use the Docker daemon."""
+    """Act as another user of the host, with access to the Docker daemon."""
     if not uid:
         yield
         return

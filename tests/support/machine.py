@@ -1,4 +1,4 @@
-"""What the machine is, and what processes on it cost."""
+"""The machine's properties, and the resources that its processes use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> dict[str, object]:
-    """Return what a reader of the figures wants to know."""
+    """Return the machine's properties, for readers of the figures."""
     docker = ["docker", "version", "--format", "{{.Server.Version}}"]
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
@@ -43,7 +43,7 @@ def by_role(server: Server) -> dict[str, list[int]]:
 
 
 def daemon() -> list[int]:
-    """Return the processes of Docker itself, as far as they are ours to see."""
+    """Return the processes of Docker itself, as far as they are visible."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [pid for pid in pids if _read(pid, "comm").strip() in ("dockerd", "containerd")]
 
@@ -54,12 +54,12 @@ def cpu(pids: Iterable[int]) -> float:
 
 
 def resident(pids: Iterable[int]) -> float:
-    """Return the resident sets of processes in MiB; what they share counts for each."""
+    """Return the resident sets of processes in MiB; shared memory counts for each."""
     return _memory(pids, "Rss")
 
 
 def proportional(pids: Iterable[int]) -> float:
-    """Return the resident sets of processes in MiB; what they share counts once."""
+    """Return the resident sets of processes in MiB; shared memory counts once."""
     return _memory(pids, "Pss")
 
 

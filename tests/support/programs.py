@@ -1,4 +1,4 @@
-"""Programs for boxes, and how they look from outside."""
+"""Programs for boxes, and how to recognise them from outside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Sleep:
         self.text = f"sleep {self.argument}; echo done"
 
     def runs(self) -> bool:
-        """Tell whether it runs, in whatever box."""
+        """Tell whether it runs in any box."""
         command = f"sleep\0{self.argument}\0".encode()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):

@@ -52,7 +52,7 @@ def write_root(
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
-    """Return ours, without what would change the server, for one on a free port."""
+    """Return this process's environment for a server on a free port, without CODAPI_ names."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("CODAPI_")}
     return {**ours, "CODAPI_ROOT": str(root), "PORT": "0", **more}
 
@@ -120,7 +120,7 @@ class Server:
         """The living processes by role: master, web, forkserver, keeper, worker."""
         roles = defaultdict(list)
         for pid in self._processes():
-            # it may end while we look
+            # the process may end meanwhile
             with suppress(FileNotFoundError, ProcessLookupError):
                 roles[self._role(pid)].append(pid)
         return roles
@@ -166,7 +166,7 @@ class Server:
         return self._process.wait(60)
 
     def containers(self) -> list[str]:
-        """Return the ids of all containers of servers with our work directory."""
+        """Return the ids of all containers of servers with this work directory."""
         form = '{{.ID}} {{.Label "codapi.instance"}}'
         command = ["docker", "ps", "--all", "--no-trunc", "--filter", "label=codapi.instance"]
         found = subprocess.check_output([*command, "--format", form], text=True, timeout=30)
@@ -174,7 +174,7 @@ class Server:
         return [id for id, _, path in lines if path.startswith(f"{self.work_dir}/")]
 
     def leftovers(self) -> list[str]:
-        """Return what there is of ours: containers, processes, directories."""
+        """Return everything of this server: containers, processes, directories."""
         directories = self.work_dir.glob("i-*")
         return [*self.containers(), *map(str, self._processes()), *map(str, directories)]
 
@@ -185,7 +185,7 @@ class Server:
         try:
             if self._process.poll() is None:
                 self.stop()
-            # another server may sweep just now
+            # another server may be sweeping
             wait_for(lambda: not self.leftovers(), 3)
         finally:
             self._end()
@@ -248,7 +248,7 @@ def serves(server: Server) -> bool:
 
 
 def is_our_fault(answer: tuple[int, dict[str, Any]]) -> bool:
-    """Tell whether an answer says what it should when the fault is not the program's."""
+    """Tell whether an answer is that of a server fault, not of the program's failure."""
     status, body = answer
     rest = {"ok": False, "duration": body["duration"], "stdout": "", "stderr": "internal error"}
     return status == 500 and body == {"id": body["id"], **rest} and "_run_" in body["id"]
