@@ -1,4 +1,4 @@
-"""One soak, whose figures the tests look at and which are shown at the end."""
+"""One soak for all tests, whose figures are shown at the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SOAK = pytest.StashKey[Soak]()
 
 @pytest.fixture(scope="package")
 def soak(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Soak]:
-    """Return a soak that is over."""
+    """Return the finished soak."""
     print(f"CODAPI_SOAK_SEED={SEED}")
     draw = random.Random(SEED)
     top = {"pool_size": POOL, "stock_size": STOCK}

@@ -1,4 +1,4 @@
-"""Clients that send the mix and check each answer, and what kills processes beside."""
+"""Clients that send the mix and check each answer, while processes are killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEATH = 1.0
 
 @dataclass
 class Result:
-    """What has become of one execution.
+    """The result of one execution.
 
     `outcome` is `right`, `no client`, `internal error`, `connection lost`, or else says what is
     wrong. `since` and `until` are when it was sent first and when it was over, `duration` is what
@@ -47,7 +47,7 @@ class Result:
 
 @dataclass
 class Load:
-    """All that was sent to a server, and all that was done to it."""
+    """The executions, refusals and kills of a server."""
 
     server: Server
     pool_size: int
@@ -57,7 +57,7 @@ class Load:
     _fails: threading.Event = field(default_factory=threading.Event)
 
     def run(self, cases: Iterable[Case], kills: Sequence[str] = ()) -> None:
-        """Execute all cases; a process of each of the roles `kills` is killed on the way."""
+        """Execute all cases, and kill a process of each of the roles `kills` on the way."""
         todo, lock = list(cases), threading.Lock()
         every = len(todo) // (len(kills) + 1)
         victims = {every * number: role for number, role in enumerate(kills, 1)}
@@ -81,7 +81,7 @@ class Load:
                 each.result()
 
     def unexplained(self) -> list[Result]:
-        """Return what went wrong without a kill that explains it."""
+        """Return the wrong results that no kill explains."""
         return [
             result
             for result in self.results
@@ -89,7 +89,7 @@ class Load:
         ]
 
     def allowed(self) -> dict[str, int]:
-        """Return how often our kills may have cost an answer, by the outcome."""
+        """Return the number of answers that the kills may have spoiled, by outcome."""
         roles = Counter(role for _, role in self.kills)
         return {
             "internal error": roles["worker"] + roles["forkserver"] * self.pool_size,
@@ -125,7 +125,7 @@ class Load:
         return Result(case, outcome, since, time.monotonic(), body.get("duration", 0))
 
     def _ask(self, case: Case) -> tuple[int, dict[str, Any]]:
-        """Return status and answer; who is refused asks again, on the same connection."""
+        """Return status and answer; retry a refused request on the same connection."""
         data = json.dumps(case.document)
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, 60)) as connection:
             while True:
@@ -150,7 +150,7 @@ class Load:
 
 
 def _outcome(case: Case, status: int, body: dict[str, Any]) -> str:
-    """Tell whether it is the answer of this very execution."""
+    """Return the outcome of an answer, `right` only for that of this very execution."""
     id = str(body.get("id"))
     duration = body.get("duration")
     ok, stdout, stderr = case.expected

@@ -1,4 +1,4 @@
-"""The mix of a soak: what each execution runs, and what it must be answered."""
+"""The mix of a soak: the program of each execution, and the expected answer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ IMAGE = "codapi/python"
 BOXES: dict[str, dict[str, Any]] = {
     "plain": {"image": IMAGE, "init": False},
     "fresh": {"image": IMAGE},
-    # so few that boxes are replaced all the time
+    # few uses, so that boxes are replaced all the time
     "reused": {"image": IMAGE, "uses": 20},
 }
 SHARES = {"plain": 10, "fresh": 10, "reused": 80}
-"""How often the boxes are used, in percent: the first two take the machine for a container each."""
+"""Percentage of uses of each box; the first two need a new container each time."""
 
-# the execution's id is the last argument of its processes, which so are told apart on the host
+# the execution's id is the last argument of its processes, to identify them on the host
 _ARGV = ["sh", "main.sh", ":name"]
 COMMANDS = {
     box: {
@@ -34,7 +34,7 @@ Expected = tuple[bool, str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """One execution: the request, the answer, and what its client does.
+    """One execution: the request, the answer, and its client's behavior.
 
     It asks again `pause` seconds after it was refused. If it `leaves` that is so many seconds after
     it has sent; `sends` is the share of the request that it sends.
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Kind:
-    """Makes programs that print a token, and nothing that could be another's."""
+    """Makes programs whose output holds a token, unlike that of any other."""
 
     share: int
     program: Callable[[random.Random, str], tuple[str, Expected]]
@@ -131,7 +131,7 @@ KINDS = {
 
 
 def cases(random: random.Random, count: int) -> list[Case]:
-    """Draw so many executions; the token of each is in its program's text and its files'."""
+    """Draw `count` executions, each with a token in its program."""
     drawn = []
     for _ in range(count):
         (name,) = random.choices(list(KINDS), [kind.share for kind in KINDS.values()])

@@ -1,4 +1,4 @@
-"""What a soak has found, and its figures as Markdown."""
+"""The results of a soak, and its figures as Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES = ("master", "web", "forkserver", "keeper", "worker")
 
 @dataclass
 class Soak:
-    """All of it; `states` are those at the end of its parts, `left` is what stayed at the end."""
+    """The results; `states` are those at the end of its parts, `left` are the leftovers."""
 
     seed: str
     load: Load
@@ -31,7 +31,7 @@ class Soak:
     log: str = ""
 
     def report(self) -> str:
-        """Return the figures."""
+        """Return the figures as Markdown."""
         machine = ", ".join(f"{name} {value}" for name, value in describe().items())
         tables = [
             _table(("executions", "in all", *OUTCOMES, "wrong"), self._executions()),
@@ -79,7 +79,7 @@ class Soak:
 
 
 def _spread(times: Sequence[float]) -> str:
-    """Return what is to be known of some times, in milliseconds."""
+    """Return median, 99th percentile and maximum of times in milliseconds."""
     if len(times) < 2:
         return "-"
     slow = quantiles(times, n=100, method="inclusive")[98]

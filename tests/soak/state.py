@@ -1,4 +1,4 @@
-"""What a server holds when nobody asks it for anything."""
+"""The resources of an idle server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.machine import descriptors, resident
 from tests.support.server import Server, wait_for
 
 SETTLE = 60
-"""Seconds in which what was used must be gone: the sweeper looks every ten."""
+"""Seconds until everything used must be gone; the sweeper runs every ten."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Process:
 
 @dataclass(frozen=True)
 class State:
-    """What there is at a time; each of the `boxes` waits for work, and has one directory."""
+    """The resources at one time; each of the `boxes` waits for work, and has one directory."""
 
     processes: dict[int, Process]
     boxes: int
@@ -35,7 +35,7 @@ class State:
 
 
 def settled(server: Server) -> State:
-    """Wait until all that executions have used is gone; return what there is then."""
+    """Wait until nothing of executions is left; return the state then."""
     in_use = []
     with suppress(AssertionError):
         wait_for(lambda: in_use.append(_in_use(server)) or not in_use[-1], SETTLE)
@@ -49,7 +49,7 @@ def settled(server: Server) -> State:
 
 
 def _in_use(server: Server) -> dict[str, object]:
-    """Return what is in use, or on its way, or left behind; the stock may wait."""
+    """Return the resources in use or left behind, except the boxes that wait."""
     metrics = server.request("GET", "/metrics").body.decode()
     found = re.findall(r"^codapi_(stock{.*}|workers_busy) (\S+)$", metrics, re.MULTILINE)
     counts = {name: int(float(count)) for name, count in found}

@@ -1,4 +1,4 @@
-"""What runs at once, as the host sees it: the server is not asked."""
+"""The concurrent executions, as seen on the host, without the server."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EXECUTION = re.compile(rb"\0(\w+_(?:run|hang)_[0-9a-f]{8})\0$")
 """An execution's id, where it is a program's last argument."""
 
 INSTANCE = re.compile(r"/(i-[0-9a-f]+)/x-[0-9a-f]+/work /sandbox ")
-"""The directory of the web process that a box is of, in /proc/PID/mountinfo (proc(5))."""
+"""The directory of a box's web process, in /proc/PID/mountinfo (proc(5))."""
 
 
 class Watch:
-    """Looks again and again; `most` is how many executions of one web process it saw at once."""
+    """Looks repeatedly; `most` is the maximum of concurrent executions of one web process."""
 
     def __init__(self) -> None:
         self.most, self.looks = 0, 0
@@ -50,7 +50,7 @@ def executions() -> set[tuple[bytes, str]]:
     """Return the executions whose programs run now, and the web process's directory of each."""
     found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        # it may end while we look
+        # the process may end meanwhile
         with suppress(OSError):
             id = EXECUTION.search(Path(f"/proc/{pid}/cmdline").read_bytes())
             if id and (box := INSTANCE.search(Path(f"/proc/{pid}/mountinfo").read_text())):
