@@ -1,4 +1,4 @@
-"""Tries what no program in a box may do, harmlessly; prints what was possible."""
+"""Tries calls forbidden in a box, harmlessly; prints those that succeeded."""
 
 import ctypes
 import os
@@ -170,7 +170,7 @@ ATTEMPTS = {
 
 if __name__ == "__main__":
     for name, attempt in ATTEMPTS.items():
-        # in a process of its own: what it can do must not help the next
+        # in its own process: its effects must not help the next attempt
         child = os.fork()
         if child == 0:
             try:

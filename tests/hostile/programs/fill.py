@@ -106,7 +106,7 @@ def files_that_come_and_go():
 
 
 def in_silence():
-    """Write files when nobody listens any more."""
+    """Write files after closing the output."""
     for number in range(3):
         os.close(number)
     files()

@@ -1,4 +1,4 @@
-"""Tries to reach what is outside of the box; prints what answered, or might have."""
+"""Tries to reach anything outside the box; prints everything that may have answered."""
 
 import ctypes
 import itertools
@@ -14,7 +14,7 @@ name, port, *more = sys.argv[1:]
 
 
 def tcp(host):
-    """Connect to our server's port."""
+    """Connect to the port of the test's server."""
     socket.create_connection((host, int(port)), 0.3)
 
 
