@@ -1,4 +1,4 @@
-"""What the tests share: what they need of the machine, configs, and real servers."""
+"""Shared fixtures of the tests: required programs, configs and real servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test without the thing that its marker names, or fail if we are told to have it."""
+    """Skip a test that lacks what its marker names; fail it if CODAPI_REQUIRE names that."""
     required = os.environ.get("CODAPI_REQUIRE", "").split(",")
     for marker in item.iter_markers():
         if marker.name in ("docker", *PROGRAMS) and not _has(marker.name):

@@ -1,4 +1,4 @@
-"""What the tests of init share."""
+"""Fixtures of the tests of init."""
 
 from tests.support.compiler import compile_c
 
