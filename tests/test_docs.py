@@ -67,13 +67,13 @@ def test_config_table_names_every_key(title):
 
 
 @pytest.mark.parametrize("title", KEYS)
-def test_each_row_of_a_config_table_begins_with_the_keys_documentation(title):
+def test_config_table_row_begins_with_the_keys_line(title):
     texts = {row[0].strip("`"): plain(row[3]) for row in table(CONFIG, title)[1:]}
     others = {key: text for key, text in texts.items() if not text.startswith(KEYS[title][key])}
     assert others == {}
 
 
-def test_the_defaults_shown_are_those_in_force(tmp_path):
+def test_config_defaults_shown_are_in_force(tmp_path):
     shown = {
         title: {
             row[0].strip("`"): json.loads(row[2].strip("`"))
@@ -123,13 +123,13 @@ def test_environment_table_names_every_variable():
     assert [name for name in names if f"`{name}`" not in told] == []
 
 
-def test_every_status_is_told():
+def test_api_table_names_every_status():
     told = {row[1] for row in table(DOCS / "api.md", "What can happen")[1:]}
     # tests/web/test_openapi.py compares these with what the code sends
     assert told == {str(status) for status in answers.MEANINGS}
 
 
-def test_texts_of_the_transport_are_told_as_sent():
+def test_api_table_shows_the_transports_texts():
     rows = table(DOCS / "api.md", "What can happen")[1:]
     for status, text in answers.TEXTS.items():
         sent = text.format(max_body=Config().max_body)
