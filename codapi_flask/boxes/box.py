@@ -19,7 +19,7 @@ from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
 from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
-from codapi_flask.config.model import START_TIMEOUT, BoxSpec
+from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
@@ -82,7 +82,7 @@ class Box:
             ServerFault: the container cannot be started in time.
             NoInit: it was, but its init does not report.
         """
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + daemon.timeouts.box
         image = daemon.box_image(spec)
         name = f"{spec.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
         listener = Listener(lease.init, instance.init)

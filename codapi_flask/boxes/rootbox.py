@@ -8,7 +8,6 @@ from pathlib import Path
 
 from codapi_flask.boxes import trees
 from codapi_flask.boxes.instance import Instance
-from codapi_flask.config.model import START_TIMEOUT
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 
@@ -66,7 +65,7 @@ class RootBox:
             image, argv, self._instance.init, self._instance.path, mount
         )
         try:
-            deadline = time.monotonic() + START_TIMEOUT
+            deadline = time.monotonic() + self._daemon.timeouts.box
             box.start(deadline)
             code = box.wait(deadline)
             if code not in (0, *expected):

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from codapi_flask.config import crosscheck, layouts, references, schema
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.config.problems import Problems, join
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import ConfigError
 
 Values = dict[str, Any]
@@ -62,6 +63,7 @@ class _Reader:
         stock_size = top.get("stock_size", Config().stock_size)
         self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
         commands = dict(self._commands(step, has_hosts=bool(http.get("hosts"))))
+        top["timeouts"] = Timeouts.from_environment()
         return Config(root=str(self._root), boxes=self._boxes, commands=commands, **top)
 
     def _tokens(self, file: Path, auth: Values) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.config.values import (
     Amount,
     Boxes,
@@ -33,15 +34,6 @@ from codapi_flask.config.values import (
     Volume,
     Word,
 )
-
-START_TIMEOUT = 10.0
-"""Seconds that a box may take to start, or to be gone, before that is our fault."""
-
-HTTP_TIMEOUT = 10.0
-"""Seconds that a command of the http engine may take in all."""
-
-MARGIN = 10.0
-"""Seconds on top of all deadlines before a worker counts as hung."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,11 +145,11 @@ class Command:
         """Return every step in the order of execution."""
         return tuple(step for step in (self.before, *self.steps, self.after) if step)
 
-    def time_budget(self) -> float:
+    def time_budget(self, timeouts: Timeouts) -> float:
         """Return the seconds after which a worker that has not answered counts as hung."""
         if self.engine == "http":
-            return HTTP_TIMEOUT + MARGIN
-        return sum(step.timeout + 2 * START_TIMEOUT for step in self.all_steps()) + MARGIN
+            return timeouts.http + timeouts.margin
+        return timeouts.margin + sum(step.timeout + 2 * timeouts.box for step in self.all_steps())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +176,7 @@ class Config:
     hosts: Mapping[str, str] = field(default_factory=dict)
     boxes: Mapping[str, BoxSpec] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
     def images(self) -> list[str]:
         """Return the names of all images, each once."""

@@ -18,10 +18,8 @@ import requests
 import urllib3
 from docker.transport import UnixHTTPAdapter
 
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import ServerFault
-
-CALL_TIMEOUT = 10.0
-"""Seconds that the daemon may take for a call that has no deadline of its own."""
 
 PAUSE = 0.01
 """Seconds between two looks at something that the daemon does not announce."""
@@ -38,7 +36,8 @@ class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]
 class Client:
     """A connection to the Docker daemon, made at the first call. Not for use by two threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.timeouts = timeouts
         self._api: docker.APIClient | None = None
         self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
 
@@ -54,13 +53,13 @@ class Client:
         Raises:
             ServerFault: the daemon is gone, too slow, or refuses.
         """
-        left = CALL_TIMEOUT if deadline is None else max(deadline - time.monotonic(), PAUSE)
+        left = self.timeouts.call if deadline is None else max(deadline - time.monotonic(), PAUSE)
         try:
             if self._api is None:
-                self._api = docker.APIClient(**self._address, timeout=CALL_TIMEOUT)
+                self._api = docker.APIClient(**self._address, timeout=self.timeouts.call)
                 if self.is_local:
                     address = str(self._address["base_url"])
-                    one = _OnePool(address[address.index("://") + 3 :], CALL_TIMEOUT)
+                    one = _OnePool(address[address.index("://") + 3 :], self.timeouts.call)
                     self._api.mount("http+docker://", one)
             # docker-py reads it at every call
             self._api.timeout = left if left < math.inf else None

@@ -15,7 +15,7 @@ import docker.errors
 import requests
 
 from codapi_flask.daemon.attach import Stream, upgrade
-from codapi_flask.daemon.client import CALL_TIMEOUT, PAUSE, Client
+from codapi_flask.daemon.client import PAUSE, Client
 from codapi_flask.errors import NotRunning
 from codapi_flask.models import Program
 
@@ -81,7 +81,7 @@ class Container:
         Raises:
             NotRunning: there is no such container.
         """
-        deadline = time.monotonic() + timeout + CALL_TIMEOUT
+        deadline = time.monotonic() + timeout + self._client.timeouts.call
         with self._client.calls(f"stop {self.id}", deadline) as api:
             try:
                 api.stop(self.id, timeout=math.ceil(timeout))
@@ -108,7 +108,7 @@ class Container:
         Raises:
             ServerFault: the daemon did not confirm that in time.
         """
-        deadline = time.monotonic() + CALL_TIMEOUT
+        deadline = time.monotonic() + self._client.timeouts.call
         with self._client.calls(f"remove {self.id}", deadline) as api:
             while True:
                 try:
@@ -170,7 +170,7 @@ class Exec:
 
         With it comes the full id of its container.
         """
-        deadline = time.monotonic() + CALL_TIMEOUT
+        deadline = time.monotonic() + self._client.timeouts.call
         while True:
             state = self._inspect()
             if state["ExitCode"] is not None:

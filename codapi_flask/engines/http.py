@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from codapi_flask import files
-from codapi_flask.config.model import HTTP_TIMEOUT, Command
+from codapi_flask.config.model import Command
 from codapi_flask.models import Job, Outcome
 
 MAX_ANSWER = 1 << 20
@@ -84,9 +84,9 @@ class HttpRequest:
 class HttpEngine:
     """Sends requests to the hosts of a table, by the addresses in it, and to no others."""
 
-    def __init__(self, hosts: Mapping[str, str], deadline: float = HTTP_TIMEOUT) -> None:
-        """Use a table of hosts; a request may take `deadline` seconds."""
-        self._hosts, self._deadline = hosts, deadline
+    def __init__(self, hosts: Mapping[str, str], timeout: float) -> None:
+        """Use a table of hosts; a request may take `timeout` seconds."""
+        self._hosts, self._timeout = hosts, timeout
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Send the request of the first file; its answer, whatever its status, is stdout."""
@@ -109,9 +109,9 @@ class HttpEngine:
         if address is None:
             return _failed(f"host not allowed: {request.host}")
         try:
-            return _send(request, address, self._deadline)
+            return _send(request, address, self._timeout)
         except TimeoutError:
-            return _failed(f"no answer from {request.host} in {self._deadline:g} s")
+            return _failed(f"no answer from {request.host} in {self._timeout:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
             return _failed(f"request to {request.host} failed: {error or type(error).__name__}")
 

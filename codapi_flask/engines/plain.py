@@ -11,7 +11,7 @@ from dataclasses import replace
 from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
 from codapi_flask.boxes.quota import Quota
-from codapi_flask.config.model import START_TIMEOUT, BoxSpec
+from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.attach import Stream
 from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.client import PAUSE
@@ -57,7 +57,7 @@ class PlainBoxes:
             Abandoned: nobody waits for the outcome.
         """
         start = time.monotonic()
-        deadline = start + START_TIMEOUT
+        deadline = start + self._daemon.timeouts.box
         container = self._create(name, box, program, deadline)
         try:
             stream = container.attach(program, deadline)
@@ -76,7 +76,7 @@ class PlainBoxes:
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> Container:
         """Start a program as a container and return that; it is the caller's to remove."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self._daemon.timeouts.box
         container = self._create(name, box, program, deadline)
         try:
             self._start(container, box, deadline)
@@ -97,7 +97,7 @@ class PlainBoxes:
         """
         quota = self._quota(None, None)
         exec = container.exec(program)
-        stream = exec.start(time.monotonic() + START_TIMEOUT)
+        stream = exec.start(time.monotonic() + self._daemon.timeouts.box)
         try:
             outcome = self._watch(exec, stream, program, quota)
         except (Abandoned, Cancelled):

@@ -14,6 +14,9 @@ class Edge(Protocol):
     read_timeout: float
     """Seconds that a client may take to send a request."""
 
+    send_timeout: float
+    """Seconds that a client may take to receive an answer, beyond what the system buffers."""
+
     def is_full(self) -> bool:
         """Whether the application has no capacity for the next request."""
 

@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SEND_TIMEOUT = 10.0
-"""Seconds that a client may take to receive an answer, beyond what the system buffers."""
-
 UNSENT_MAX = 1 << 26
 """Bytes that several answers may have which wait for their clients; then the oldest is cut off."""
 
@@ -17,9 +14,11 @@ UNSENT_MAX = 1 << 26
 class SendQueue:
     """The connections of one event loop whose clients are slow to receive."""
 
-    def __init__(self, poller: selectors.BaseSelector, close: Callable[[Any], None]) -> None:
+    def __init__(
+        self, poller: selectors.BaseSelector, timeout: float, close: Callable[[Any], None]
+    ) -> None:
         """Wait for clients with an event loop's `poller`; `close` is called with a connection."""
-        self._poller, self._close = poller, close
+        self._poller, self._timeout, self._close = poller, timeout, close
         # in the order of their deadlines
         self._waiting: dict[Any, tuple[float, Callable[[], None]]] = {}
         self._size = 0
@@ -33,7 +32,7 @@ class SendQueue:
             # gunicorn has given it up
             self._close(conn)
             return
-        self._waiting[conn] = time.monotonic() + SEND_TIMEOUT, then
+        self._waiting[conn] = time.monotonic() + self._timeout, then
         self._size += len(conn.sock.unsent)
         self._poller.register(conn.sock, selectors.EVENT_WRITE, lambda _: self._go_on(conn))
         while self._size > UNSENT_MAX and len(self._waiting) > 1:

@@ -27,7 +27,7 @@ from codapi_flask.httpd.edge import Edge
 from codapi_flask.httpd.lingering import LingeringClose
 from codapi_flask.httpd.reading import CHUNK, RequestReader
 from codapi_flask.httpd.request import RequestBuffer
-from codapi_flask.httpd.sending import SEND_TIMEOUT, SendQueue
+from codapi_flask.httpd.sending import SendQueue
 from codapi_flask.httpd.socket import BufferedSocket
 
 ACCEPT_PAUSE = 0.05
@@ -86,7 +86,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     @cached_property
     def _sending(self) -> SendQueue:
-        return SendQueue(self.poller, self._close)
+        return SendQueue(self.poller, self.edge.send_timeout, self._close)
 
     @cached_property
     def _lingering(self) -> LingeringClose:
@@ -189,7 +189,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             # the rest of the body: gunicorn closes rather than read so much
             req.body.read()
             return stays
-        conn.sock.settimeout(SEND_TIMEOUT)
+        conn.sock.settimeout(self.edge.send_timeout)
         try:
             return super().handle_request(req, conn)
         except TimeoutError as error:

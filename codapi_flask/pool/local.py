@@ -28,7 +28,7 @@ class LocalExecutor:
         self._config = config
         self._engines: dict[str, Engine] = {
             "docker": DockerEngine(config, context),
-            "http": HttpEngine(config.hosts),
+            "http": HttpEngine(config.hosts, config.timeouts.http),
         }
         self._cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         context.cancel.add(self._cancel, self._end)

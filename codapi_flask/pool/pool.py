@@ -28,9 +28,6 @@ from codapi_flask.stock import keeper
 END_TIMEOUT = 15.0
 """Seconds that our processes may take to clean up when the server ends."""
 
-KEEPER_TIMEOUT = 15.0
-"""Seconds without news from the keeper, which has some every second, until it counts as hung."""
-
 PRELOAD = [worker.__name__, keeper.__name__]
 """The modules that all children need: imported once, by the fork server."""
 
@@ -107,7 +104,7 @@ class Pool:
         command = self._config.commands[job.sandbox][job.command]
         while True:
             child = self._take(job.sandbox)
-            child.deadline = time.monotonic() + command.time_budget()
+            child.deadline = time.monotonic() + command.time_budget(self._config.timeouts)
             try:
                 child.begin(job)
             except OSError:
@@ -255,7 +252,7 @@ class Pool:
             old.join(time.monotonic())
         args = self._config, self._instance, self._started.is_set()
         self._keeper = Child(keeper.main, args, PRELOAD)
-        self._keeper.deadline = time.monotonic() + START_TIMEOUT + KEEPER_TIMEOUT
+        self._keeper.deadline = time.monotonic() + START_TIMEOUT + self._config.timeouts.keeper
         return self._keeper
 
     def _hear(self, keeper: Child, timeout: float) -> bool:
@@ -271,5 +268,5 @@ class Pool:
             self._problem = said
         else:
             self.stock, self.swept, self._fault = said
-        keeper.deadline = time.monotonic() + KEEPER_TIMEOUT
+        keeper.deadline = time.monotonic() + self._config.timeouts.keeper
         return True

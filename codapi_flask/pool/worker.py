@@ -36,7 +36,7 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     one left: its boxes count for the bound.
     """
     become_child(config.verbose)
-    daemon, stock, cancel = Daemon(), StockClient(instance), Cancel()
+    daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
     cancel.add(pipe.fileno(), lambda: _end_run(pipe))
     root_box = RootBox(daemon, instance, config.images())
     executor = LocalExecutor(config, WorkerContext(daemon, root_box, instance, stock, cancel))

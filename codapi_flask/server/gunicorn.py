@@ -30,10 +30,8 @@ def settings() -> dict[str, Any]:
     """Read the config and return gunicorn's settings: at the start, and at each SIGHUP."""
     config = active_config.read()
     files = _raise_file_limit()
-    longest = max(
-        (command.time_budget() for named in config.commands.values() for command in named.values()),
-        default=0,
-    )
+    commands = [command for named in config.commands.values() for command in named.values()]
+    longest = max((command.time_budget(config.timeouts) for command in commands), default=0)
     waiting = config.queue_size if config.queue_timeout else 0
     return {
         "wsgi_app": "codapi_flask.server.process:wsgi()",

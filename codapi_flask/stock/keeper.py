@@ -53,7 +53,8 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     """
     become_child(config.verbose)
     with suppress(BrokenPipeError):
-        pipe.send(preflight.check_work_directory(Daemon(), instance, config.images()))
+        daemon = Daemon(config.timeouts)
+        pipe.send(preflight.check_work_directory(daemon, instance, config.images()))
     Keeper(pipe, config, instance).serve(warns=not is_successor)
 
 
@@ -62,7 +63,7 @@ class Keeper:
 
     def __init__(self, pipe: Connection, config: Config, instance: Instance) -> None:
         self._pipe, self._config, self._instance = pipe, config, instance
-        daemon = Daemon()
+        daemon = Daemon(config.timeouts)
         boxes = {name: box for name, box in config.boxes.items() if can_have_init(box, daemon)}
         self._shelf = Shelf(boxes, config.stock_size)
         self._workers: dict[socket.socket, Counter[str]] = {}
@@ -87,10 +88,10 @@ class Keeper:
         register(self._wake, selectors.EVENT_READ, self._take_reports)
         register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
         threads = [
-            _run(partial(self._look_around, warns)),
-            *(_run(self._starter.serve) for _ in range(STARTERS)),
+            self._run(partial(self._look_around, warns)),
+            *(self._run(self._starter.serve) for _ in range(STARTERS)),
         ]
-        _run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
+        self._run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
         tick = time.monotonic()
         while True:
             now = time.monotonic()
@@ -216,9 +217,8 @@ class Keeper:
 
         self._report(put)
 
-
-def _run(loop: Callable[[Daemon], None]) -> threading.Thread:
-    """Run a function in a thread that has a Docker client."""
-    thread = threading.Thread(target=loop, args=[Daemon()], daemon=True)
-    thread.start()
-    return thread
+    def _run(self, loop: Callable[[Daemon], None]) -> threading.Thread:
+        """Run a function in a thread that has a Docker client."""
+        thread = threading.Thread(target=loop, args=[Daemon(self._config.timeouts)], daemon=True)
+        thread.start()
+        return thread

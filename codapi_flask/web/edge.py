@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codapi_flask.config.model import Config
 from codapi_flask.errors import RequestError
 from codapi_flask.jobs.executor import Executor
 from codapi_flask.web import answers
@@ -13,14 +14,10 @@ class WebEdge:
     """The limits, the load shedding and the error answers of one application."""
 
     def __init__(
-        self,
-        executor: Executor,
-        shedding: Shedding,
-        access: Access,
-        max_body: int,
-        read_timeout: float,
+        self, config: Config, executor: Executor, shedding: Shedding, access: Access
     ) -> None:
-        self.max_body, self.read_timeout = max_body, read_timeout
+        self.max_body, self.read_timeout = config.max_body, config.read_timeout
+        self.send_timeout = config.timeouts.send
         self.is_full, self.shed = executor.is_full, shedding.answer
         self._access = access
 

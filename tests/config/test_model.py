@@ -1,14 +1,12 @@
 import pytest
 
 from codapi_flask.config.model import (
-    HTTP_TIMEOUT,
-    MARGIN,
-    START_TIMEOUT,
     BoxSpec,
     Command,
     Config,
     Step,
 )
+from codapi_flask.config.timeouts import Timeouts
 
 
 @pytest.mark.parametrize(
@@ -60,8 +58,8 @@ def test_a_commands_steps_are_in_the_order_of_execution():
 
 def test_a_worker_counts_as_hung_only_after_all_that_its_command_may_take():
     command = Command(steps=(Step(box="a", timeout=5), Step(box="b", timeout=0.5)))
-    assert command.time_budget() == 5.5 + 4 * START_TIMEOUT + MARGIN
-    assert Command(engine="http").time_budget() == HTTP_TIMEOUT + MARGIN
+    assert command.time_budget(Timeouts(box=3, margin=7)) == 5.5 + 4 * 3 + 7
+    assert Command(engine="http").time_budget(Timeouts(http=3, margin=7)) == 3 + 7
 
 
 def test_each_image_is_named_once():

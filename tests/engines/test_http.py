@@ -184,7 +184,7 @@ def test_host_and_framing_headers_cannot_be_forged(echo):
 def test_only_the_first_file_is_sent(echo):
     files = {"request": "GET http://a.com/first", "": "GET http://a.com/second"}
     job = Job("id", "web", "run", "", files)
-    [outcome] = HttpEngine({"a.com": echo}).execute(job, COMMAND)
+    [outcome] = HttpEngine({"a.com": echo}, 10).execute(job, COMMAND)
     assert "GET /first" in outcome.stdout
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.httpd.worker import SEND_TIMEOUT
+from codapi_flask.config.timeouts import Timeouts
 from tests.fuzz.test_requests import CHUNKED, HEALTH, LARGE_HEAD, LINES, REQUEST
 from tests.support.client import Client
 from tests.support.fuzz import GOOD, encode
@@ -76,7 +76,7 @@ def test_clients_not_reading_answers_delay_no_other(server, connect):
             client.send(b"GET /v1/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
     wait_for(lambda: is_quick(server), 5)
     # all are disconnected
-    wait_for(lambda: not connections(server), SEND_TIMEOUT + 5)
+    wait_for(lambda: not connections(server), Timeouts().send + 5)
 
 
 def test_clients_not_reading_long_answers_delay_no_other(server, connect):

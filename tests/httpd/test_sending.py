@@ -1,5 +1,6 @@
 import selectors
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def loop():
 
     with selectors.DefaultSelector() as poller:
         closed = []
-        yield Loop(poller, closed, [], connect, SendQueue(poller, closed.append))
+        yield Loop(poller, closed, [], connect, SendQueue(poller, 10, closed.append))
     for each in sockets:
         each.close()
 
@@ -77,10 +78,11 @@ def test_finish_with_unsent_data_completes_once_the_client_reads(loop):
 
 
 def test_client_not_reading_in_time_is_disconnected(loop, monkeypatch):
-    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0)
     conn, _ = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
     loop.finish(conn)
+    later = time.monotonic() + 10
+    monkeypatch.setattr("codapi_flask.httpd.sending.time.monotonic", lambda: later)
     loop.sending.end_overdue()
     assert (loop.done, loop.closed) == ([], [conn])
 

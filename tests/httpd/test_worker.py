@@ -17,7 +17,7 @@ HEAD = b"POST /v1/exec HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n"
 class Unlimited:
     """An edge that accepts every request."""
 
-    max_body, read_timeout = 1 << 20, 10.0
+    max_body, read_timeout, send_timeout = 1 << 20, 10.0, 10.0
 
     def is_full(self):
         return False

@@ -19,6 +19,7 @@ from codapi_flask.boxes.box import Box, NoInit
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.load import load_config
 from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, ServerFault
@@ -107,7 +108,7 @@ class Instance:
             path.chmod(path.stat().st_mode | 0o444)
             if uid:
                 os.chown(path, uid, uid)
-        self.daemon = Daemon()
+        self.daemon = Daemon(Timeouts())
         self.stock = ReadyStock(self.daemon, self.own, kind)
         self._thread = ThreadPoolExecutor(1)
 
