@@ -89,7 +89,7 @@ def test_file_content_is_decoded_only_from_a_data_url(run):
     assert run("cat", "yaml", files=files, entry="main").stdout == "data:\n  a: 1\n"
 
 
-def test_a_command_without_entry_writes_no_files(run):
+def test_command_without_entry_writes_no_files(run):
     assert run("ls", "-A", files={"": "text", "a": "text"}).stdout == ""
 
 

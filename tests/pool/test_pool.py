@@ -93,7 +93,7 @@ def test_worker_executes_a_job(start_pool):
     assert execution.stdout.startswith("HTTP/1.0 200 OK")
 
 
-def test_a_worker_executes_one_job_after_another(start_pool):
+def test_worker_executes_one_job_after_another(start_pool):
     pool = start_pool(pool_size=1)
     assert [run(pool, job("/", str(i))).id for i in range(20)] == [str(i) for i in range(20)]
 
