@@ -19,27 +19,27 @@ from codapi_flask.web.access import Access
         ("", False),
     ],
 )
-def test_a_client_needs_one_of_the_tokens(authorization, granted):
+def test_client_needs_one_of_the_tokens(authorization, granted):
     assert Access(tokens=["one", "two"]).is_granted(authorization) is granted
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer whatever", "nonsense"])
-def test_without_tokens_anybody_may(authorization):
+def test_access_without_tokens_is_open_to_anybody(authorization):
     assert Access().is_granted(authorization)
 
 
-def test_without_origins_any_page_may_read_answers():
+def test_access_without_origins_allows_any_page_to_read():
     headers = Access().cors("https://any.example")
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Access-Control-Allow-Methods"] == "options, post"
 
 
-def test_a_page_of_an_allowed_origin_may_read_answers():
+def test_page_of_an_allowed_origin_may_read_answers():
     headers = Access(origins=["https://a.example"]).cors("https://a.example")
     assert headers["Access-Control-Allow-Origin"] == "https://a.example"
     assert headers["Vary"] == "Origin"
 
 
 @pytest.mark.parametrize("origin", ["https://b.example", "https://a.example.evil", "null", ""])
-def test_a_page_of_another_origin_may_not(origin):
+def test_page_of_another_origin_may_not_read_answers(origin):
     assert Access(origins=["https://a.example"]).cors(origin) == {"Vary": "Origin"}

@@ -78,7 +78,7 @@ def refusal(answer):
     return answer.status_code, body["stderr"]
 
 
-def test_a_job_is_executed_and_answered(post, pool):
+def test_job_is_executed_and_answered(post, pool):
     answer = post({**GOOD, "files": {"": "echo hello", "a.txt": "x"}})
     [job] = pool.jobs
     assert (job.sandbox, job.command, job.version) == ("sh", "run", "")
@@ -95,7 +95,7 @@ def test_a_job_is_executed_and_answered(post, pool):
     assert CORS.items() <= dict(answer.headers).items()
 
 
-def test_a_program_that_fails_is_no_http_error(post, pool):
+def test_failed_program_is_no_http_error(post, pool):
     pool.result = Execution.of("", [Outcome("a", "b", 1, reason="exit")], 3)
     answer = post(GOOD)
     assert answer.status_code == 200
@@ -118,7 +118,7 @@ def test_unknown_fields_are_ignored(post, pool, field):
         "application/vnd.api+json",
     ],
 )
-def test_json_may_be_named_in_many_ways(post, content_type):
+def test_json_media_type_is_accepted_in_any_form(post, content_type):
     assert post(GOOD, content_type).status_code == 200
 
 
@@ -135,7 +135,7 @@ def test_json_may_be_named_in_many_ways(post, content_type):
         "json",
     ],
 )
-def test_what_is_not_json_by_its_type_is_not_read(post, pool, content_type):
+def test_other_media_type_is_refused(post, pool, content_type):
     answer = post(GOOD, content_type)
     assert refusal(answer) == (415, "unsupported media type: use application/json")
     assert not pool.jobs
@@ -159,12 +159,12 @@ def test_what_is_not_json_by_its_type_is_not_read(post, pool, content_type):
         '{"a": 1e}',
     ],
 )
-def test_a_body_that_is_not_json_is_refused(post, body):
+def test_body_that_is_not_json_is_refused(post, body):
     assert refusal(post(body)) == (400, "the request is not valid JSON")
 
 
 @pytest.mark.parametrize("body", ["null", "[]", '"sh"', "1", "true", "1e999", "NaN"])
-def test_a_document_that_is_no_object_is_refused(post, body):
+def test_document_that_is_no_object_is_refused(post, body):
     assert refusal(post(body)) == (400, "the request must be a JSON object")
 
 
@@ -181,22 +181,22 @@ def test_a_document_that_is_no_object_is_refused(post, body):
         ({"version": "9"}, (200, "unknown box sh:9")),
     ],
 )
-def test_a_request_that_cannot_be_executed_is_refused(post, pool, more, refused):
+def test_invalid_request_is_refused(post, pool, more, refused):
     assert refusal(post({**GOOD, **more})) == refused
     assert not pool.jobs
 
 
 @pytest.mark.parametrize("number", ["1" + "0" * 500, "-1.5e300", "1e-999"])
-def test_numbers_of_any_size_do_no_harm(post, number):
+def test_number_of_any_size_is_accepted(post, number):
     assert post(json.dumps(GOOD)[:-1] + f', "x": {number}}}').status_code == 200
 
 
-def test_of_a_repeated_key_the_last_counts(post, pool):
+def test_last_of_repeated_keys_counts(post, pool):
     post('{"sandbox": "perl", ' + json.dumps(GOOD)[1:])
     assert pool.jobs[0].sandbox == "sh"
 
 
-def test_half_a_character_is_carried_both_ways(post, pool):
+def test_lone_surrogate_is_kept_in_request_and_answer(post, pool):
     pool.result = Execution.of("", [Outcome("\ud800")], 1)
     answer = post('{"sandbox": "sh", "command": "run", "files": {"\\udfff": "\\ud800 code"}}')
     assert pool.jobs[0].files == {"\udfff": "\ud800 code"}
@@ -208,50 +208,50 @@ def padded(size):
     return body[:-2] + "x" * (size - len(body)) + body[-2:]
 
 
-def test_a_body_may_be_as_large_as_the_limit(post):
+def test_body_at_the_limit_is_accepted(post):
     assert post(padded(MAX_BODY)).status_code == 200
 
 
 @pytest.mark.parametrize("size", [MAX_BODY + 1, 10 * MAX_BODY])
-def test_a_larger_body_is_refused(post, pool, size):
+def test_body_over_the_limit_is_refused(post, pool, size):
     assert refusal(post(padded(size))) == (413, f"the request is larger than {MAX_BODY} bytes")
     assert not pool.jobs
 
 
-def test_a_larger_body_of_unknown_size_is_refused(post):
+def test_body_of_unknown_size_over_the_limit_is_refused(post):
     answer = post(padded(MAX_BODY + 1), environ_overrides={"CONTENT_LENGTH": ""})
     assert refusal(answer) == (413, f"the request is larger than {MAX_BODY} bytes")
 
 
-def test_a_compressed_body_is_refused(post):
+def test_compressed_body_is_refused(post):
     status, text = refusal(post(GOOD, headers={"Content-Encoding": "gzip"}))
     assert (status, text) == (415, "unsupported content encoding: send the JSON as it is")
 
 
-def test_an_encoding_that_is_none_is_no_matter(post):
+def test_identity_encoding_is_accepted(post):
     assert post(GOOD, headers={"Content-Encoding": "Identity"}).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE"])
-def test_another_method_is_refused(client, method):
+def test_other_method_is_refused(client, method):
     answer = client.open("/v1/exec", method=method)
     assert refusal(answer) == (405, f"unsupported method: {method}")
     assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
-def test_health_is_only_to_be_read(client):
+def test_health_refuses_post(client):
     answer = client.post("/v1/health", data="x")
     assert refusal(answer) == (405, "unsupported method: POST")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/exec/", "/v2/exec", "/v1/Exec", "/%00"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_path_is_not_found(client, path, method):
+def test_unknown_path_is_not_found(client, path, method):
     assert refusal(client.open(path, method=method)) == (404, "not found")
 
 
 @pytest.mark.parametrize("path", ["/v1/exec", "/v1/health"])
-def test_options_are_answered_for_any_page(client, path):
+def test_options_are_answered_for_any_origin(client, path):
     answer = client.options(path, headers={"Origin": "https://example.com"})
     assert (answer.status_code, answer.data) == (200, b"")
     assert CORS.items() <= dict(answer.headers).items()
@@ -265,7 +265,7 @@ def test_health_is_answered_without_the_pool(client, pool, method):
     assert CORS.items() <= dict(answer.headers).items()
 
 
-def test_who_finds_all_workers_busy_is_told_when_to_come_again(post, pool):
+def test_busy_pool_answers_429_with_retry_after(post, pool):
     pool.result = Busy()
     answer = post(GOOD)
     assert refusal(answer) == (429, "busy: try again later")
@@ -279,7 +279,7 @@ def log(caplog):
     return caplog
 
 
-def test_a_fault_of_ours_is_told_to_the_log_only(post, pool, log):
+def test_server_fault_is_reported_to_the_log_only(post, pool, log):
     pool.result = Execution("", stderr="internal error", fault="the daemon is gone")
     answer = post(GOOD)
     assert refusal(answer) == (500, "internal error")
@@ -290,7 +290,7 @@ def test_a_fault_of_ours_is_told_to_the_log_only(post, pool, log):
     )
 
 
-def test_an_exception_is_a_fault_of_ours(post, pool, log):
+def test_exception_is_a_server_fault(post, pool, log):
     pool.result = ZeroDivisionError("division by zero")
     assert refusal(post(GOOD)) == (500, "internal error")
     assert "ZeroDivisionError: division by zero" in log.text
@@ -305,13 +305,13 @@ def test_an_exception_is_a_fault_of_ours(post, pool, log):
         (Outcome(stderr="x", reason="error"), "ok=false outcome=error ms=12 box=-"),
     ],
 )
-def test_an_execution_is_one_line_of_the_log(post, pool, log, outcome, logged):
+def test_execution_is_one_line_of_the_log(post, pool, log, outcome, logged):
     pool.result = Execution.of("", [outcome], 12)
     id = post(GOOD).json["id"]
     assert [record.getMessage() for record in log.records] == [f"id={id} {logged}"]
 
 
-def test_nothing_of_a_request_is_logged(post, pool, log):
+def test_log_holds_nothing_of_a_request(post, pool, log):
     secret = {"secret": "secret"}
     for more in (
         {"files": secret},

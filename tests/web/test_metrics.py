@@ -40,7 +40,7 @@ def test_executions_are_counted_by_reason(reason):
     assert values["codapi_kills_total"] == (reason == "timeout")
 
 
-def test_faults_are_counted_apart():
+def test_faults_are_counted_separately():
     values = count(fault="the daemon is gone")
     assert values['codapi_executions_total{command="run",reason="fault",sandbox="sh"}'] == 1
 
@@ -65,7 +65,7 @@ def test_refusals_are_counted():
     assert shown(metrics)["codapi_refused_total"] == 1
 
 
-def test_the_pools_state_is_shown_as_it_is_now():
+def test_pool_state_is_read_at_collection():
     state = FakeState()
     metrics = Metrics(state)
     state.busy = lambda: 4

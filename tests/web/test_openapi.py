@@ -53,39 +53,39 @@ def validate(schema, document):
     jsonschema_rs.validate({"$ref": f"#/components/schemas/{schema}", **components}, document)
 
 
-def test_every_status_of_the_transport_has_a_text():
+def test_transport_status_has_a_text():
     assert set(answers.TEXTS) == statuses("httpd", least=400)
 
 
-def test_every_status_of_the_code_has_a_meaning():
+def test_status_in_the_code_has_a_meaning():
     # Flask itself answers 404 to an unknown path
     assert set(answers.MEANINGS) == {*statuses("web"), *statuses("jobs"), *answers.TEXTS, 404}
 
 
-def test_every_status_is_a_response():
+def test_status_with_a_meaning_has_a_response():
     described = DOCUMENT["components"]["responses"]
     assert {200, *map(int, described)} == set(answers.MEANINGS)
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
-def test_an_operation_has_the_statuses_of_the_transport(path, method, operation):
+def test_operation_has_the_statuses_of_the_transport(path, method, operation):
     assert {"200", *map(str, answers.TEXTS)} <= set(operation["responses"])
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
-def test_an_operation_has_401_if_it_needs_a_token(path, method, operation):
+def test_operation_has_401_if_it_needs_a_token(path, method, operation):
     answer = app(tokens=["secret"]).test_client().open(path, method=method)
     needs_token = answer.status_code == 401
     assert ("401" in operation["responses"]) is needs_token
     assert ({"token": []} in operation["security"]) is needs_token
 
 
-def test_exec_has_every_status_but_the_methods():
+def test_exec_has_every_status_except_405():
     responses = DOCUMENT["paths"]["/v1/exec"]["post"]["responses"]
     assert {405, *map(int, responses)} == set(answers.MEANINGS)
 
 
-def test_every_route_is_described():
+def test_route_is_described():
     routes = {
         (rule.rule, method.lower())
         for rule in app().url_map.iter_rules()
@@ -94,14 +94,14 @@ def test_every_route_is_described():
     assert routes == {(path, method) for path, method, _ in (each.values for each in OPERATIONS)}
 
 
-def test_every_reference_leads_somewhere():
+def test_reference_resolves():
     for target in {line.split('"')[1] for line in openapi.encoded().decode().split('"$ref": ')[1:]}:
         node = DOCUMENT
         for name in target.removeprefix("#/").split("/"):
             node = node[name]
 
 
-def test_a_refusal_has_the_headers_that_are_sent():
+def test_refusal_has_the_headers_that_are_sent():
     described = DOCUMENT["components"]["responses"]
     for status, headers in answers.HEADERS.items():
         assert set(described[str(status)]["headers"]) == set(headers)
@@ -115,13 +115,13 @@ def test_a_refusal_has_the_headers_that_are_sent():
         Outcome(reason="timeout", exit_code=None),
     ],
 )
-def test_answers_are_as_described(outcome):
+def test_answer_matches_its_schema(outcome):
     execution = Execution.of("sh_run_1", [outcome, outcome], 25)
     for details in (False, True):
         validate("Execution", execution.answer(details))
 
 
-def test_refusals_are_as_described():
+def test_refusal_matches_its_schema():
     validate("Refusal", Execution("-", stderr="busy: try again later").answer())
     validate("Refusal", Execution.failed("sh_run_1", "the daemon is gone", 0).answer(True))
 
@@ -132,18 +132,18 @@ GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 @pytest.mark.parametrize(
     "more", [{}, {"version": None, "details": None}, {"details": True, "other": 1}]
 )
-def test_requests_are_as_described(more):
+def test_valid_request_matches_its_schema(more):
     validate("Request", {**GOOD, **more})
 
 
 @pytest.mark.parametrize(
     "more", [{"files": {"": " "}}, {"files": {}}, {"files": {"": 1}}, {"version": 1}]
 )
-def test_other_requests_are_not_as_described(more):
+def test_invalid_request_does_not_match_its_schema(more):
     with pytest.raises(jsonschema_rs.ValidationError):
         validate("Request", {**GOOD, **more})
 
 
-def test_the_description_is_served():
+def test_description_is_served():
     answer = app().test_client().get("/v1/openapi.json")
     assert (answer.mimetype, answer.data) == ("application/json", openapi.encoded())

@@ -60,7 +60,7 @@ def parsed(refusal):
     return line, headers, json.loads(body)
 
 
-def test_what_no_worker_is_idle_for_is_refused_in_the_form_of_all_answers(refuse, metrics):
+def test_request_to_a_full_pool_is_refused_like_any_error(refuse, metrics):
     line, headers, body = parsed(refuse())
     assert line == "HTTP/1.1 429 Too Many Requests"
     assert headers["Retry-After"] == "1"
@@ -71,7 +71,7 @@ def test_what_no_worker_is_idle_for_is_refused_in_the_form_of_all_answers(refuse
     assert metrics.registry.get_sample_value("codapi_refused_total") == 1
 
 
-def test_what_a_worker_is_idle_for_is_not_refused(refuse, pool, metrics):
+def test_request_to_a_pool_with_room_is_not_refused(refuse, pool, metrics):
     pool.full = False
     assert refuse() is None
     assert metrics.registry.get_sample_value("codapi_refused_total") == 0
@@ -86,7 +86,7 @@ def test_what_a_worker_is_idle_for_is_not_refused(refuse, pool, metrics):
         {"X_Forwarded_For": "10.0.0.1", "Referer": 'https://a.example/?q="x"'},
     ],
 )
-def test_browsers_and_proxies_are_refused(refuse, fields):
+def test_requests_of_browsers_and_proxies_are_refused(refuse, fields):
     assert parsed(refuse(**fields))
 
 
@@ -101,7 +101,7 @@ def test_browsers_and_proxies_are_refused(refuse, fields):
         ("1.0", "keep-alive", False),
     ],
 )
-def test_a_connection_ends_when_the_client_wants_it(refuse, version, connection, closes):
+def test_connection_closes_when_the_client_asks_for_it(refuse, version, connection, closes):
     refusal = refuse(version=version, Connection=connection)
     assert parsed(refusal)
     assert refusal[1] is closes
@@ -128,7 +128,7 @@ def document(**fields):
     ],
     ids=lambda body: f"{body[:20]!r} {len(body)}",
 )
-def test_what_is_wrong_with_a_body_is_for_the_application_to_say(refuse, body):
+def test_invalid_body_is_left_to_flask(refuse, body):
     assert refuse(body) is None
 
 
@@ -156,11 +156,11 @@ def test_what_is_wrong_with_a_body_is_for_the_application_to_say(refuse, body):
     ],
     ids=str,
 )
-def test_an_unusual_head_is_for_the_application(refuse, fields):
+def test_unusual_head_is_left_to_flask(refuse, fields):
     assert refuse(**fields) is None
 
 
-def test_who_has_no_token_is_not_told_that_all_are_busy(refuse):
+def test_client_without_a_token_is_left_to_flask(refuse):
     access = Access(["secret"])
     assert refuse(access=access) is None
     assert refuse(access=access, Authorization="Bearer wrong") is None
@@ -170,7 +170,7 @@ def test_who_has_no_token_is_not_told_that_all_are_busy(refuse):
 @pytest.mark.parametrize(
     ("origin", "allowed"), [("https://a.example", "https://a.example"), ("https://b.example", None)]
 )
-def test_only_pages_of_the_configs_origins_may_read_it(refuse, origin, allowed):
+def test_refusal_is_readable_only_by_pages_of_the_origins(refuse, origin, allowed):
     _, headers, _ = parsed(refuse(access=Access(origins=["https://a.example"]), Origin=origin))
     assert headers.get("Access-Control-Allow-Origin") == allowed
     assert headers["Vary"] == "Origin"
