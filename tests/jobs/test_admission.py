@@ -40,7 +40,7 @@ def refusal(**request):
         ({"sandbox": "web"}, "web_run"),
     ],
 )
-def test_a_job_has_an_id_of_its_own(request_, id):
+def test_job_has_a_unique_id(request_, id):
     ids = {admit(**request_).id for _ in range(10)}
     assert len(ids) == 10
     assert all(re.fullmatch(re.escape(id) + "_[0-9a-f]{8}", each) for each in ids)
@@ -63,22 +63,22 @@ def test_a_job_has_an_id_of_its_own(request_, id):
         ({"version": "3.12", "command": "both"}, 200, "unknown box sh:3.12"),
     ],
 )
-def test_a_request_that_cannot_be_executed_is_refused(request_, status, text):
+def test_invalid_request_is_refused(request_, status, text):
     assert refusal(**request_) == (status, text)
 
 
-def test_blank_code_is_fine_beside_another_file():
+def test_blank_code_beside_another_file_is_accepted():
     assert admit(files={"": "", "data.txt": ""}).files == {"": "", "data.txt": ""}
 
 
 @pytest.mark.parametrize("version", ["9", "$(id)", "a\nid=- ok=true", "\ud800", "x" * 1000])
 @pytest.mark.parametrize("command", ["pinned", "service"])
-def test_a_version_that_picks_no_box_is_ignored(command, version):
+def test_version_that_selects_no_box_is_ignored(command, version):
     job = admit(command=command, version=version)
     assert re.fullmatch(f"python_{command}_[0-9a-f]{{8}}", job.id)
 
 
-def test_a_version_that_no_box_has_does_not_get_into_the_id():
+def test_unknown_version_does_not_appear_in_the_id():
     with pytest.raises(RequestError) as caught:
         admit(version="9\n$(id)")
     assert re.fullmatch("python_run_[0-9a-f]{8}", caught.value.id)

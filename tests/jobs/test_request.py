@@ -11,17 +11,17 @@ from codapi_flask.jobs.request import Request
 GOOD = {"sandbox": "python", "command": "run", "files": {"": "print(42)", "a.txt": "x"}}
 
 
-def test_a_request_has_the_documents_fields():
+def test_request_holds_the_fields_of_the_document():
     request = Request.parse({**GOOD, "version": "3.12", "details": True})
     assert request.model_dump() == {**GOOD, "version": "3.12", "details": True}
 
 
-def test_the_files_keep_their_order():
+def test_request_keeps_the_order_of_files():
     files = {"b": "1", "": "2", "a": "3"}
     assert list(Request.parse({**GOOD, "files": files}).files) == ["b", "", "a"]
 
 
-def test_half_a_character_is_kept():
+def test_lone_surrogate_is_kept():
     document = json.loads(r'{"sandbox": "\ud800", "files": {"\udfff": "\ud800"}}')
     request = Request.parse(document)
     assert (request.sandbox, request.files) == ("\ud800", {"\udfff": "\ud800"})
@@ -38,7 +38,7 @@ def test_unknown_fields_are_ignored(more):
     ("field", "empty"),
     [("sandbox", ""), ("command", ""), ("files", {}), ("version", ""), ("details", False)],
 )
-def test_an_absent_field_and_null_are_empty(field, empty):
+def test_absent_and_null_fields_are_empty(field, empty):
     absent = {name: value for name, value in GOOD.items() if name != field}
     for document in (absent, {**GOOD, field: None}):
         assert getattr(Request.parse(document), field) == empty
@@ -65,13 +65,13 @@ def test_an_absent_field_and_null_are_empty(field, empty):
         ({"sandbox": 1, "files": 2, "details": 3}, "sandbox: must be a string"),
     ],
 )
-def test_a_document_of_another_form_is_refused(document, text):
+def test_malformed_document_is_refused(document, text):
     with pytest.raises(RequestError) as caught:
         Request.parse(document)
     assert (caught.value.status, caught.value.text) == (400, text)
 
 
-def test_a_request_cannot_be_changed():
+def test_request_is_immutable():
     with pytest.raises(ValidationError, match="frozen"):
         Request.parse(GOOD).sandbox = "sh"
 
@@ -79,6 +79,6 @@ def test_a_request_cannot_be_changed():
 @pytest.mark.parametrize(
     "module", ["codapi_flask.models", "codapi_flask.pool.worker", "codapi_flask.stock.keeper"]
 )
-def test_processes_that_get_no_requests_import_no_pydantic(module):
+def test_process_without_requests_does_not_import_pydantic(module):
     code = f"import sys, {module}; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
