@@ -20,7 +20,7 @@ def warnings(tmp_path, info=None, box=None, step=None, missing=()):
     return list(examine(config, {**HEALTHY, **(info or {})}, missing, tmp_path))
 
 
-def test_a_healthy_host_and_config_give_no_warning(tmp_path):
+def test_examine_a_healthy_host_and_config_gives_no_warning(tmp_path):
     assert warnings(tmp_path) == []
 
 
@@ -37,24 +37,24 @@ def test_a_healthy_host_and_config_give_no_warning(tmp_path):
         ({"RuncCommit": {"ID": "v1.0.0"}}, "runc v1.0.0 is old"),
     ],
 )
-def test_what_the_daemon_lacks_is_said(tmp_path, info, said):
+def test_examine_missing_daemon_features_are_named(tmp_path, info, said):
     (warning,) = warnings(tmp_path, info=info)
     assert said in warning
 
 
-def test_missing_images_are_named(tmp_path):
+def test_examine_missing_images_are_named(tmp_path):
     (warning,) = warnings(tmp_path, missing=["codapi/ruby", "codapi/go"])
     assert warning.endswith("pull or build them: codapi/ruby, codapi/go")
 
 
 @pytest.mark.parametrize("commands", [{}, {"sh": {}}])
-def test_a_config_without_commands_is_told(tmp_path, commands):
+def test_examine_a_config_without_commands_is_reported(tmp_path, commands):
     (warning,) = examine(Config(commands=commands), HEALTHY, [], tmp_path)
     assert "has no command" in warning
 
 
 @pytest.mark.parametrize(("stock_size", "is_told"), [(16, False), (1000, True)])
-def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, stock_size, is_told):
+def test_examine_too_few_descriptors_are_reported(tmp_path, monkeypatch, stock_size, is_told):
     monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
     config = Config(stock_size=stock_size, commands={"sh": {"run": Command()}})
     said = list(examine(config, HEALTHY, [], tmp_path))
@@ -79,7 +79,7 @@ def test_a_stock_without_the_descriptors_for_it_is_told(tmp_path, monkeypatch, s
         ({}, {"user": "root", "action": "exec"}, "runs as root"),
     ],
 )
-def test_what_a_config_gives_away_is_said(tmp_path, box, step, said):
+def test_examine_permissive_settings_are_reported(tmp_path, box, step, said):
     assert any(said in warning for warning in warnings(tmp_path, box=box, step=step))
 
 
@@ -108,5 +108,5 @@ def test_examine_boxes_of_the_servers_user_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("commit", [None, {}, {"ID": ""}, {"ID": "abcdef"}])
-def test_an_unknown_runc_is_not_accused(tmp_path, commit):
+def test_examine_unknown_runc_gives_no_warning(tmp_path, commit):
     assert warnings(tmp_path, info={"RuncCommit": commit}) == []

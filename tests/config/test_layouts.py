@@ -41,7 +41,7 @@ def test_read_json_and_json5_give_the_same_document(file, text, document):
         ("{'\\ud83d\\ude00': 1, '😀': 1}", "😀"),
     ],
 )
-def test_read_a_duplicate_key_is_refused(file, text, key):
+def test_read_duplicate_key_is_refused(file, text, key):
     file.write_text(text, encoding="utf-8")
     with pytest.raises(Unreadable) as caught:
         read(file)
@@ -64,7 +64,7 @@ def test_read_a_duplicate_key_is_refused(file, text, key):
     ],
     ids=lambda value: value[:20],
 )
-def test_read_halves_of_characters_huge_numbers_and_deep_nesting_are_refused(file, text, why):
+def test_read_surrogates_huge_numbers_and_nesting_are_refused(file, text, why):
     file.write_text(text)
     with pytest.raises(Unreadable) as caught:
         read(file)

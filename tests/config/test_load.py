@@ -79,7 +79,7 @@ def problems(load):
     ],
     ids=["sandboxes", "boxes", "boxes.json"],
 )
-def test_each_of_codapis_layouts_means_the_same(load, tmp_path, files):
+def test_layouts_load_to_the_same_config(load, tmp_path, files):
     assert load(files) == Config(root=str(tmp_path), boxes={"sh": SH_BOX}, commands={"sh": SH_RUN})
 
 
@@ -109,13 +109,13 @@ def test_each_of_codapis_layouts_means_the_same(load, tmp_path, files):
     ],
     ids=["sandboxes", "boxes", "boxes.json"],
 )
-def test_a_box_is_named_by_its_place_or_by_its_name(load, files):
+def test_box_is_named_by_its_place_or_by_its_name(load, files):
     images = {name: box.image for name, box in load(files).boxes.items()}
     assert images == {"python": "p", "python:3.12": "p12", "python:2": "p2"}
 
 
 @pytest.mark.parametrize("name", ["box", "boxes", "commands"])
-def test_a_name_that_is_a_file_of_another_layout_is_just_a_name(load, name):
+def test_name_of_another_layouts_file_is_just_a_name(load, name):
     config = load(
         {
             TOP: {},
@@ -126,7 +126,7 @@ def test_a_name_that_is_a_file_of_another_layout_is_just_a_name(load, name):
     assert (list(config.boxes), list(config.commands)) == ([name], [name])
 
 
-def test_either_file_of_a_sandbox_may_be_missing(load):
+def test_sandbox_may_lack_either_file(load):
     config = load(
         {
             "codapi.json": {},
@@ -137,12 +137,12 @@ def test_either_file_of_a_sandbox_may_be_missing(load):
     assert (list(config.boxes), list(config.commands)) == (["sh"], ["shell"])
 
 
-def test_other_files_beside_the_configs_do_not_matter(load):
+def test_other_files_beside_the_configs_are_ignored(load):
     more = {"configs/commands/README": "{", "configs/commands/sh.json~": "{", "configs/x.json": "{"}
     assert list(load({**GOOD, **more}).commands) == ["sh"]
 
 
-def test_the_repositorys_own_config_is_good():
+def test_config_of_the_repository_loads():
     config = load_config(REPOSITORY)
     assert {"sh", "python"} <= config.boxes.keys() & config.commands.keys()
     assert config.pool_size == 8
@@ -153,7 +153,7 @@ def test_the_repositorys_own_config_is_good():
 # the language
 
 
-def test_all_files_are_json5(load):
+def test_files_are_json5(load):
     config = load(
         {
             TOP: "\ufeff// a comment\n{pool_size: +2, /* another */ box: {cpu: .5,},}",
@@ -214,7 +214,7 @@ def test_false_zero_and_the_empty_list_are_values(load):
     assert (step.detach, step.noutput, step.stdin) == (False, 0, False)
 
 
-def test_null_is_an_absent_value(load, tmp_path):
+def test_null_counts_as_an_absent_value(load, tmp_path):
     def nulls(kind):
         return dict.fromkeys(kind.model_fields, None)
 
@@ -245,7 +245,7 @@ def test_null_is_an_absent_value(load, tmp_path):
         ("stock_size", 0),
     ],
 )
-def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
+def test_value_of_the_top_file_is_in_the_config(load, key, value):
     assert getattr(load({**GOOD, TOP: {key: value}}), key) == value
 
 
@@ -279,7 +279,7 @@ def test_a_value_of_the_top_file_is_in_the_config(load, key, value):
         ("init", False),
     ],
 )
-def test_a_box_takes(load, key, value):
+def test_box_value_is_in_the_config(load, key, value):
     box = load({**GOOD, BOXES: {"sh": {"image": "codapi/sh", key: value}}}).boxes["sh"]
     assert getattr(box, key) == (tuple(value) if isinstance(value, list) else value)
 
@@ -299,7 +299,7 @@ def test_a_box_takes(load, key, value):
         ("noutput", 0),
     ],
 )
-def test_a_step_takes(load, key, value):
+def test_step_value_is_in_the_config(load, key, value):
     config = load({**GOOD, SH: {"run": {"steps": [{**STEP, key: value}]}}})
     [step] = config.commands["sh"]["run"].steps
     assert getattr(step, key) == (tuple(value) if isinstance(value, list) else value)
@@ -320,12 +320,12 @@ def test_a_step_takes(load, key, value):
         {"steps": [{"box": "sh", "version": "latest"}]},
     ],
 )
-def test_a_docker_command_may_be(load, command):
+def test_valid_docker_command_loads(load, command):
     boxes = {"sh": {"image": "i"}, "python:3.12": {"image": "i"}}
     assert load({**GOOD, BOXES: boxes, SH: {"run": command}}).commands["sh"]["run"]
 
 
-def test_an_http_command_needs_no_steps_but_hosts(load):
+def test_http_command_needs_hosts_but_no_steps(load):
     hosts = {"httpbin.org": "localhost:8000", "a.com": "a.com", "b.com:81": "[::1]:80"}
     config = load({**GOOD, TOP: {"http": {"hosts": hosts}}, SH: {"run": {"engine": "http"}}})
     assert config.hosts == hosts
@@ -345,12 +345,12 @@ def test_an_http_command_needs_no_steps_but_hosts(load):
         ({"work_dir": "/a"}, "/c", "/c"),
     ],
 )
-def test_the_environment_and_then_work_dir_come_first(load, monkeypatch, top, variable, work_dir):
+def test_work_dir_of_the_environment_comes_first(load, monkeypatch, top, variable, work_dir):
     monkeypatch.setenv("CODAPI_WORK_DIR", variable)
     assert load({**GOOD, TOP: top}).work_dir == work_dir
 
 
-def test_a_wrong_work_dir_of_the_environment_is_a_problem(problems, monkeypatch):
+def test_invalid_work_dir_of_the_environment_is_a_problem(problems, monkeypatch):
     monkeypatch.setenv("CODAPI_WORK_DIR", "var/tmp")
     assert problems({}) == [
         "environment: work_dir: must be an absolute path without a colon, not 'var/tmp'"
@@ -360,7 +360,7 @@ def test_a_wrong_work_dir_of_the_environment_is_a_problem(problems, monkeypatch)
 # tokens
 
 
-def test_the_tokens_of_all_sources_count(load, monkeypatch):
+def test_tokens_of_all_sources_count(load, monkeypatch):
     monkeypatch.setenv("CODAPI_TOKENS", "three four")
     top = {"auth": {"tokens": ["one"], "tokens_file": "secrets"}}
     assert load({**GOOD, TOP: top, "secrets": " two\n"}).tokens == ("one", "three", "four", "two")
@@ -374,7 +374,7 @@ def test_the_tokens_of_all_sources_count(load, monkeypatch):
         ({"tokens": ["a"], "tokens_file": "x"}, "auth.tokens_file: x: No such file or directory"),
     ],
 )
-def test_what_is_wrong_with_tokens_is_a_problem(problems, auth, problem):
+def test_invalid_tokens_are_a_problem(problems, auth, problem):
     assert problems({TOP: {"auth": auth}}) == [f"{TOP}: {problem}"]
 
 
@@ -450,7 +450,7 @@ def one(kind, key, value):
         ("step", "noutput", 4096.5, "must be a whole number of bytes, not 4096.5"),
     ],
 )
-def test_a_wrong_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
+def test_invalid_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
     file, document, where = one(kind, key, value)
     assert problems({file: document}) == [f"{file}: {where}: {must}"]
 
@@ -465,7 +465,7 @@ def test_a_wrong_value_is_a_problem_with_its_file_and_key(problems, kind, key, v
         ("{", "is no JSON"),
     ],
 )
-def test_what_docker_would_take_for_no_seccomp_is_a_problem(problems, tmp_path, text, why):
+def test_seccomp_profile_without_effect_is_a_problem(problems, tmp_path, text, why):
     (path := tmp_path / "profile.json").write_text(text)
     file, document, where = one("box", "seccomp", str(path))
     [problem] = problems({file: document})
@@ -474,7 +474,7 @@ def test_what_docker_would_take_for_no_seccomp_is_a_problem(problems, tmp_path, 
 
 @pytest.mark.parametrize("key", ["entry", "files"])
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "a\0b"])
-def test_no_file_outside_can_be_named(problems, key, name):
+def test_file_outside_the_root_is_a_problem(problems, key, name):
     kind, value = ("command", name) if key == "entry" else ("box", [name])
     file, document, where = one(kind, key, value)
     [problem] = problems({file: document})
@@ -483,7 +483,7 @@ def test_no_file_outside_can_be_named(problems, key, name):
 
 
 @pytest.mark.parametrize("name", ["./main.py", ".", "src/", "x" * 256])
-def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
+def test_entry_that_no_request_could_write_is_a_problem(problems, name):
     file, document, where = one("command", "entry", name)
     [problem] = problems({file: document})
     assert problem.startswith(f"{file}: {where}: must be a file's name")
@@ -508,14 +508,14 @@ def test_an_entry_that_no_request_could_write_is_a_problem(problems, name):
         ("command", "steps", [STEP, "sh"], "steps[1]: must be an object, not 'sh'"),
     ],
 )
-def test_a_wrong_item_is_a_problem_with_its_place(problems, kind, key, value, where):
+def test_invalid_item_is_a_problem_with_its_place(problems, kind, key, value, where):
     file, document, path = one(kind, key, value)
     [problem] = problems({file: document})
     assert problem.startswith(f"{file}: {path.removesuffix(key)}{where}")
 
 
 @pytest.mark.parametrize("kind", ["top", "box", "command", "step"])
-def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
+def test_unknown_key_is_a_problem_that_names_the_known(problems, kind):
     file, document, where = one(kind, "tiemout", 1)
     known = getattr(schema, kind.upper())
     assert problems({file: document}) == [
@@ -541,7 +541,7 @@ def test_an_unknown_key_is_a_problem_that_names_the_known(problems, kind):
         ({"docker": {"pool": 1}}, "docker.pool: unknown key"),
     ],
 )
-def test_a_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
+def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
     [problem] = problems({TOP: top})
     assert problem.startswith(f"{TOP}: {where}")
 
@@ -601,30 +601,30 @@ def test_a_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
         ),
     ],
 )
-def test_what_cannot_work_is_a_problem(problems, files, problem):
+def test_command_that_cannot_work_is_a_problem(problems, files, problem):
     assert problems(files) == [problem]
 
 
-def test_root_may_run_in_a_box_of_one_use_beside_a_version_that_is_reused(load):
+def test_root_may_run_in_a_one_use_version_of_a_reused_box(load):
     boxes = {"sh": {"image": "i", "uses": 2}, "sh:2": {"image": "i"}}
     step = {**STEP, "version": "2", "user": "root"}
     config = load({**GOOD, BOXES: boxes, SH: {"run": {"steps": [step]}}})
     assert config.commands["sh"]["run"].steps[0].runs_as_root
 
 
-def test_a_step_needs_a_box_that_a_request_can_get(problems):
+def test_step_needs_a_box_that_a_request_can_select(problems):
     [problem] = problems({BOXES: {"sh:latest": {"image": "i"}}})
     assert problem == f"{SH}: run.steps[0].box: no box named 'sh'"
 
 
-def test_half_a_character_is_a_problem(problems):
+def test_lone_surrogate_is_a_problem(problems):
     [problem] = problems({SH: r'{"run": {"steps": [{"box": "sh", "command": ["\ud800"]}]}}'})
     assert problem == (
         rf"{SH}: holds '\ud800', half of a surrogate pair: write both halves, or the character"
     )
 
 
-def test_a_profile_is_read_with_the_config(load, tmp_path):
+def test_seccomp_profile_is_read_with_the_config(load, tmp_path):
     (path := tmp_path / "profile.json").write_text('{"defaultAction": "SCMP_ACT_LOG"}')
     config = load({**GOOD, BOXES: {"sh": {"image": "i", "seccomp": "profile.json"}}})
     path.unlink()
@@ -635,7 +635,7 @@ FOLDERS = ["configs/commands", "configs/boxes", "sandboxes", "sandboxes/sh"]
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_that_cannot_be_read_is_a_problem(folder):
+def test_unreadable_folder_is_a_problem(folder):
     # pytest's own directories are closed to other users
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         root = Path(directory)
@@ -654,14 +654,14 @@ def test_a_folder_that_cannot_be_read_is_a_problem(folder):
 
 
 @pytest.mark.parametrize("name", ["sandboxes", "configs/boxes"])
-def test_a_file_is_no_folder(load, tmp_path, name):
+def test_file_in_place_of_a_folder_is_ignored(load, tmp_path, name):
     config = load({**GOOD, name: ""})
     assert config.boxes
     assert config.commands
 
 
 @pytest.mark.parametrize("box", [{"writable": True}, {"volume": "%s:/sandbox"}])
-def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
+def test_writable_box_cannot_be_reused(problems, box):
     [problem] = problems({BOXES: {"sh": {"image": "i", "uses": 2, **box}}})
     assert problem.startswith(f"{BOXES}: sh.uses: only a box that is not writable")
 
@@ -680,13 +680,13 @@ def test_a_box_that_can_be_written_cannot_be_reused(problems, box):
     ],
 )
 @pytest.mark.parametrize("file", [TOP, BOXES, SH])
-def test_a_broken_file_is_one_problem(problems, file, content, says):
+def test_broken_file_is_one_problem(problems, file, content, says):
     [problem] = problems({file: content})
     assert problem.startswith(f"{file}: {says or ''}")
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_a_file_that_is_none_is_a_problem_and_not_waited_for(problems, tmp_path, make):
+def test_path_that_is_no_regular_file_is_a_problem(problems, tmp_path, make):
     (tmp_path / "configs/commands").mkdir(parents=True)
     make(tmp_path / "configs/commands/a.json")
     assert problems({}) == ["configs/commands/a.json: cannot be read: it is no file"]
@@ -702,19 +702,19 @@ def test_a_file_that_is_none_is_a_problem_and_not_waited_for(problems, tmp_path,
         ({"steps": [STEP], "after": EXEC}, "exec"),
     ],
 )
-def test_what_runs_in_the_box_of_the_execution_needs_one(problems, steps, action):
+def test_exec_or_stop_without_a_detached_box_is_a_problem(problems, steps, action):
     why = "no step before it detaches a box: there is nothing of this name"
     expected = f"configs/commands/sh.json: run: the step '{action}' in ':name': {why}"
     assert problems({SH: {"run": steps}}) == [expected]
 
 
-def test_a_root_without_configs_says_what_it_is_and_what_to_do(tmp_path):
+def test_root_without_configs_names_the_directory_and_the_setting(tmp_path):
     with pytest.raises(ConfigError, match="CODAPI_ROOT") as caught:
         load_config(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
-def test_all_problems_of_all_files_are_told_at_once(problems):
+def test_problems_of_all_files_are_reported_together(problems):
     found = problems(
         {
             TOP: {"pool_size": 0, "step": {"timeout": -1}, "color": "red"},
@@ -748,15 +748,15 @@ def test_all_problems_of_all_files_are_told_at_once(problems):
     [{BOXES: "{"}, {"configs/boxes/a.json": {"image": "i"}, BOXES_SH: "{"}],
     ids=["boxes.json", "boxes"],
 )
-def test_a_broken_box_is_not_told_again_by_who_uses_it(problems, files):
+def test_broken_box_is_not_reported_by_the_commands_that_use_it(problems, files):
     assert len(problems(files)) == 1
 
 
-def test_a_broken_top_file_does_not_hide_a_missing_box(problems):
+def test_broken_top_file_does_not_hide_a_missing_box(problems):
     found = problems({TOP: "{", SH: {"run": {"steps": [{"box": "perl"}]}}})
     assert found[1:] == [f"{SH}: run.steps[0].box: no box named 'perl'"]
 
 
-def test_two_files_with_one_box_are_a_problem(problems):
+def test_box_in_two_files_is_a_problem(problems):
     files = {name: {"image": "i", "name": "sh"} for name in ("configs/boxes/a.json", BOXES_SH)}
     assert problems(files) == [f"{BOXES_SH}: the box 'sh' is in configs/boxes/a.json too"]

@@ -15,7 +15,7 @@ OBJECTS = [schema.TOP, schema.BOX, schema.STEP, schema.COMMAND]
 OBJECTS += [schema.HTTP, schema.AUTH, schema.CORS, schema.DOCKER]
 
 
-def test_processes_that_read_no_config_import_no_pydantic():
+def test_process_without_a_config_does_not_import_pydantic():
     code = """
 import sys, codapi_flask.pool.worker, codapi_flask.stock.keeper
 print([name for name in sys.modules if name.startswith("pydantic")])
@@ -46,7 +46,7 @@ def test_json_schemas_accept_the_repositorys_configs(kind, pattern):
         ("commands", {"run": {"engine": "http"}, "test": {"before": {"box": "a"}}}),
     ],
 )
-def test_json_schemas_accept_what_the_server_accepts(kind, document):
+def test_json_schemas_accept_valid_documents(kind, document):
     assert VALIDATORS[kind].is_valid(document)
 
 
@@ -66,7 +66,7 @@ def test_json_schemas_accept_what_the_server_accepts(kind, document):
         ("commands", {"run": {"steps": [{"box": "sh", "command": "sh main.sh"}]}}),
     ],
 )
-def test_json_schemas_refuse_what_the_server_refuses(kind, document):
+def test_json_schemas_refuse_invalid_documents(kind, document):
     assert not VALIDATORS[kind].is_valid(document)
 
 
@@ -107,7 +107,7 @@ def test_check_returns_valid_values_beside_the_errors():
     ]
 
 
-def test_check_a_list_with_an_invalid_item_is_invalid_as_a_whole():
+def test_check_list_with_an_invalid_item_is_invalid_as_a_whole():
     given = {"steps": [{"timeout": 0}, "sh", {"box": "a"}, 5]}
     right, wrong = schema.check(schema.COMMAND, given)
     assert right == {}
@@ -115,7 +115,7 @@ def test_check_a_list_with_an_invalid_item_is_invalid_as_a_whole():
 
 
 @pytest.mark.parametrize("given", [None, 5, "x", [], [{}]])
-def test_check_a_value_that_is_no_object_is_one_error(given):
+def test_check_value_that_is_no_object_is_one_error(given):
     right, [(key, text)] = schema.check(schema.BOX, given)
     assert (right, key, text[:23]) == ({}, "", "must be an object, not ")
 
@@ -130,7 +130,7 @@ def test_check_a_value_that_is_no_object_is_one_error(given):
         (schema.COMMAND, {"steps": [{}, {"x": 1}]}, schema.STEP),
     ],
 )
-def test_check_an_unknown_key_is_an_error_that_names_the_keys_of_its_object(model, given, known):
+def test_check_unknown_key_error_names_the_keys_of_its_object(model, given, known):
     _, [(_, text)] = schema.check(model, given)
     assert text == "unknown key; known are " + ", ".join(known.model_fields)
 
