@@ -30,5 +30,5 @@ def test_answer_matches_the_description(case, server):
     case.call_and_validate(base_url=server.url)
 
 
-def test_the_description_is_served(server):
+def test_description_is_served(server):
     assert server.request("GET", "/v1/openapi.json").body == openapi.encoded()
