@@ -110,7 +110,8 @@ def test_server_recovers_after_a_restart_of_the_daemon(daemon, server_with, star
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
 def test_hanging_daemon_is_a_server_fault_in_bounded_time(daemon, server_with, kind):
-    server = server_with(kind, DOCKER_HOST=daemon.address)
+    timeouts = {"box": 3, "call": 3}
+    server = server_with(kind, timeouts=timeouts, DOCKER_HOST=daemon.address)
     assert serves(server)
     daemon.kill(signal.SIGSTOP)
     # a box that waits needs no daemon

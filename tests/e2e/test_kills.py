@@ -149,13 +149,14 @@ def test_startup_cleans_up_after_a_killed_server(server_with, start, kind):
 @pytest.mark.slow
 def test_hanging_worker_fails_its_job_and_is_replaced(root, start_server, start):
     commands = {"sh": COMMANDS["sh"]}
-    server = start_server(root({"sh": KINDS["fresh"]}, commands, pool_size=2, step={"timeout": 1}))
+    config = root({"sh": KINDS["fresh"]}, commands, pool_size=2, step={"timeout": 1})
+    server = start_server(config, timeouts={"box": 2, "margin": 2})
     program, running = start(server, 60)
     for worker in (workers := server.pids["worker"]):
         os.kill(worker, signal.SIGSTOP)
     _, waiting = start(server, 60, wait=False)
-    # a second for the step, ten for each of the box's start and end, ten on top
-    assert is_our_fault(running.result(33))
+    # a second for the step, two for each of the box's start and end, two on top
+    assert is_our_fault(running.result(15))
     assert is_our_fault(waiting.result(3))
     wait_for(lambda: serves(server))
     wait_for(lambda: not program.runs())

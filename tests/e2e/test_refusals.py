@@ -6,14 +6,15 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 
 import pytest
 
 from tests.support.client import Client
-from tests.support.programs import Sleep
-from tests.support.server import Answer, Server, wait_for
+from tests.support.configs import BOXES, COMMANDS
+from tests.support.gate import Gate, serving
+from tests.support.server import Answer, Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 
@@ -32,16 +33,42 @@ LONG_WAY = "application/vnd.api+json"
 """A JSON media type that the event loop leaves to Flask."""
 
 
+@pytest.fixture(scope="module")
+def gate() -> Iterator[Gate]:
+    """Return the host that the worker's request is sent to."""
+    with serving() as gate:
+        yield gate
+
+
+@pytest.fixture(scope="module")
+def module_server(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server with one worker."""
+    commands = {**COMMANDS, "web": {"run": {"engine": "http"}}}
+    top = {"pool_size": 1, "http": {"hosts": {"gate": gate.address}}}
+    root = write_root(tmp_path_factory.mktemp("root"), BOXES, commands, top)
+    with Server(root, timeouts={"http": 20, "send": 3}) as server:
+        yield server
+
+
 @pytest.fixture
-def server(start_server, root) -> Iterator[Server]:
-    """Return a server whose only worker is busy."""
-    server = start_server(root(pool_size=1))
-    program = Sleep(2)
-    thread = threading.Thread(target=server.exec, args=("sh", "run", program.text))
+def server(module_server: Server, gate: Gate) -> Iterator[Server]:
+    """Return a server whose only worker is busy, until the gate opens."""
+    with kept_busy(module_server, gate):
+        yield module_server
+
+
+@contextmanager
+def kept_busy(server: Server, gate: Gate) -> Iterator[None]:
+    gate.opened.clear()
+    gate.waiting.clear()
+    thread = threading.Thread(target=server.exec, args=("web", "run", "http://gate/wait"))
     thread.start()
-    wait_for(program.runs)
-    yield server
-    thread.join()
+    try:
+        wait_for(lambda: gate.waiting)
+        yield
+    finally:
+        gate.opened.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -69,8 +96,9 @@ def test_event_loop_and_flask_send_the_same_429(ask):
     assert len({answer.json()["id"] for answer in (short, long, again)}) == 3
 
 
-def test_connection_outlives_its_429s(ask):
-    answers = [ask()]
+def test_connection_outlives_its_429s(ask, gate):
+    answers = [ask() for _ in range(11)]
+    gate.opened.set()
     while answers[-1].status == 429:
         answers.append(ask())
     assert len(answers) > 10
@@ -123,14 +151,12 @@ def test_vanished_clients_leave_no_descriptors(server):
     assert server.request("GET", "/v1/health").status == 200
 
 
-def test_refused_request_appears_in_the_access_log(start_server, root):
-    server = start_server(root(pool_size=1), "--access-logfile=-")
-    program = Sleep(1)
-    thread = threading.Thread(target=server.exec, args=("sh", "run", program.text))
-    thread.start()
-    wait_for(program.runs)
-    with Client(server) as client:
+def test_refused_request_appears_in_the_access_log(gate, module_server):
+    with (
+        Server(module_server.root, "--access-logfile=-") as server,
+        kept_busy(server, gate),
+        Client(server) as client,
+    ):
         client.send(request("Connection: close"))
         assert [answer.status for answer in client.answers()] == [429]
-    wait_for(lambda: '"POST /v1/exec HTTP/1.1" 429' in server.log)
-    thread.join()
+        wait_for(lambda: '"POST /v1/exec HTTP/1.1" 429' in server.log)

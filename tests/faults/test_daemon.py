@@ -6,8 +6,7 @@ import subprocess
 
 import pytest
 
-from codapi_flask.config.timeouts import Timeouts
-from tests.support.faults import load, restored
+from tests.support.faults import TIMEOUTS, load, restored
 from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
@@ -33,7 +32,7 @@ def test_server_without_its_daemon_uses_its_waiting_boxes(server, daemon, illnes
             wait_for(seen.gave("right"), 60)
         wait_for(lambda: is_ready(server), 30)
     assert seen.verdicts() == {"right", "fault"}
-    assert seen.longest < Timeouts().box + 2 * Timeouts().call
+    assert seen.longest < TIMEOUTS.box + 2 * TIMEOUTS.call
 
 
 def test_slow_daemon_fails_no_job(server, daemon):

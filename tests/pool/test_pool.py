@@ -1,9 +1,7 @@
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -17,39 +15,16 @@ from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
 from codapi_flask.pool.pool import Pool, choose
 from codapi_flask.process import Child
+from tests.support.gate import serving
 from tests.support.server import wait_for
 
 COMMANDS = {"web": {"run": Command(engine="http")}}
 
 
-class Gate(ThreadingHTTPServer):
-    """A host that answers `/wait` only when it is open, else at once."""
-
-    def __init__(self):
-        self.waiting = set()
-        self.opened = threading.Event()
-        super().__init__(("127.0.0.1", 0), Gatekeeper)
-
-
-class Gatekeeper(BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/wait":
-            self.server.waiting.add(self.client_address)
-            self.server.opened.wait(20)
-        self.send_response_only(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def gate():
-    with Gate() as gate:
-        threading.Thread(target=gate.serve_forever, args=[0.01], daemon=True).start()
+    with serving() as gate:
         yield gate
-        gate.opened.set()
-        gate.shutdown()
 
 
 @pytest.fixture
@@ -58,7 +33,7 @@ def start_pool(gate, tmp_path):
     pools = []
 
     def start(**config):
-        hosts = {"gate": f"127.0.0.1:{gate.server_port}"}
+        hosts = {"gate": gate.address}
         instance = Instance(Lease.make(tmp_path, "i", tmp_path).path)
         pools.append(Pool(Config(hosts=hosts, commands=COMMANDS, **config), instance))
         pools[-1].wait_until_ready()

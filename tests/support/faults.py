@@ -13,11 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codapi_flask.config.timeouts import Timeouts
 from tests.support.configs import KINDS
 from tests.support.machine import descriptors, flat
 from tests.support.server import Server, is_our_fault, wait_for, write_root
 
 POOL = len(KINDS) + 1
+TIMEOUTS = Timeouts(box=5, call=5, keeper=5)
 ROLES = {
     "master": 1,
     "web": 1,

@@ -96,7 +96,7 @@ class Instance:
     With a `uid`, everything runs as that user of the host.
     """
 
-    def __init__(self, kind: str, uid: int = 0) -> None:
+    def __init__(self, kind: str, uid: int = 0, **timeouts: float) -> None:
         self.kind, self._uid = kind, uid
         self._directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
         work_dir = self._directory / "work"
@@ -108,7 +108,7 @@ class Instance:
             path.chmod(path.stat().st_mode | 0o444)
             if uid:
                 os.chown(path, uid, uid)
-        self.daemon = Daemon(Timeouts())
+        self.daemon = Daemon(Timeouts(**timeouts))
         self.stock = ReadyStock(self.daemon, self.own, kind)
         self._thread = ThreadPoolExecutor(1)
 

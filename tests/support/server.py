@@ -72,7 +72,8 @@ class Server:
     """A running server; leaving the `with` ends it and checks that nothing of it stays.
 
     Without a `work_dir` it has its own, below /var/tmp as real ones are. `arguments` are
-    gunicorn's, `cwd` is where it is started, `variables` are the environment's.
+    gunicorn's, `cwd` is where it starts, `timeouts` change `config.timeouts`, `variables` are the
+    environment's.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class Server:
         *arguments: str,
         work_dir: Path | None = None,
         cwd: Path = REPOSITORY,
+        timeouts: Mapping[str, float] | None = None,
         **variables: str,
     ) -> None:
         self._own = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
         self.root, self.work_dir = root, work_dir or self._own / "work"
         self._log = self._own / "log"
         variables = {"CODAPI_WORK_DIR": str(self.work_dir), **variables}
+        variables["CODAPI_TEST_TIMEOUTS"] = json.dumps(dict(timeouts or {}))
         # a session of its own: a test may signal the whole group, as a terminal does
         with self._log.open("w") as log:
             self._process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ def bare() -> Iterator[str]:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(binary(), "tool")
-    image = "codapi/test-init-bare"
+    image = f"codapi/test-init-bare-{secrets.token_hex(4)}"
     subprocess.run(
         ["docker", "import", "-", image], input=archive.getvalue(), check=True, capture_output=True
     )
