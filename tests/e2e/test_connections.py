@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 
 from tests.support.client import Client
-from tests.support.server import Server
+from tests.support.configs import BOXES, COMMANDS
+from tests.support.server import Server, write_root
 
 pytestmark = pytest.mark.docker
 
@@ -39,9 +40,12 @@ def in_chunks(text: str) -> bytes:
 LAST = request("echo last", "Connection: close")
 
 
-@pytest.fixture
-def server(root, start_server) -> Server:
-    return start_server(root(pool_size=2))
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server with two workers."""
+    root = write_root(tmp_path_factory.mktemp("root"), BOXES, COMMANDS, {"pool_size": 2})
+    with Server(root) as server:
+        yield server
 
 
 def whole(send: Callable[[bytes], None], data: bytes, pause: float) -> None:
