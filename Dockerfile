@@ -6,9 +6,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
     && python3 -m venv /opt/venv
 WORKDIR /src
-COPY setup.cfg setup.py pyproject.toml README.md ./
+COPY constraints.txt setup.cfg setup.py pyproject.toml README.md ./
 COPY codapi_flask codapi_flask
-RUN /opt/venv/bin/pip install --no-cache-dir .
+RUN /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM ${FROM}
 RUN apt-get update \

@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format
+.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format upgrade-deps
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -60,3 +60,7 @@ bench: dev
 format: dev
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+# constraints.txt anew: the newest versions that setup.cfg allows
+upgrade-deps:
+	@scripts/upgrade-deps
