@@ -7,6 +7,8 @@ import resource
 import sys
 from typing import Any
 
+from codapi_flask.daemon.compat import DOCKER, URLLIB3
+from codapi_flask.httpd.compat import GUNICORN
 from codapi_flask.server import process
 from codapi_flask.server.settings import active_config
 
@@ -28,6 +30,7 @@ END_MARGIN = 5
 
 def settings() -> dict[str, Any]:
     """Read the config and return gunicorn's settings: at the start, and at each SIGHUP."""
+    _check_libraries()
     config = active_config.read()
     files = _raise_file_limit()
     commands = [command for named in config.commands.values() for command in named.values()]
@@ -48,6 +51,13 @@ def settings() -> dict[str, Any]:
         "nworkers_changed": nworkers_changed,
         "worker_exit": worker_exit,
     }
+
+
+def _check_libraries() -> None:
+    """Refuse to start with a release of a library that lacks what is used of its inside."""
+    problems = [each for inside in (GUNICORN, DOCKER, URLLIB3) for each in inside.problems()]
+    if problems:
+        sys.exit("\n  ".join(["the installed libraries cannot be used:", *problems]))
 
 
 def _raise_file_limit() -> int:

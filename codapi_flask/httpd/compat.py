@@ -1,0 +1,26 @@
+"""What this room uses of gunicorn's inside; a release without it stops the start."""
+
+from codapi_flask.libraries import Inside
+
+GUNICORN = Inside(
+    "gunicorn",
+    27,
+    28,
+    {
+        "gunicorn.workers.gthread:ThreadWorker": """
+            accept alive cfg enqueue_req finish_request handle handle_error handle_quit
+            handle_request init_signals keepalived_conns load_wsgi log max_keepalived
+            murder_pending notify nr_conns on_client_socket_readable poller set_accept_enabled
+            sockets worker_connections wsgi
+        """,
+        "gunicorn.workers.gthread:TConn": """
+            close data_ready init initialized parser set_timeout sock
+        """,
+        "gunicorn.http:RequestParser": "unreader",
+        "gunicorn.http.unreader:Unreader": "buf chunk take_buffered unread",
+        "gunicorn.http:Request": "_expected_100_continue body",
+        "gunicorn.http.body:Body": "read",
+        "gunicorn.config:Config()": "is_ssl keepalive statsd_host threads",
+        "gunicorn.glogging:Logger": "access_log_enabled error exception",
+    },
+)
