@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format upgrade-deps
+.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons upgrade-deps
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -60,6 +60,10 @@ bench: dev
 format: dev
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+# the unit tests on the Python of Debian 13; SUITES names other releases
+pythons:
+	@scripts/pythons $(SUITES)
 
 # constraints.txt anew: the newest versions that setup.cfg allows
 upgrade-deps:

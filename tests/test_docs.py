@@ -167,8 +167,8 @@ def test_page_links_resolve(page):
 @each_page
 def test_page_make_targets_exist(page):
     makefile = (REPOSITORY / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    named = re.findall(r"(?:^|`|&& )make (?:-C \S+ )?([a-z]+)", page.read_text(), re.MULTILINE)
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = re.findall(r"(?:^|`|&& )make (?:-C \S+ )?([a-z-]+)", page.read_text(), re.MULTILINE)
     assert set(named) <= targets
 
 
