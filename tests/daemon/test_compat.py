@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon import attach
 from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
@@ -54,7 +55,7 @@ def daemon(tmp_path, monkeypatch):
 
 
 def test_calls_and_a_stream_share_one_connection_of_a_unix_socket(daemon):
-    with Client().calls("test") as api, closing(api):
+    with Client(Timeouts()).calls("test") as api, closing(api):
         # docker-py's own adapter has asked for the version
         assert daemon.connections == 1
         api.ping()
