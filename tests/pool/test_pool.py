@@ -170,6 +170,7 @@ def test_failed_process_start_is_retried(start_pool, monkeypatch, fault):
     assert not faults
 
 
+@pytest.mark.docker
 def test_pool_startup_survives_failed_worker_starts(start_pool, monkeypatch):
     begin, faults = Child.__init__, [BlockingIOError] * 2
 
