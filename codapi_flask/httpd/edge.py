@@ -1,4 +1,4 @@
-"""What the transport asks of the application."""
+"""The interface that the transport needs of the application."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Edge(Protocol):
-    """The application as the event loop sees it; no call blocks."""
+    """The application, as the event loop sees it; no method blocks."""
 
     max_body: int
-    """Bytes of a body beyond which the application refuses it anyway."""
+    """Limit on a body, in bytes; the application refuses larger ones."""
 
     read_timeout: float
     """Seconds that a client may take to send a request."""
@@ -21,13 +21,14 @@ class Edge(Protocol):
         """Whether the application has no capacity for the next request."""
 
     def shed(self, head: bytes, body: bytes) -> tuple[bytes, bool] | None:
-        """Return the answer to a request that needs no thread, and whether to close after it.
+        """Return the answer to a request that is shed, and whether to close after it.
 
         `None` leaves the request to the application.
         """
 
     def error(self, status: int, origin: str = "", text: str = "") -> bytes:
-        """Return a whole answer for a request that the transport refuses; the connection closes.
+        """Return the complete answer to a request that the transport refuses.
 
-        `origin` is the page that asks. `text` replaces the status's usual text.
+        The connection closes after it. `origin` is the request's `Origin` header. `text` replaces
+        the status's usual text.
         """

@@ -1,7 +1,8 @@
-"""How we part from clients: not before they had their last answer, nor much later.
+"""Lingering close: lets the client read its last answer before the connection closes.
 
-A connection that is closed while its client still sends is reset, and what the client has not yet
-read is lost to it, the answer too. So we end our side, and take what comes until it ends its own.
+Closing a connection whose client still sends resets it, and the client loses what it has not yet
+read, the answer included. So the server shuts down its own side, then reads and discards until the
+client closes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CHUNK = 1 << 16
 
 
 class LingeringClose:
-    """The connections that are over for us, of one event loop."""
+    """The connections of one event loop that are closing."""
 
     def __init__(self, poller: selectors.BaseSelector, close: Callable[[Any], None]) -> None:
         """Wait for clients with an event loop's `poller`; `close` is called with a connection."""
@@ -25,9 +26,9 @@ class LingeringClose:
         self._left: dict[Any, int] = {}
 
     def begin(self, conn: Any, seconds: float, size: int) -> None:
-        """Tell a client that this was all, and close when it leaves.
+        """Shut the connection down for sending, and close it when the client has closed it.
 
-        Or after so many seconds, or when it has sent so many bytes more.
+        It is also closed after `seconds`, or when more than `size` further bytes have come.
         """
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -38,7 +39,7 @@ class LingeringClose:
         self._poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
 
     def end_overdue(self) -> None:
-        """Close the connections of those who did not leave in time."""
+        """Close the connections whose deadline has passed."""
         now = time.monotonic()
         for conn in [conn for conn, deadline in self._deadlines.items() if deadline <= now]:
             self._let_go(conn)

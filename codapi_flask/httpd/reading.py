@@ -1,4 +1,4 @@
-"""Requests that are being read: no thread waits for a client to send."""
+"""Reads requests in the event loop: no thread waits for a client to send."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from codapi_flask.httpd.edge import Edge
 from codapi_flask.httpd.request import RequestBuffer
 
 CHUNK = 1 << 16
-"""Bytes that are read at once."""
+"""Bytes of one read."""
 
 SIZE_MAX = 1 << 28
-"""Bytes of all requests that are being read together; beyond, the oldest is refused."""
+"""Limit on the bytes of all incomplete requests together; beyond it the oldest is refused."""
 
 
 class RequestReader:
-    """The connections of one event loop that wait for the rest of a request.
+    """The connections of one event loop whose request is incomplete.
 
-    Each request has a deadline for its head and body together.
+    Each request has one deadline for head and body together.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class RequestReader:
     ) -> None:
         """Read with an event loop's `poller`; every callback is called with a connection.
 
-        `answer` gets a complete request, `refuse` the status and the origin of one that is not
-        wanted, `close` a connection that sent nothing.
+        `answer` also gets the complete request, `refuse` the status and the origin of a refused
+        one; `close` is for a connection that failed or sent nothing.
         """
         self._poller, self._edge = poller, edge
         self._close, self._refuse, self._answer = close, refuse, answer
@@ -43,15 +43,15 @@ class RequestReader:
         self._buffers: dict[Any, RequestBuffer] = {}
 
     def start(self, conn: Any, data: bytes = b"") -> None:
-        """Read a connection's next request, of which `data` has come already."""
+        """Read a connection's next request, of which `data` has been read already."""
         buffer = RequestBuffer(time.monotonic() + self._edge.read_timeout, self._edge.max_body)
         buffer.data += data
         self._buffers[conn] = buffer
-        # a request that is all there, as nearly always, needs no wait
+        # nearly every request is complete by now, and needs no poll
         self._read(conn)
 
     def end_overdue(self) -> None:
-        """Refuse the requests, and close the connections, whose deadline is over."""
+        """Refuse the requests whose deadline has passed; close connections that sent nothing."""
         now = time.monotonic()
         for conn, buffer in list(self._buffers.items()):
             if buffer.deadline > now:
@@ -61,7 +61,7 @@ class RequestReader:
     def _read(self, conn: Any) -> None:
         buffer = self._buffers.get(conn)
         if buffer is None:
-            # refused to make room, by another event of the same look
+            # another event of the same poll made room and refused it
             return
         try:
             while not buffer.is_complete():
@@ -71,7 +71,7 @@ class RequestReader:
                     return
                 before = buffer.size // CHUNK
                 buffer.data += data
-                # worker_connections allows no more connections than may have that much each
+                # up to a chunk per connection always fits: worker_connections bounds their number
                 if buffer.size // CHUNK > before:
                     self._make_room(conn)
         except BlockingIOError:
@@ -96,7 +96,7 @@ class RequestReader:
                 conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _make_room(self, newest: Any) -> None:
-        """Refuse the oldest request while all together are too large."""
+        """Refuse the oldest requests, never the newest, until the others fit in `SIZE_MAX`."""
         while sum(each.size for each in self._buffers.values()) > SIZE_MAX:
             oldest = next(iter(self._buffers))
             if oldest is newest:

@@ -1,6 +1,6 @@
-"""A request while it comes: when it is all there, and when no more of it needs to come.
+"""A request while it arrives: whether it is complete, or refused already.
 
-Only as much of HTTP as that takes; whether a request makes sense is for gunicorn's parser.
+It parses only as much of HTTP as that takes; gunicorn's parser checks the request.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 
 HEAD_MAX = 1 << 16
-"""Bytes that a head may have."""
+"""Limit on a head, in bytes."""
 
 CHUNKS_MAX = 2000
-"""Chunks that a body may have: each takes its time, in which the event loop does nothing else."""
+"""Limit on the chunks of a body: parsing each of them blocks the event loop."""
 
 NO_START = re.compile(rb"[^\r\n!-~]")
-# each matches in linear time: a client may send what it likes, and the event loop waits
+# each matches in linear time: the input is untrusted, and matching blocks the event loop
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*\r\n", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 CONTINUE = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
@@ -25,9 +25,9 @@ ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
 class RequestBuffer:
-    """A request of which a part has come; `refusal` is the status if no more needs to.
+    """A request that is being read; `refusal` is its status once it is refused, else 0.
 
-    `is_awaited` is for the reader: whether it waits for more.
+    `is_awaited` belongs to the reader: whether the poller watches the connection.
     """
 
     def __init__(self, deadline: float, max_body: int) -> None:
@@ -36,28 +36,28 @@ class RequestBuffer:
         self._max_body = max_body
         self._head, self._is_chunked = b"", False
         self._chunks, self._count = bytearray(), 0
-        # of what is left in `data`
+        # an offset in what is left of `data`
         self._end: int | None = None
 
     @property
     def size(self) -> int:
-        """The bytes that are held."""
+        """The number of bytes held."""
         return len(self._head) + len(self._chunks) + len(self.data)
 
     @property
     def origin(self) -> str:
-        """The page that asks, as far as its browser has said."""
+        """The request's `Origin` header, empty without one."""
         origin = ORIGIN.search(self._head)
         return origin[1].decode() if origin else ""
 
     @property
     def parts(self) -> tuple[bytes, bytes] | None:
-        """Head and body of a request that is all there, alone, and not in chunks."""
+        """Head and body of a complete request; `None` if it is chunked, or more follows it."""
         is_plain = not self._is_chunked and self._end == len(self.data)
         return (self._head, bytes(self.data)) if is_plain else None
 
     def is_complete(self) -> bool:
-        """Whether it is all there, or is refused."""
+        """Whether the request is complete or refused."""
         if not self._head:
             self._read_head()
         if self._head and self._end is None:
@@ -65,10 +65,10 @@ class RequestBuffer:
         return bool(self.refusal) or (self._end is not None and len(self.data) >= self._end)
 
     def request(self) -> bytes:
-        """Return what came, and what came after it.
+        """Return the request, and what came after it.
 
-        A body in chunks is in one: for each, gunicorn would copy all that follows. The trailers
-        are left out: what is wrong with them would be found when the application reads.
+        A chunked body becomes one chunk: gunicorn copies the rest of the body for each. Trailers
+        are left out: an error in them would surface only when the application reads.
         """
         if not self._is_chunked:
             return self._head + self.data
@@ -89,13 +89,13 @@ class RequestBuffer:
         self._is_chunked = bool(CHUNKED.search(self._head))
         if not self._is_chunked:
             length = LENGTH.search(self._head)
-            # more digits would make it no smaller
+            # 18 digits exceed every limit: more need not be parsed
             self._end = int(length[1].lstrip(b"0")[:18] or b"0") if length else 0
             if self._end > self._max_body:
                 self.refusal = 413
 
     def _read_chunks(self) -> None:
-        """Take the chunks of a body that are all there (RFC 9112, section 7.1)."""
+        """Take the complete chunks of a body (RFC 9112, section 7.1)."""
         while chunk := CHUNK_HEAD.match(self.data):
             size, start = int(chunk[1], 16), chunk.end()
             if not size:
@@ -123,5 +123,5 @@ class RequestBuffer:
 
 
 def _is_no_head(data: bytearray) -> bool:
-    """Whether these bytes cannot begin a request: TLS, for one, or lines that end otherwise."""
+    """Whether these bytes cannot begin a request: TLS, for example, or lines without CR."""
     return bool(NO_START.match(data)) or data.count(b"\n") > data.count(b"\r\n")

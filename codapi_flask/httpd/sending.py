@@ -1,4 +1,4 @@
-"""What clients have not yet taken of their answers: no thread waits for them."""
+"""Sends the rest of answers in the event loop: no thread waits for a client to receive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 UNSENT_MAX = 1 << 26
-"""Bytes that several answers may have which wait for their clients; then the oldest is cut off."""
+"""Limit on the unsent bytes of several answers together; beyond it the oldest is cut off."""
 
 
 class SendQueue:
@@ -24,12 +24,12 @@ class SendQueue:
         self._size = 0
 
     def finish(self, conn: Any, then: Callable[[], None]) -> None:
-        """Send what is unsent; then go on, at once if there is nothing."""
+        """Call `then` when nothing is left to send, at once if nothing is unsent."""
         if not conn.sock.unsent:
             then()
             return
         if conn.sock.fileno() < 0:
-            # gunicorn has given it up
+            # gunicorn has closed it
             self._close(conn)
             return
         self._waiting[conn] = time.monotonic() + self._timeout, then
@@ -39,7 +39,7 @@ class SendQueue:
             self._cut(next(iter(self._waiting)))
 
     def end_overdue(self) -> None:
-        """Close the connections of those who did not receive in time."""
+        """Close the connections whose clients did not receive in time."""
         now = time.monotonic()
         for conn, (deadline, _) in list(self._waiting.items()):
             if deadline > now:
@@ -48,7 +48,7 @@ class SendQueue:
 
     def _go_on(self, conn: Any) -> None:
         if conn not in self._waiting:
-            # cut off by another event of the same look
+            # another event of the same poll cut it off
             return
         before = len(conn.sock.unsent)
         try:

@@ -1,4 +1,4 @@
-"""A client's connection, as gunicorn and our reader of requests use it."""
+"""A client's connection, as gunicorn and the event loop use it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 SEND_BUFFER = 1 << 18
-"""Bytes of an answer that the system takes of us before the client does."""
+"""Bytes of an answer that the system buffers."""
 
 
 class BufferedSocket(socket.socket):
-    """A connection that never blocks: what the system does not take at once is kept, `unsent`.
+    """A connection that never blocks; `unsent` is what the system does not take at once.
 
     gunicorn turns blocking on and off several times a request, and sends an answer's head apart
-    from its body: each is a system call in which another thread takes the interpreter, and the
-    client is woken twice.
+    from its body. Each is a system call, in which another thread takes the GIL, and the client
+    wakes twice.
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        """Take a connection over."""
+        """Take over a connection and its descriptor."""
         kind = connection.family, connection.type, connection.proto
         super().__init__(*kind, fileno=connection.detach())
         super().setblocking(False)
@@ -29,11 +29,11 @@ class BufferedSocket(socket.socket):
         self._joins, self._first = False, b""
 
     def setblocking(self, flag: bool) -> None:
-        """Do nothing."""
+        """Do nothing: the connection never blocks."""
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Send what is sent first, an answer's head, together with what comes next."""
+        """Send the first data, an answer's head, together with the next."""
         self._joins, self._first = True, b""
         try:
             yield
@@ -43,7 +43,7 @@ class BufferedSocket(socket.socket):
             self._joins, self._first = False, b""
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send it; what the system does not take is for `flush`.
+        """Send data; what the system does not take at once becomes `unsent`.
 
         Raises:
             OSError: the client is gone.
@@ -55,7 +55,7 @@ class BufferedSocket(socket.socket):
         self._send(self._first + data)
 
     def flush(self) -> None:
-        """Send of what is unsent as much as the system takes.
+        """Send as much of `unsent` as the system takes.
 
         Raises:
             OSError: the client is gone.

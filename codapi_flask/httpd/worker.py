@@ -1,8 +1,8 @@
 """A gunicorn worker that reads a whole request before a thread gets it.
 
-gunicorn's gthread lends a thread to every connection and blocks it until the client has sent the
-request's head and body: a few half-sent requests silence the server. Here the event loop reads
-without blocking. A thread gets complete requests only, and waits for no client.
+gunicorn's gthread blocks a thread for every connection until the client has sent the request's head
+and body: a few half-sent requests stall the server. Here the event loop reads without blocking, and
+a thread gets only complete requests.
 
 The worker overrides methods of gunicorn's `ThreadWorker` and uses attributes of its connections
 and parser, so gunicorn's version is pinned; tests/httpd/test_gunicorn.py names all of them.
@@ -31,7 +31,7 @@ from codapi_flask.httpd.sending import SendQueue
 from codapi_flask.httpd.socket import BufferedSocket
 
 ACCEPT_PAUSE = 0.05
-"""Seconds without accepting when there are no descriptors left."""
+"""Seconds without accepting when the process has no descriptors left."""
 
 STAY = 0.01
 """Seconds for which a thread waits for its client's next request."""
@@ -40,24 +40,24 @@ SPARE_THREADS = 12
 """Threads kept free for new connections."""
 
 ACCEPTS = 64
-"""Connections accepted in a row, before the event loop serves the others again."""
+"""Connections accepted in a row before the event loop serves the others again."""
 
 LINGER, LINGER_MAX = 2.0, 1 << 16
-"""Seconds that a client may take to leave after its last answer, and bytes it may still send."""
+"""Seconds that a client may take to close after its last answer, and bytes it may still send."""
 
 REFUSED_LINGER, REFUSED_LINGER_MAX = 10.0, 8 << 20
-"""The same for a client that is refused while it sends: it may read the answer only then."""
+"""The same for a client that is refused while it sends: it may read the answer only afterwards."""
 
 
 class _Given(Unreader):  # type: ignore[misc]
-    """The input of gunicorn's parser: what the event loop has read, and never more."""
+    """The input of gunicorn's parser: what the event loop has read, and no more."""
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         return b""
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's thread worker, with the reading and sending done by its event loop.
+    """gunicorn's thread worker, whose event loop does the reading and the sending.
 
     The WSGI application has an attribute `edge` (`httpd.edge.Edge`).
     """
@@ -66,19 +66,19 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # computed at each look
+        # gunicorn computes it at each access
         self._is_ssl = self.cfg.is_ssl
-        # connections that a thread has, or waits for; only the event loop changes it
+        # connections that a thread serves or that wait for one; only the event loop changes it
         self._given = 0
         self._quits = self._cannot_accept = False
         self._notify_at = 0.0
 
     def load_wsgi(self) -> None:
-        """Load the application, and take its edge."""
+        """Load the application and its edge."""
         super().load_wsgi()
         self.edge = self.wsgi.edge
 
-    # gunicorn creates the poller late
+    # cached properties: gunicorn creates the poller after __init__
 
     @cached_property
     def _reading(self) -> RequestReader:
@@ -93,7 +93,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         return LingeringClose(self.poller, self._close)
 
     def enqueue_req(self, conn: Any) -> None:
-        """Read a connection's next request; then a thread answers it."""
+        """Read a connection's next request; a thread answers it once it is complete."""
         if self._is_ssl:
             super().enqueue_req(conn)
             return
@@ -106,14 +106,14 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self._reading.start(conn, data)
 
     def handle(self, conn: Any) -> Any:
-        """Answer a request in a thread, and the client's next ones if they come at once."""
+        """Answer a request in a thread, and the client's next ones if they follow at once."""
         goes_on = super().handle(conn)
         while goes_on is True and self._has_next(conn):
             goes_on = super().handle(conn)
         return goes_on
 
     def finish_request(self, conn: Any, answered: Any) -> None:
-        """Keep a connection or end it without waiting for the client, as gunicorn would."""
+        """Keep or close a connection; unlike gunicorn's method it does not wait for the client."""
         self._given -= 1
         is_lost = answered.cancelled() or answered.exception()
         if self._is_ssl:
@@ -124,9 +124,9 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             self._sending.finish(conn, partial(self._lingering.begin, conn, LINGER, LINGER_MAX))
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept the connections that wait; without descriptors, wait for others to end.
+        """Accept the waiting connections; pause if the process has no descriptors left.
 
-        gunicorn accepts one at each look, and reads all that came between two looks.
+        gunicorn accepts only one at each poll, and reads all that came in between.
         """
         room = self.worker_connections - self.nr_conns
         try:
@@ -147,46 +147,46 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             time.sleep(ACCEPT_PAUSE)
 
     def init_signals(self) -> None:
-        """Set the signal handlers; SIGHUP is for gunicorn's master alone, but reaches its group."""
+        """Set the signal handlers; ignore SIGHUP: it is for the master, but reaches the group."""
         super().init_signals()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; a worker that ends refuses new ones at once."""
+        """Start or stop accepting; a worker that ends refuses new connections at once."""
         super().set_accept_enabled(enabled)
         if not self.alive:
-            # gunicorn would keep them waiting until the last job has ended
+            # gunicorn would leave them waiting until the last job has ended
             for listener in self.sockets:
                 listener.close()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """End at once, and once: Ctrl-C comes from the terminal and from gunicorn's master."""
-        # the second would wait for a lock that the first holds
+        """End at the first signal only: Ctrl-C comes from the terminal and from the master."""
+        # a second call would wait for a lock that the first holds
         if not self._quits:
             self._quits = True
             super().handle_quit(sig, frame)
 
     def notify(self) -> None:
-        """Send gunicorn's master a sign of life: once a second, not at each event."""
+        """Send gunicorn's master a heartbeat: once a second, not at each event."""
         if time.monotonic() >= self._notify_at:
             self._notify_at = time.monotonic() + 1
             super().notify()
 
     def murder_pending(self) -> None:
-        """Close the connections of clients that did not send, receive or leave in time."""
+        """Close the connections of clients that did not send, receive or close in time."""
         super().murder_pending()
         self._lingering.end_overdue()
         self._sending.end_overdue()
         self._reading.end_overdue()
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Have a request answered, its answer sent in one piece."""
+        """Answer a request; the answer is sent in one piece."""
         if not self._is_ssl:
-            # the reader has sent it
+            # the event loop has sent it
             req._expected_100_continue = False
             with conn.sock.joined():
                 stays = super().handle_request(req, conn)
-            # the rest of the body: gunicorn closes rather than read so much
+            # the rest of the body: gunicorn would close the connection rather than read so much
             req.body.read()
             return stays
         conn.sock.settimeout(self.edge.send_timeout)
@@ -196,7 +196,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             raise BrokenPipeError(errno.EPIPE, "the client does not receive") from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what gunicorn's parser refuses in the form of all errors."""
+        """Answer an error in the form of all errors; log it if it is not gunicorn's parser's."""
         is_fault = not type(exc).__module__.startswith("gunicorn.")
         if is_fault:
             self.log.exception("internal error")
@@ -207,10 +207,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             client.sendall(answer)
 
     def _has_next(self, conn: Any) -> bool:
-        """Whether the client's next request is all there, within moments, and this thread's.
+        """Whether the client's next request is complete within `STAY`, for this thread to answer.
 
-        It spares the event loop's part for a client that sends one request after another. All
-        that is not so simple is the event loop's.
+        A client that sends one request after another then needs no event loop. Every other case
+        goes back to the event loop.
         """
         may_stay = self.alive and self._given <= self.cfg.threads - SPARE_THREADS
         if self._is_ssl or not may_stay or conn.parser.unreader.buf.getvalue():
@@ -230,7 +230,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         return is_whole
 
     def _answer(self, conn: Any, buffer: RequestBuffer) -> None:
-        """Answer a complete request: shed it, or give it to a thread."""
+        """Shed a complete request, or give it to a thread."""
         if self._is_shed(conn, buffer):
             return
         self._given += 1
@@ -242,10 +242,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().enqueue_req(conn)
 
     def _is_shed(self, conn: Any, buffer: RequestBuffer) -> bool:
-        """Whether the edge has answered the request: no worker of the pool is idle."""
+        """Whether the edge has shed the request, and its answer is sent."""
         is_kept = self.cfg.keepalive and len(self.keepalived_conns) < self.max_keepalived
         may_stay = self.alive and is_kept
-        # gunicorn logs and counts only the application's answers
+        # an answer of the edge would be missing from gunicorn's access log and statsd
         is_logged = self.log.access_log_enabled or self.cfg.statsd_host
         parts = None if is_logged else buffer.parts
         shed = self.edge.shed(*parts) if parts and may_stay else None
@@ -274,7 +274,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, goes_on)
 
     def _refuse(self, conn: Any, status: int, origin: str) -> None:
-        """Answer a request that has not come, or not in full."""
+        """Answer a request that is refused before a thread gets it."""
         try:
             conn.sock.sendall(self.edge.error(status, origin))
         except OSError:
