@@ -1,4 +1,4 @@
-"""The keeper process: boxes that are started before a request needs them, and its housekeeping.
+"""The keeper process: starts boxes before a request needs them, sweeps, watches for new images.
 
-Comes in: a worker's wish for a box. Goes out: a warm `Box`, or none.
+Comes in: a worker's request for a box. Goes out: a warm `Box`, or none.
 """

@@ -1,4 +1,4 @@
-"""A worker's way to the boxes that the keeper holds ready."""
+"""A worker's client of the keeper: takes warm boxes and gives them back."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from codapi_flask.stock import protocol
 from codapi_flask.stock.protocol import Put, Take, Took, Used
 
 ANSWER_TIMEOUT = 0.5
-"""Seconds that the keeper may take to hand out a box; after that a cold start is better."""
+"""Timeout of the keeper's answer, in seconds: beyond it a cold start is better."""
 
 PAUSE = 2.0
-"""Seconds for which a keeper that did not answer is left alone."""
+"""Seconds before the next attempt after the keeper did not answer."""
 
 HOLD_MAX = 1.0
-"""Seconds that a box stays away from the keeper, run after run."""
+"""Seconds for which a worker may reuse a box before it goes back to the keeper."""
 
 
 class StockClient:
-    """The started boxes that wait; without a keeper there are none. Not for two threads.
+    """The stock, as a worker uses it; without a keeper it is empty. Not for use by two threads.
 
     The first box of a name comes from the keeper, with the queue from which the worker takes the
-    next ones by itself (`protocol`).
+    next ones itself (`protocol`).
     """
 
     def __init__(self, instance: Instance, hold_max: float = HOLD_MAX) -> None:
-        """Ask the keeper of an instance; a box stays away from it for `hold_max` seconds."""
+        """Use the keeper of an instance; boxes go back to it after `hold_max` seconds."""
         self._instance, self._hold_max = instance, hold_max
         self._keeper: socket.socket | None = None
         self._rows: dict[str, socket.socket] = {}
@@ -42,7 +42,7 @@ class StockClient:
         self._held_since = 0.0
 
     def take(self, box: BoxSpec) -> Box | None:
-        """Return a started box, or `None`; `give` or `used` must follow."""
+        """Return a started box, `None` if there is none; `give` or `used` must follow."""
         held, self._held = self._held, None
         if held and held.spec.name == box.name and held.is_alive:
             return held
@@ -50,33 +50,33 @@ class StockClient:
             self._give(held)
         self._held_since = time.monotonic()
         if self._poll(timeout=0):
-            # it is dead, or knows us no more; whatever it held is nobody's
+            # the keeper died or dropped this worker: its boxes are gone
             self._disconnect(pause=0)
         try:
             return self._take_from_row(box) or self._ask(box)
         except (OSError, ValueError):
             # a late answer must not be taken for the next one; a box may have come without its
-            # descriptors, when we have too many
+            # descriptors, when this process has too many
             self._disconnect()
             return None
 
     def wait(self, pipe: int) -> None:
-        """Wait until a pipe is readable; when the keeper dies meanwhile, let its boxes go."""
+        """Wait until a pipe is readable; if the keeper dies meanwhile, drop its boxes."""
         if pipe not in self._poll(pipe, timeout=None):
-            # it is replaced at once
+            # no pause: the keeper is replaced at once
             self._disconnect(pause=0)
 
     def give(self, box: Box) -> None:
-        """Put a box back that may serve again, with its lease; the next `take` may want it.
+        """Give back a box for reuse, with its lease; the next `take` may return it.
 
-        The keeper gets it at `release`, or when it was away for long: it knows what is outdated.
+        The keeper, which evicts outdated boxes, gets it at `release` or after `hold_max` seconds.
         """
         self._held = box
         if time.monotonic() - self._held_since > self._hold_max:
             self.release()
 
     def release(self) -> None:
-        """Let others have the box that waits for our next `take`."""
+        """Give the keeper the box that was held for the next `take`."""
         held, self._held = self._held, None
         if held:
             self._give(held)
@@ -93,16 +93,16 @@ class StockClient:
             self._disconnect()
 
     def used(self, box: BoxSpec) -> None:
-        """Tell that the run for which a box was taken, or missed, has ended."""
+        """Report the end of a run for which a box was taken or missed."""
         self._tell(Used(box.name))
 
     def _poll(self, *pipes: int, timeout: int | None) -> list[int]:
-        """Return which of the pipes are readable, and the keeper's connection if it is over."""
+        """Return the readable pipes, and the keeper's connection if it is closed."""
         poll = select.poll()
         for pipe in pipes:
             poll.register(pipe, select.POLLIN)
         if self._keeper:
-            # a hang-up is told unasked
+            # POLLHUP needs no request (poll(2))
             poll.register(self._keeper, 0)
         return [descriptor for descriptor, _ in poll.poll(timeout)]
 

@@ -1,4 +1,4 @@
-"""How many boxes of a name are wanted, and when a refill may begin."""
+"""How many boxes of a name are wanted, and when a refill may start."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MEMORY = 300.0
-"""Seconds for which it counts how many boxes of a name were in use at once."""
+"""Seconds for which a high-water mark counts."""
 
 GRACE, MAX_GRACE = 0.1, 0.5
-"""Seconds that those who run get before the start of a box takes part of the machine."""
+"""Seconds by which a run postpones refills, which would compete with it for processors, and the
+most that later runs may extend this to."""
 
 
 class RefillDelay:
-    """Until when refills wait for those who run; `end` is an instant of the clock."""
+    """Postpones refills while runs begin; `end` is an instant of the clock."""
 
     def __init__(self, processors: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._processors, self._clock = processors, clock
         self._start = self.end = -math.inf
 
     def give(self, running: int) -> None:
-        """Take note that a run begins, or a box is gone that the next run may miss.
+        """Record a run's start or a lost box, and postpone refills.
 
-        More runs than processors get more time, for then each takes longer; but not for ever.
+        With more runs than processors each takes longer: then every new run postpones refills
+        again, up to `MAX_GRACE`.
         """
         now = self._clock()
         if now >= self.end:
@@ -35,13 +37,13 @@ class RefillDelay:
 
     @property
     def is_over(self) -> bool:
-        """Whether a refill may begin although something runs."""
+        """Whether a refill may start while something runs."""
         return self._clock() >= self.end
 
 
 @dataclass(slots=True)
 class PeakDemand:
-    """How many boxes of one name were in use at once lately; two half-windows make it forget."""
+    """The high-water mark of boxes of one name in use at once; two half-windows let it decay."""
 
     now: int = 0
     before: int = 0
@@ -49,12 +51,12 @@ class PeakDemand:
     last: float = -math.inf
 
     def saw(self, count: int, time: float) -> None:
-        """Take note of the boxes in use at a time."""
+        """Record the number of boxes in use at an instant."""
         self.peak(time)
         self.now, self.last = max(self.now, count), time
 
     def peak(self, time: float) -> int:
-        """Return the most boxes that were in use at once."""
+        """Return the high-water mark at an instant."""
         if time - self.since > MEMORY:
             self.now = self.before = 0
             self.since = time

@@ -1,4 +1,4 @@
-"""The boxes of one name that wait, in a socket: a worker takes one without asking the keeper."""
+"""The waiting boxes of one name, in a socket: a worker takes one without the keeper."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from codapi_flask.boxes.box import Box
 from codapi_flask.config.model import BoxSpec
 
 SEND_BUFFER = 1 << 20
-"""Bytes of boxes that may wait: about a thousand, or as many as the system allows."""
+"""Bytes for waiting boxes: about a thousand boxes, or as many as the system allows."""
 
 
 class HandoffQueue:
-    """Boxes that wait: whoever has `end` takes the first, by `handoff.receive`.
+    """Waiting boxes: any process that has `end` takes the first, with `handoff.receive`.
 
-    The kernel gives each box to one taker. It dies when nobody has an end of the row any more.
+    The kernel gives each box to one taker. The boxes die when no process has an end of the queue.
     """
 
     def __init__(self, box: BoxSpec) -> None:
-        """Make an empty row for boxes made from one config."""
+        """Make an empty queue for the boxes of one spec."""
         self._box, self._sizes, self._size = box, deque[int](), 0
         self.end, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self.end, self._ours):
@@ -31,7 +31,7 @@ class HandoffQueue:
         self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
     def __len__(self) -> int:
-        """Return how many wait: by what is left of all that was put, for others take."""
+        """Return how many wait, by the bytes left of all that was put: other processes take."""
         # unix(7), SIOCINQ
         left = int.from_bytes(fcntl.ioctl(self.end, termios.FIONREAD, bytes(4)), sys.byteorder)
         while self._size > left:
@@ -39,22 +39,22 @@ class HandoffQueue:
         return len(self._sizes)
 
     def put(self, box: Box) -> None:
-        """Have a box wait behind the others.
+        """Append a box.
 
         Raises:
-            OSError: it cannot, the row is too long; the box dies.
+            OSError: the queue is full; the box dies.
         """
         self._sizes.append(handoff.send(box, self._ours))
         self._size += self._sizes[-1]
 
     def take(self) -> Box | None:
-        """Return the first, if there is one that we have descriptors for."""
+        """Return the first box, if there is one and this process has descriptors for it."""
         try:
             return handoff.receive(self.end, self._box)
         except ValueError:
             return None
 
     def close(self) -> None:
-        """Close our ends."""
+        """Close both ends in this process."""
         self.end.close()
         self._ours.close()

@@ -1,4 +1,4 @@
-"""Removes what dead owners left, and watches that executions can work and for new images."""
+"""Sweeps what dead owners left, checks that executions can work, and watches for new images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SWEEP_INTERVAL = 10.0
 """Seconds between two sweeps."""
 
 SWEEP_PATIENCE = 30.0
-"""Seconds for which a sweep goes on after something that it cannot remove."""
+"""Seconds after which a sweep stops at the next thing that it cannot remove."""
 
 RETRY_INTERVAL = 1.0
-"""Seconds before the next look while executions cannot work, or the daemon is gone."""
+"""Seconds before the next attempt while executions cannot work, or the daemon is gone."""
 
 log = logging.getLogger("codapi")
 
 
 class Janitor:
-    """Sweeps, for an instance; `swept` counts containers, `fault` says why nothing can work."""
+    """Sweeps for an instance; `swept` counts containers, `fault` is why executions cannot work."""
 
     def __init__(self, instance: Instance, images: list[str]) -> None:
         self._instance, self._images = instance, images
@@ -36,11 +36,11 @@ class Janitor:
         self.swept, self.fault = 0, ""
 
     def end(self) -> None:
-        """Let `sweep` return, after what it removes."""
+        """Make `sweep` return after its current round; safe from any thread."""
         self._ending.set()
 
     def sweep(self, daemon: Daemon) -> None:
-        """Sweep now and again, until `end`."""
+        """Sweep at once and at intervals, until `end`."""
         root_box = RootBox(daemon, self._instance, self._images)
         pause, stuck = 0.0, list[str]()
         while not self._ending.wait(pause):
@@ -56,10 +56,10 @@ class Janitor:
                 self._probe(root_box)
                 self.fault = ""
             except Exception as error:
-                # any exception: nobody replaces a thread that dies of it
+                # any exception: it would end the thread, which nothing restarts
                 fault = str(error)
                 if isinstance(error, OSError):
-                    # without the file's name, which is another each time
+                    # without the file's name, which differs each time
                     fault = f"{self._instance.path}: {error.strerror}"
                 if fault != self.fault:
                     log.error("executions cannot work: %s", fault)
@@ -79,7 +79,7 @@ class Janitor:
 def watch_images(
     daemon: Daemon, config: Config, report: Callable[[Mapping[str, str]], None]
 ) -> None:
-    """Report the ids of all images by name, now and whenever one has changed; does not return."""
+    """Report the ids of all images by name, at once and after each change; does not return."""
     while True:
         with suppress(ServerFault):
             for _ in daemon.image_events():

@@ -1,7 +1,7 @@
-"""The keeper process: holds started boxes ready, and looks after what no single worker can.
+"""The keeper process: holds the stock, sweeps, and watches for new images.
 
-The main thread serves the workers and decides; it makes no call that may block. Threads with a
-Docker client each start boxes, sweep, and watch for new images; they report over a queue.
+The main thread serves the workers and decides; it makes no blocking call. Other threads, each with
+its own Docker client, start boxes, sweep, and watch for new images; they report over a queue.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from codapi_flask.stock.shelf import Shelf
 from codapi_flask.stock.starter import Starter
 
 TICK = 1.0
-"""Seconds between two looks at what the shelf lacks or has too much of."""
+"""Seconds between two checks of what the shelf lacks or has too much of."""
 
 STARTERS = 2
-"""Boxes that are started at once when nothing else runs; one, when something does."""
+"""Boxes that start at the same time while no job runs; while one runs, it is one box."""
 
 log = logging.getLogger("codapi")
 
@@ -79,7 +79,7 @@ class Keeper:
         """Serve until the pipe closes; then end what is being done: half a box would stay."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         address = self._instance.socket
-        # an earlier keeper's
+        # left by an earlier keeper
         address.unlink(missing_ok=True)
         unixsocket.bind(listener, address)
         listener.listen(self._config.pool_size)
@@ -98,7 +98,7 @@ class Keeper:
             wake = tick if self._grace.is_over else min(tick, self._grace.end)
             events = self._selector.select(max(wake - now, 0))
             if self._is_put_off:
-                # whoever comes now would put it off again
+                # the events below may postpone the refill again
                 self._order()
             for key, _ in events:
                 if key.data is None:
@@ -125,7 +125,7 @@ class Keeper:
         self._selector.register(worker, selectors.EVENT_READ, lambda: self._answer(worker))
 
     def _answer(self, worker: socket.socket) -> None:
-        """Do what a worker says; forget it, and what it had, when it is gone."""
+        """Handle a worker's message; when the worker is gone, stop counting its boxes as used."""
         taken = self._workers[worker]
         try:
             message, descriptors, _, _ = socket.recv_fds(worker, handoff.MESSAGE_MAX, 2)
@@ -143,7 +143,7 @@ class Keeper:
                     self._took(taken, name)
                 case Used(name):
                     self._returned(taken, name)
-                    # its worker may have the next job already, and start a box for it
+                    # the worker may have its next job already, and start a box for it
                     self._grace.give(self._shelf.out.total())
                 case Put(dict() as fields):
                     name = fields["name"]
@@ -153,7 +153,7 @@ class Keeper:
         except BlockingIOError:
             return
         except (OSError, ValueError):
-            # it is gone, or we have no descriptors left for its box
+            # the worker is gone, or this process has no descriptors left for its box
             self._selector.unregister(worker)
             worker.close()
             for name, count in self._workers.pop(worker).items():
@@ -165,13 +165,13 @@ class Keeper:
         self._grace.give(self._shelf.out.total())
 
     def _returned(self, taken: Counter[str], name: str) -> None:
-        """Count a box as no longer in use; what an earlier keeper gave was not counted here."""
+        """Count a box as no longer in use, unless an earlier keeper handed it out."""
         if taken[name]:
             taken[name] -= 1
             self._shelf.used(name)
 
     def _order(self) -> None:
-        """Have boxes started that the shelf lacks: one while a job runs, else some at once."""
+        """Order the boxes that the shelf lacks: one while a job runs, else several at once."""
         is_busy = self._shelf.out.total() > 0
         self._is_put_off = is_busy and not self._grace.is_over
         if self._is_put_off:
@@ -192,7 +192,7 @@ class Keeper:
                 self._reports.get_nowait()()
 
     def _report(self, what: Callable[[], None]) -> None:
-        """Have the main thread do something."""
+        """Have the main thread call a function; safe from any thread."""
         self._reports.put(what)
         os.eventfd_write(self._wake, 1)
 

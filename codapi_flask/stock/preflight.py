@@ -1,4 +1,4 @@
-"""What the keeper looks at once, before the first box."""
+"""What the keeper checks once, at its start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("codapi")
 
 
 def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str]:
-    """Yield what weakens the isolation of boxes, or is missing.
+    """Yield warnings: what weakens the isolation of boxes, which images are missing.
 
     Raises:
         ServerFault: the daemon is gone.
@@ -30,9 +30,9 @@ def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str
 
 
 def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> list[str]:
-    """Return the boxes in which a step runs as the user that this server runs as.
+    """Return the names of the boxes in which a step runs as this server's user.
 
-    Of steps that run as root the doctor warns anyway.
+    There are none if that is root: the audit warns of steps that run as root.
     """
     uid = os.geteuid()
     if not uid:
@@ -46,11 +46,11 @@ def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> lis
 
 
 def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) -> str:
-    """Return what is wrong when boxes do not see our work directory, else nothing.
+    """Return the problem if boxes do not see the work directory, else an empty string.
 
-    Says nothing when that cannot be told: without a daemon, or without any image.
+    The string is also empty if that cannot be checked: without a daemon, or without any image.
     """
-    # if we die, it is found abandoned with the box that reads it
+    # if this process dies, a sweeper finds the lease abandoned, and the box that reads it
     lease = instance.lease()
     token, text = lease.work / "token", secrets.token_bytes(8)
     token.write_bytes(text)
@@ -68,7 +68,7 @@ def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) 
     if seen == text:
         return ""
     return (
-        f"the Docker daemon does not see our work directory {instance.work_dir}: when the server "
+        f"the Docker daemon does not see the work directory {instance.work_dir}: if the server "
         "runs in a container, mount a directory of the host at the same path inside and outside "
         f"(--volume {instance.work_dir}:{instance.work_dir}), or name one with CODAPI_WORK_DIR"
     )

@@ -1,15 +1,15 @@
-"""What a worker and the keeper say to each other, over a Unix socket in the instance's directory.
+"""The protocol between workers and the keeper, over a Unix socket in the instance's directory.
 
-A message is one packet of JSON. A box travels as `{"box": {…}}` with its descriptors
+A message is one packet of JSON. A box is passed as `{"box": {…}}` with its descriptors
 (`boxes.handoff`).
 
-| from | message | means |
+| from | message | meaning |
 |---|---|---|
 | worker | `{"take": NAME}` | asks for a box and for the queue of such boxes |
 | keeper | `{"box": {…}}` or `{"box": null}` | the answer; the queue is the first descriptor |
 | worker | `{"took": NAME}` | took a box from the queue |
-| worker | `{"used": NAME}` | the run is over, for which it took or missed a box |
-| worker | `{"box": {…}}` | gives a box back that may serve again |
+| worker | `{"used": NAME}` | a run is over that took or missed a box |
+| worker | `{"box": {…}}` | gives a box back for reuse |
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The run is over for which a worker took, or missed, a box."""
+    """A run is over that took or missed a box."""
 
     name: str
 
@@ -60,7 +60,7 @@ def parse(packet: bytes) -> Take | Took | Used | Put:
     """Return the message of a packet.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the packet is not a message.
     """
     match json.loads(packet):
         case {"take": str(name)}:

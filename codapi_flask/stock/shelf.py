@@ -1,4 +1,4 @@
-"""What the keeper holds and what it should: counts, no calls."""
+"""What the keeper holds and what it should hold: only bookkeeping, no calls of the daemon."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from codapi_flask.stock.demand import PeakDemand
 from codapi_flask.stock.handoff_queue import HandoffQueue
 
 BACKOFF, MAX_BACKOFF = 1.0, 60.0
-"""Seconds before a start that failed is tried again, doubled each time."""
+"""Seconds before a failed start is retried, doubled each time, and their maximum."""
 
 
 class Shelf:
-    """The boxes that wait, by name, and those that are in use.
+    """The waiting boxes by name, and the number of those in use.
 
-    A name's target is the most boxes that were lately in use at once, and at least its `warm`;
-    all boxes together are at most `size`, the name that was not used for the longest time yields.
+    A name's target is the high-water mark of its boxes in use, and at least its `warm`. All
+    waiting and starting boxes together are at most `size`; the least recently used are evicted
+    first.
     """
 
     def __init__(
@@ -40,12 +41,12 @@ class Shelf:
         self.starting: Counter[str] = Counter()
 
     def took(self, name: str) -> None:
-        """Take note that a box is in use, or that one is missed and started elsewhere."""
+        """Record that a box is in use: taken, or missed and started by the worker."""
         self.out[name] += 1
         self._demand[name].saw(self.out[name], self._clock())
 
     def take(self, name: str) -> Box | None:
-        """Return a living box, the one that waits for the longest time."""
+        """Return the living box that has waited longest, `None` if there is none."""
         while box := self.rows[name].take():
             if box.is_alive:
                 return box
@@ -53,11 +54,11 @@ class Shelf:
         return None
 
     def used(self, name: str, count: int = 1) -> None:
-        """Take note that boxes are no longer in use."""
+        """Record that boxes are no longer in use."""
         self.out[name] -= count
 
     def put(self, box: Box) -> None:
-        """Take a box that waits; it is thrown away when it is one too many."""
+        """Add a waiting box; discard it if it is outdated or one too many."""
         name = box.spec.name
         if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
             box.discard()
@@ -66,13 +67,16 @@ class Shelf:
             self._backoff.pop(name, None)
 
     def failed(self, name: str) -> None:
-        """Take note that a box could not be started; it is tried again later."""
+        """Record a failed start; the next one waits for the backoff."""
         pause = self._backoff.get(name, BACKOFF)
         self._backoff[name] = min(pause * 2, MAX_BACKOFF)
         self._not_before[name] = self._clock() + pause
 
     def next_to_start(self) -> str | None:
-        """Return the name of the box that is missed most, if there may be one more."""
+        """Return the name that lacks the most boxes, `None` if none may be started.
+
+        Makes room for it by evicting another box, if necessary.
+        """
         now = self._clock()
         lacks = {
             name: self._lack(name)
@@ -87,16 +91,16 @@ class Shelf:
         return name
 
     def tidy(self) -> None:
-        """Throw away what died, and what is no longer wanted."""
+        """Discard dead boxes, and those beyond their name's target."""
         for name in self.rows:
             self._sift(name, lambda box: box.is_alive)
             while self._lack(name) < 0 and len(self.rows[name]):
                 self._drop(name)
 
     def retire(self, images: Mapping[str, str]) -> None:
-        """Throw away, now and when they come back, boxes of images that were replaced.
+        """Discard boxes of replaced images, now and when they come back.
 
-        `images` are the current ids by name.
+        `images` maps names to current ids.
         """
         self._images = images
         for name in self.rows:
@@ -120,7 +124,7 @@ class Shelf:
         try:
             self.rows[name].put(box)
         except OSError:
-            # there are more than the system allows
+            # the queue is full
             self.failed(name)
             return False
         return True
@@ -145,7 +149,7 @@ class Shelf:
     def _lack(self, name: str) -> int:
         box, have = self._boxes[name], len(self.rows[name]) + self.starting[name]
         if box.uses > 1:
-            # they come back
+            # reusable boxes come back
             have += self.out[name]
         return max(box.warm, self._demand[name].peak(self._clock())) - have
 
@@ -153,7 +157,7 @@ class Shelf:
         return sum(map(len, self.rows.values())) + self.starting.total()
 
     def _evict(self, name: str) -> bool:
-        """Throw away a box of the name that was not used for the longest time, before `name`."""
+        """Evict a box of the least recently used name, if it was used before `name`."""
         own = self._demand[name].last
         others = (
             (demand.last, other)

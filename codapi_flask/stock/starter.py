@@ -1,4 +1,4 @@
-"""Starts the boxes that the keeper orders, in threads of their own."""
+"""Starts the boxes that the keeper orders, in threads beside the main one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ log = logging.getLogger("codapi")
 
 
 class Starter:
-    """Orders for boxes, which any number of threads may `serve`."""
+    """A queue of boxes to start, which any number of threads may `serve`."""
 
     def __init__(self, instance: Instance, report: Callable[[BoxSpec, Box | None], None]) -> None:
-        """Start boxes in an instance; `report` gets each, or `None` when it cannot be started."""
+        """Start boxes in an instance; `report` gets each, or `None` if it cannot be started."""
         self._instance, self._report = instance, report
         self._orders: queue.SimpleQueue[BoxSpec | None] = queue.SimpleQueue()
 
     def order(self, spec: BoxSpec) -> None:
-        """Have a box started."""
+        """Queue a box to be started."""
         self._orders.put(spec)
 
     def end(self) -> None:
-        """Let one serving thread end, after the box that it starts."""
+        """Make one serving thread return after the boxes ordered before."""
         self._orders.put(None)
 
     def serve(self, daemon: Daemon) -> None:
-        """Start what is ordered, until `end`."""
+        """Start the ordered boxes, until `end`."""
         while spec := self._orders.get():
             self._report(spec, self._started(daemon, spec))
 
@@ -44,6 +44,6 @@ class Starter:
                 lease.drop()
                 raise
         except Exception as error:
-            # any exception: nobody replaces a thread that dies of it
+            # any exception: it would end the thread, which nothing restarts
             log.warning("cannot keep box %s warm: %s", spec.name, error)
             return None

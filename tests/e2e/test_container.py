@@ -117,7 +117,7 @@ def test_work_dir_unseen_by_the_daemon_prevents_startup(run, work_dir, volume):
     container = run(2000, *volume, "--env", f"CODAPI_WORK_DIR={inside}")
     assert docker("wait", container) != "0\n"
     log = docker("logs", container)
-    assert f"the Docker daemon does not see our work directory {inside}" in log
+    assert f"the Docker daemon does not see the work directory {inside}" in log
     assert f"--volume {inside}:{inside}" in log
 
 

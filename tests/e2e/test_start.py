@@ -151,5 +151,5 @@ def test_work_dir_unseen_by_the_daemon_prevents_startup(root):
         timeout=30,
     )
     assert done.returncode != 0
-    assert "the Docker daemon does not see our work directory /mnt/work" in done.stderr
+    assert "the Docker daemon does not see the work directory /mnt/work" in done.stderr
     assert "Traceback" not in done.stderr
