@@ -1,4 +1,4 @@
-"""Boxes with init, the directories they live for, and what bounds and removes them.
+"""Boxes with init: their leases, their quotas, their removal.
 
 Comes in: a `BoxSpec` and a `Program`. Goes out: an `Outcome`; nothing of the program is left.
 """

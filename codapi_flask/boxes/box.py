@@ -1,8 +1,8 @@
-"""A box with init: how it is started, used, reset, and passed from process to process.
+"""A box with init: its start, runs, resets and end.
 
 Such a box is a lease with two directories (the work directory `work`, and for the start `init`),
-a container that lives for it, and the connection to its init. Whoever holds the connection owns
-the box; when it closes, the box dies and the daemon removes it.
+a container that lives for it, and the connection to its init. The process that holds the
+connection owns the box; when it closes, the box dies and the daemon removes it.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from codapi_flask.models import Image, Kind, Outcome, Program
 from codapi_flask.streams import Cancel, Output, pump
 
 KILL_TIMEOUT = 5.0
-"""Seconds that init may take to kill a run; then the daemon has to."""
+"""Seconds that init may take to kill a run; after that the daemon kills the box."""
 
 LOOK_INTERVAL = 0.5
-"""Seconds between two looks whether a box that does not report has died."""
+"""Seconds between two checks whether a box that does not report has died."""
 
 STAGGER = 10
-"""Percent of a box's uses, from a hundred on, that may be left out."""
+"""The jitter of a box's uses, in percent, from a hundred uses on."""
 
 RESET_TIMEOUT = 1.0
-"""Seconds that a reset may take; then the box is thrown away."""
+"""Seconds that a reset may take; after that the box is replaced."""
 
 
 def can_have_init(spec: BoxSpec, daemon: Daemon) -> bool:
-    """Whether a box can be one with init."""
-    # neither from another host nor from gVisor can init connect to a socket of this process
+    """Whether a box can have init."""
+    # init cannot connect to a socket of this process from another host or from gVisor
     return daemon.is_local and spec.init and is_safe(spec.cap_add) and not spec.has_gvisor
 
 
 class NoInit(Exception):
-    """A box's init did not report in time: the box cannot be used this way."""
+    """A box's init did not report in time: the box cannot be used with init."""
 
 
 class Box:
-    """A started box that runs one program at a time, until `close` or a hand-over."""
+    """A started box that runs one program at a time, until `close` or a handoff."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class Box:
         init: InitConnection,
         kind: Kind,
     ) -> None:
-        """Own a started box; `kind` is how it came about."""
+        """Own a started box; `kind` is its origin."""
         self.spec, self.container, self.image = spec, container, image
         self.lease, self.kind = lease, kind
-        # of many uses, some are left out: boxes that started together shall not end together
+        # jitter, so that boxes started together do not wear out together
         self.uses = spec.uses - secrets.randbelow(spec.uses // 100 * STAGGER + 1)
         self._init = init
         self._is_clean = False
@@ -80,7 +80,7 @@ class Box:
 
         Raises:
             ServerFault: the container cannot be started in time.
-            NoInit: it was, but its init does not report.
+            NoInit: it was started, but its init does not report.
         """
         deadline = time.monotonic() + daemon.timeouts.box
         image = daemon.box_image(spec)
@@ -107,7 +107,7 @@ class Box:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the box still waits: the connection of a dead one is closed."""
+        """Whether the waiting box lives: the connection of a dead one is closed."""
         try:
             return self._init.receive() is None
         except ConnectionError:
@@ -123,7 +123,7 @@ class Box:
         Raises:
             NotRunning: the box died.
             ServerFault: the program's user does not exist, or init failed.
-            Cancelled, Abandoned: as `cancel` says.
+            Cancelled, Abandoned: a reason of `cancel` raised it.
         """
         self._is_clean = False
         with ExitStack() as stack:
@@ -147,11 +147,11 @@ class Box:
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
     def reset(self, was_alone: bool = True) -> bool:
-        """Make the box as new after a run; False when that fails: then throw it away.
+        """Make the box as new after a run; return False if that fails: then discard the box.
 
-        What init saw at the end of the run counts only if the box `was_alone`: a program in
+        init's own check at the end of the run counts only if the box `was_alone`: a program in
         another box may have held descriptors of this one's places, and written to them later.
-        What was not as new, `unclean` says; it is empty when the box died.
+        After a failure `unclean` is what was not as new, empty if the box died.
         """
         self.kind = "reused"
         if self._is_clean and was_alone:
@@ -171,16 +171,16 @@ class Box:
         return False
 
     def close(self) -> None:
-        """Let the box die. Its lease stays."""
+        """End the box. Its lease stays."""
         self._init.close()
 
     def discard(self) -> None:
-        """Let the box die, unused, and remove its directory."""
+        """End the unused box and remove its lease's directory."""
         self.close()
         self.lease.drop()
 
     def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
-        """Have init start the program with these ends of its pipes, which it then has alone."""
+        """Have init start the program with these ends of its pipes; close them in this process."""
         argv, env = self.image.argv(program.argv), self.image.home
         try:
             self._init.run(argv, program.user, ends, env)
@@ -226,7 +226,7 @@ class Box:
 
 
 def _await_init(listener: Listener, container: Container, deadline: float) -> None:
-    """Wait until init connects; not for longer than its container lives."""
+    """Wait until init connects, but no longer than its container lives."""
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while not poll.poll(LOOK_INTERVAL * 1000):
@@ -235,7 +235,7 @@ def _await_init(listener: Listener, container: Container, deadline: float) -> No
 
 
 class _Answer:
-    """What init says of a run, as a source; `None` at the end means that the box died."""
+    """init's answer to a run, as a source; if it is `None` at the end, the box died."""
 
     def __init__(self, init: InitConnection) -> None:
         self._init = init

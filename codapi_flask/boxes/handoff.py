@@ -1,4 +1,4 @@
-"""Passes a started box, with its lease, from one process to another (fd passing, unix(7))."""
+"""Hands a started box and its lease over to another process (fd passing, unix(7))."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from codapi_flask.init import InitConnection
 from codapi_flask.models import Image
 
 MESSAGE_MAX = 1 << 16
-"""Bytes of a message between processes, for one about a box."""
+"""Limit on a message that may carry a box, in bytes."""
 
 
 def send(box: Box, to: socket.socket, *more: int) -> int:
     """Hand a box and its lease over to another process; this one no longer has them.
 
-    With `more` descriptors before those of the box. Returns the size of the message.
+    The descriptors `more` come before those of the box. Returns the size of the message.
 
     Raises:
-        OSError: the other process is gone, or nothing fits in; the box dies.
+        OSError: the other process is gone, or the socket is full; the box dies.
     """
     fields = {
         "name": box.spec.name,
@@ -49,10 +49,10 @@ def send(box: Box, to: socket.socket, *more: int) -> int:
 
 
 def receive(source: socket.socket, spec: BoxSpec) -> Box | None:
-    """Take over a box that waits in a socket that does not block, if there is one.
+    """Take over a box from a non-blocking socket; return `None` if there is none.
 
     Raises:
-        ValueError: it came without its descriptors, this process has too many; it dies.
+        ValueError: descriptors are missing, as this process has too many; the box dies.
     """
     try:
         message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, 2)
@@ -62,10 +62,10 @@ def receive(source: socket.socket, spec: BoxSpec) -> Box | None:
 
 
 def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> Box:
-    """Take a box over: what `send` wrote, and the descriptors that came with it.
+    """Take over a box, by the fields that `send` wrote and the descriptors that came with them.
 
     Raises:
-        ValueError: they did not all come, this process has too many; the box dies.
+        ValueError: descriptors are missing, as this process has too many; the box dies.
     """
     if len(descriptors) != 2:
         for descriptor in descriptors:

@@ -1,15 +1,15 @@
-"""The directory of one server, with the names of all that is in it.
+"""The directory of one server, and the names of everything in it.
 
 WORK_DIR/                   0700, shared by all servers of one user
-lock                    taken for moments, while a lease is made or tried
-i-1f2e3d4c/             an instance: a lease of one server (its web process)
-init                process 1 of the boxes, and the root boxes' program
-stock               the keeper's socket
-x-9c8d7e6f/         a lease of one execution, or of a box that waits for one
-work/           its work directory, 0777
-hosts           the /etc/hosts of its boxes that have no network
-init/           while a box starts: what it sees as /.codapi
-plain-init      process 1 of its plain containers
+    lock                    held for moments, while a lease is made or tried
+    i-1f2e3d4c/             an instance: the lease of one server (its web process)
+        init                process 1 of the boxes, and the root boxes' program
+        stock               the keeper's socket
+        x-9c8d7e6f/         a lease: one execution, or a box that waits for one
+            work/           its work directory, 0777
+            hosts           the /etc/hosts of its boxes without a network
+            init/           while a box starts: what it sees as /.codapi
+            plain-init      process 1 of its plain containers
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from codapi_flask.boxes.lease import Lease
 from codapi_flask.errors import ConfigError
 
 TOKEN = "[0-9a-f]" * 8
-"""What a lease's name ends with, as a glob pattern."""
+"""The end of a lease's name, as a glob pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance by its directory; any process of the server may have it."""
+    """An instance, by its directory; any process of the server may use it."""
 
     path: Path
 
     @classmethod
     @contextmanager
     def created(cls, work_dir: Path) -> Iterator[Instance]:
-        """Create an instance for this process; remove it, with all that is in it, afterwards.
+        """Create an instance for this process; remove it and its contents afterwards.
 
         Raises:
             OSError: the disk does not allow it.
@@ -58,21 +58,21 @@ class Instance:
 
     @property
     def work_dir(self) -> Path:
-        """The directory of all servers of one user."""
+        """The work directory, shared by all servers of one user."""
         return self.path.parent
 
     @property
     def init(self) -> Path:
-        """The program that is process 1 of the boxes, and that root boxes run."""
+        """The program that is process 1 of the boxes and the program of root boxes."""
         return self.path / "init"
 
     @property
     def socket(self) -> Path:
-        """The socket at which the keeper listens."""
+        """The socket that the keeper listens on."""
         return self.path / "stock"
 
     def lease(self) -> Lease:
-        """Make a lease with a work directory for one execution, or for a box that waits for one.
+        """Make a lease with a work directory, for one execution or a box that waits for one.
 
         Raises:
             OSError: the disk does not allow it.
@@ -85,12 +85,12 @@ class Instance:
 
 
 def work_dir(configured: str) -> Path:
-    """Make the work directory ready and return its real path.
+    """Create the work directory if necessary and return its real path.
 
     The default lies under `/var/tmp`: systemd may hide a service's `/tmp` from the daemon.
 
     Raises:
-        ConfigError: it cannot be made, or is another user's, or open to others who use it.
+        ConfigError: it cannot be created, is another user's, or is open to and used by others.
     """
     path = Path(configured or f"/var/tmp/codapi-{os.getuid()}")  # noqa: S108
     try:
@@ -99,21 +99,21 @@ def work_dir(configured: str) -> Path:
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
             raise ConfigError([f"work_dir: {path} is not a directory of user {os.getuid()}"])
         if info.st_mode & 0o077:
-            # a file system of its own is new
+            # a new file system of its own has a lost+found
             strange = set(os.listdir(path)) - {"lost+found"}
             if strange and "lock" not in strange:
                 why = "is open to others and holds their files: name one for the server alone"
                 raise ConfigError([f"work_dir: {path} {why}"])
             path.chmod(0o700)
     except FileExistsError as error:
-        raise ConfigError([f"work_dir: {path} is no directory: name another"]) from error
+        raise ConfigError([f"work_dir: {path} is not a directory: name another"]) from error
     except OSError as error:
         raise ConfigError([f"work_dir: {path}: {error.strerror}"]) from error
     return path.resolve()
 
 
 def check(work_dir: Path) -> None:
-    """Try to write to the work directory, as a server that starts will.
+    """Try to write to the work directory, as the server's start does.
 
     Raises:
         ConfigError: the disk is full, or read-only.
@@ -121,7 +121,7 @@ def check(work_dir: Path) -> None:
     try:
         lease = Lease.make(work_dir, "i", work_dir)
         try:
-            # about what a server's own files take
+            # about the size of a server's own files
             (lease.path / "check").write_bytes(bytes(1 << 17))
         finally:
             lease.remove()

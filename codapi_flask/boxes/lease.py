@@ -1,8 +1,8 @@
-"""A directory whose owner holds a lock on it, and so whether the owner lives.
+"""A directory with a lock, which tells whether the directory's owner lives.
 
 The lock (`flock`) lasts as long as the owner; the kernel releases it however the owner dies. Every
-container carries the paths of its instance and of a directory in a lease, so whoever finds the
-lease unlocked may clean up after it.
+container carries the paths of its instance and of a directory in a lease, so any process that
+finds the lease unlocked may clean up after it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from codapi_flask.daemon.hostconfig import Mounts
 HOSTS = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 NO_STEP = 2147480001
-"""A user and group that no step can be: `INIT_ID` of init/parse.h."""
+"""A user and group that no step can have: `INIT_ID` of init/parse.h."""
 
 
 class Lease:
-    """A directory of ours, locked until `close` or the process's death.
+    """A directory that this process has locked, until `close` or the process's death.
 
-    The lock goes with its descriptor: it can be sent to another process.
+    The lock belongs to its descriptor, which can be passed to another process.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -35,7 +35,7 @@ class Lease:
 
     @classmethod
     def make(cls, parent: Path, prefix: str, work_dir: Path) -> Lease:
-        """Make a directory `PREFIX-xxxxxxxx` below `work_dir` and lock it."""
+        """Make and lock a directory `PREFIX-xxxxxxxx` in `parent`, which lies in `work_dir`."""
         path = parent / f"{prefix}-{secrets.token_hex(4)}"
         with _guarded(work_dir):
             path.mkdir(mode=0o700)
@@ -45,7 +45,7 @@ class Lease:
 
     @classmethod
     def make_work(cls, instance: Path) -> Lease:
-        """Make a lease of an instance with a work directory, open to any user of a box.
+        """Make a lease of an instance, with a work directory that is open to any user of a box.
 
         Its boxes share no file with others: a file that two boxes see can be locked, watched
         and, by its owner, leased (fcntl(2)) across them.
@@ -57,8 +57,8 @@ class Lease:
             lease.hosts.write_bytes(HOSTS)
             lease.hosts.chmod(0o444)
             if not os.geteuid():
-                # root in a box would own it; a server without CHOWN, or in a user namespace without
-                # that id, leaves it so: the file is the execution's own all the same
+                # root in a box would own it. Without CHOWN, or in a user namespace without that
+                # id, it stays root's, which is tolerable: no other execution sees the file
                 with suppress(OSError):
                     os.chown(lease.hosts, NO_STEP, NO_STEP)
         except OSError:
@@ -68,7 +68,7 @@ class Lease:
 
     @property
     def work(self) -> Path:
-        """The work directory, which all boxes of the lease see."""
+        """The work directory, shared by all boxes of the lease."""
         return self.path / "work"
 
     @property
@@ -87,11 +87,11 @@ class Lease:
         return self.path / "plain-init"
 
     def mounts(self, init: Path | None) -> Mounts:
-        """Return what the lease's boxes see, with what is mounted for their process 1."""
+        """Return the mounts of the lease's boxes; `init` is mounted for their process 1."""
         return Mounts(self.work, self.hosts, init)
 
     def drop(self) -> None:
-        """Remove the directory with its empty work directory; if it is not, a sweeper does."""
+        """Remove the directory with its empty work directory; if that fails, a sweeper does."""
         with suppress(OSError):
             self.work.rmdir()
             self.hosts.unlink(missing_ok=True)
@@ -99,20 +99,20 @@ class Lease:
         self.close()
 
     def remove(self) -> None:
-        """Remove the directory with all that is in it; if it is not, a sweeper does."""
+        """Remove the directory with its contents; if that fails, a sweeper does."""
         with suppress(OSError):
             trees.remove(self.path)
         self.close()
 
     def close(self) -> None:
-        """Let go of the directory; what is in it is for any sweeper to remove."""
+        """Release the lock; any sweeper may then remove the directory."""
         os.close(self.lock)
 
 
 def is_abandoned(lease: Path, work_dir: Path) -> bool:
-    """Tell whether a lease's owner is dead: its directory is there and nobody's.
+    """Whether a lease exists and its owner is dead.
 
-    A directory that we may not see (another user's, another container's) is nobody's business.
+    False for a directory that this process cannot open (another user's, another container's).
     """
     try:
         with _guarded(work_dir):
@@ -130,7 +130,7 @@ def is_abandoned(lease: Path, work_dir: Path) -> bool:
 
 @contextmanager
 def _guarded(work_dir: Path) -> Iterator[None]:
-    """Keep others out between the making of a lease and its locking."""
+    """Hold the work directory's lock: a new lease must not be seen before it is locked."""
     handle = os.open(work_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

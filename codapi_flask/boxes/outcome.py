@@ -1,4 +1,4 @@
-"""How a step's program ended: from its exit status to an `Outcome`, for boxes of every kind."""
+"""Turns a program's exit status into an `Outcome`, for boxes of every kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_FOUND = {
     "executable file not found in $path": "not found",
     "not a directory": "Not a directory",
 }
-"""What a shell says, with status 127, for the reasons why there is no such program."""
+"""A shell's text, with status 127, for each reason why a program does not exist."""
 
 
 def ended(
@@ -37,7 +37,7 @@ def ended(
 
 
 def out_of_memory(outcome: Outcome, memory: int) -> Outcome:
-    """Return the outcome of a program that failed for its box's limit of `memory` MiB."""
+    """Return the outcome of a program that failed at its box's limit of `memory` MiB."""
     return replace(outcome, reason="memory", note=f"out of memory ({memory} MiB)\n")
 
 

@@ -13,7 +13,7 @@ class OutputPipe:
     """The pipe of a program's stdout or stderr; `theirs` is the program's end."""
 
     def __init__(self, noutput: int) -> None:
-        """Keep at most `noutput` bytes of what comes."""
+        """Keep at most `noutput` bytes of the output."""
         self._ours, self.theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _hand_out(self.theirs)
         self.output = Output(noutput)
@@ -23,7 +23,7 @@ class OutputPipe:
         return self._ours
 
     def read(self) -> bool:
-        """Take what has come; return False when nobody can write any more."""
+        """Read what is available; return False when no writer is left."""
         try:
             data = os.read(self._ours, CHUNK)
         except BlockingIOError:
@@ -32,9 +32,9 @@ class OutputPipe:
         return bool(data)
 
     def drain(self) -> None:
-        """Take all that is left of a program that is dead.
+        """Read what a dead program left in the pipe.
 
-        That is a pipe full at most: more comes from a process of another box that got its end.
+        It reads a full pipe at most: more comes from a process of another box that got its end.
         """
         left = fcntl.fcntl(self._ours, fcntl.F_GETPIPE_SZ)
         with suppress(BlockingIOError):
@@ -43,7 +43,7 @@ class OutputPipe:
                 left -= len(data)
 
     def close(self) -> None:
-        """Close our end."""
+        """Close this process's end."""
         os.close(self._ours)
 
 
@@ -59,7 +59,7 @@ class InputPipe:
         return self._ours
 
     def write(self, data: memoryview) -> int:
-        """Send a part; return how much, all when nobody reads any more."""
+        """Write a part; return its size, or that of all data if no reader is left."""
         try:
             return os.write(self._ours, data[:CHUNK])
         except BlockingIOError:
@@ -68,7 +68,7 @@ class InputPipe:
             return len(data)
 
     def end_stdin(self) -> None:
-        """Close our end."""
+        """Close this process's end."""
         if self._ours >= 0:
             os.close(self._ours)
         self._ours = -1
@@ -77,6 +77,6 @@ class InputPipe:
 
 
 def _hand_out(end: int) -> None:
-    # a program expects a pipe that blocks, and may open it again by name, whatever its user
+    # a program expects a blocking pipe, and may reopen it by name (/dev/stdout) as any user
     os.set_blocking(end, True)
     os.fchmod(end, 0o666)

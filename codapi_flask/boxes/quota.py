@@ -1,4 +1,4 @@
-"""Bounds what programs may write, where the daemon has no disk quota for it."""
+"""Limits what programs write to disk, where the daemon has no quota for it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ BLOCK = 512
 """Bytes of a unit of `st_blocks` (stat(2))."""
 
 ENTRY = 4096
-"""Bytes that any entry of a directory counts for, so that empty files are not free."""
+"""Bytes that a directory entry counts for at least, so that empty files are not free."""
 
 DEPTH = 200
-"""Levels of a tree above which it counts as too much: no program needs them."""
+"""Levels of directories above which a tree counts as too large: no program needs more."""
 
 LOOKS = 8
-"""Times that a tree is measured in which names vanish: a directory may be renamed all the time."""
+"""Attempts to measure a tree in which names vanish: a directory may be renamed all the time."""
 
 INTERVAL = 0.25
 """Seconds between two measurements."""
 
 ROOT_INTERVAL = 0.5
-"""Seconds after a measurement for which a container had to be started."""
+"""Seconds until the next measurement after one that had to start a container."""
 
 
 class Unsteady(Exception):
-    """Names vanish each time that a tree is measured: it takes at least `used` bytes."""
+    """Names vanish at every measurement of a tree: it takes at least `used` bytes."""
 
     def __init__(self, used: int) -> None:
         self.used = used
@@ -46,16 +46,16 @@ class Writable(Protocol):
     """What a program may write to, besides its work directory."""
 
     def layer(self) -> Path | None:
-        """Return the directory of what was written, if we may see it."""
+        """Return the directory of what was written, `None` if this process cannot see it."""
 
     def size(self) -> int:
         """Return the bytes of the files that were written."""
 
 
 class Quota:
-    """Watches what boxes keep: in their work directory, and in their own file systems.
+    """Watches what boxes write: to their work directory, and to their own file systems.
 
-    A directory that cannot be measured counts as too much. `is_exceeded` stays true once it was.
+    A directory that cannot be measured counts as too large. `is_exceeded` stays true once it was.
     """
 
     def __init__(
@@ -65,12 +65,11 @@ class Quota:
         measure_as_root: Callable[[Path, int], bool | None],
         interval: float = INTERVAL,
     ) -> None:
-        """Allow what the boxes' config does, in `directory` and in the containers together.
+        """Allow what the boxes' config allows, in `directory` and in the containers together.
 
-        `measure_as_root(directory, limit)` tells whether a tree takes more than `limit` bytes
-        when a part of it is closed to this process; `None`: names vanish all the time. It may
-        raise `ServerFault`. `interval` is
-        the seconds between two measurements.
+        `measure_as_root(directory, limit)` returns whether a tree takes more than `limit` bytes
+        when a part of it is closed to this process, `None` if names vanish at every measurement.
+        It may raise `ServerFault`. `interval` is the time between two measurements, in seconds.
         """
         self._measure_as_root = measure_as_root
         self._interval, self._not_before = interval, 0.0
@@ -81,15 +80,15 @@ class Quota:
         self._places = [directory, *(layer for _, layer in own if layer)]
         self._asked = [container for container, layer in own if not layer]
         disks = [os.statvfs(place) for place in self._places]
-        # a file that is deleted while it is open is in no directory, but takes room
+        # a deleted file that is still open is in no directory, but takes space
         self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
         self._free = [disk.f_bavail * disk.f_frsize for disk in disks]
         self.is_exceeded = False
 
     def check(self) -> bool:
-        """Tell whether it is too much, or hardly anything of the disk is left.
+        """Whether the boxes wrote too much, or the disk is nearly full.
 
-        Measures when the last time is long enough ago.
+        It measures at most once per interval.
         """
         if not self.is_exceeded and time.monotonic() >= self._not_before:
             try:
@@ -100,7 +99,7 @@ class Quota:
         return self.is_exceeded
 
     def outcome(self) -> Outcome:
-        """Return how the step of a program ended that wrote too much."""
+        """Return the outcome of a step whose program wrote too much."""
         text = f"disk limit exceeded ({self._size} MiB)"
         return Outcome(stderr=text, exit_code=None, reason="error")
 
@@ -126,14 +125,14 @@ class Quota:
             except Unsteady as error:
                 used += max(error.used, _lost(place, free))
         for container in self._asked:
-            # a daemon that does not say ends no program: it is no program's fault
+            # a failure of the daemon must not end a program
             with suppress(ServerFault):
                 used += container.size()
         return used > limit
 
     @contextmanager
     def _unless_gone(self, place: Path) -> Iterator[None]:
-        """Pass over a box's own file system that is gone, with the box that has died."""
+        """Ignore that a box's own file system is gone: the box has died."""
         try:
             yield
         except FileNotFoundError:
@@ -142,19 +141,19 @@ class Quota:
 
 
 def _lost(place: Path, free: int) -> int:
-    """Return the bytes that a disk has lost since `free` were, be it to this tree or to another."""
+    """Return by how many bytes a disk has fallen below `free`, whatever took them."""
     disk = os.statvfs(place)
     return max(free - disk.f_bavail * disk.f_frsize, 0)
 
 
 def measure(directory: Path, limit: int) -> int:
-    """Return the bytes that a tree takes on disk, or some number above `limit` when it is more.
+    """Return the bytes that a tree takes on disk, or some number above `limit` if it is more.
 
-    Follows no link, even if one takes the place of a directory meanwhile.
+    It follows no link, even if one replaces a directory meanwhile.
 
     Raises:
         PermissionError: a directory is closed to this process.
-        Unsteady: names vanish whenever it is measured.
+        Unsteady: names vanish at every measurement.
     """
     most = 0
     for _ in range(LOOKS):

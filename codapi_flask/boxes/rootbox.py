@@ -1,4 +1,4 @@
-"""Chores that need root: done by our own program in a small box, whoever we run as."""
+"""Chores that need root, done by init in a small box, whatever user the server runs as."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 
 EXCEEDED, UNSTEADY = 3, 4
-"""Exit statuses of `init measure`: a tree takes too much, or names vanish all the time."""
+"""Exit statuses of `init measure`: a tree takes too much, or names vanish at every measurement."""
 
 
 class RootBox:
@@ -22,7 +22,7 @@ class RootBox:
         self._daemon, self._instance, self._images = daemon, instance, images
 
     def remove_tree(self, directory: Path) -> None:
-        """Remove a directory in a lease or an instance, whoever made what is in it.
+        """Remove a directory in a lease or an instance, whatever users own its contents.
 
         Raises:
             ServerFault: something is left.
@@ -35,25 +35,24 @@ class RootBox:
             self._run(["remove", f"/mount/{directory.name}"], directory.parent)
 
     def is_larger(self, directory: Path, limit: int) -> bool | None:
-        """Tell whether a tree takes more than `limit` bytes on disk, or is too deep to tell.
+        """Whether a tree takes more than `limit` bytes on disk, or is too deep to measure.
 
-        `None` when names vanish whenever it is measured.
+        `None` if names vanish at every measurement.
 
         Raises:
-            ServerFault: that cannot be told.
+            ServerFault: the tree cannot be measured.
         """
         argv = ["measure", str(limit), f"/mount/{directory.name}"]
         code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY)
         return None if code == UNSTEADY else code == EXCEEDED
 
     def kill(self, pid: int, container: str) -> None:
-        """End a process of the daemon's host, its session and its descendants.
+        """Kill a process of the daemon's host, its session and its descendants.
 
-        Nobody is ended who is not in the container with that full id: the number may be another
-        process's by now.
+        Processes outside the container with that full id are spared: the pid may have been reused.
 
         Raises:
-            ServerFault: that did not work.
+            ServerFault: the root box failed.
         """
         self._run(["kill", str(pid), container], None)
 

@@ -1,4 +1,4 @@
-"""Removes what dead owners left: containers and directories, ours and other servers'."""
+"""Removes what dead owners left: containers and directories, of this server and of others."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from codapi_flask.errors import ServerFault
 def sweep(
     work_dir: Path, daemon: Daemon, root_box: RootBox, patience: float = 0
 ) -> tuple[int, list[str]]:
-    """Remove all that belongs to an abandoned lease, whatever server it was of.
+    """Remove all that belongs to an abandoned lease, of this or any other server.
 
-    Another server's leftovers are removed when this process may see them on disk; else they are
-    nobody's business. What cannot be removed is passed over, for `patience` seconds: a daemon
-    that hangs may take ten for each. Returns the number of containers removed, and the faults.
+    Another server's leftovers are removed if this process can see its directory, and stay if not.
+    What cannot be removed is skipped; after `patience` seconds the next such failure ends the
+    sweep, since a daemon that hangs may take ten for each. Returns the number of containers
+    removed, and the faults.
 
     Raises:
         ServerFault: the daemon is gone.
@@ -43,7 +44,7 @@ def sweep(
 def _leftovers(
     work_dir: Path, daemon: Daemon, root_box: RootBox
 ) -> Iterator[tuple[Callable[[], object], bool]]:
-    """Yield how to remove each thing that is left, and whether it is a dead owner's container."""
+    """Yield a removal for each leftover, and whether it is a dead owner's container."""
     roots = {work_dir}
     for container, owner, directory in daemon.containers():
         root = owner.parent
@@ -54,7 +55,7 @@ def _leftovers(
         lease = directory if directory.parent in (root, owner) else directory.parent
         abandoned = is_abandoned(lease, root)
         if abandoned or not directory.exists():
-            # without a directory it is dying already, or its owner could not wait for that
+            # without a directory it is dying already, or its owner did not wait for its end
             yield container.remove, abandoned
     for root in roots:
         for instance in Instance.all_in(root):

@@ -1,4 +1,4 @@
-"""Deletes trees that programs made: of any depth, without recursion, and following no link."""
+"""Deletes trees that programs made: of any depth, without recursion or following links."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a directory is opened that a program may have replaced by a link."""
+"""Flags to open a directory that a program may have replaced by a link."""
 
 
 def remove(directory: Path) -> None:
-    """Delete a directory with all that is in it.
+    """Delete a directory with its contents.
 
-    Another process may delete it at the same time, but nobody may add to it or replace names.
+    Another process may delete it at the same time, but none may add to it or replace names.
 
     Raises:
         OSError: something cannot be deleted, or there is no such directory.
@@ -27,7 +27,7 @@ def remove(directory: Path) -> None:
 
 
 def empty(directory: Path) -> None:
-    """Delete all that is in a directory, under the same condition.
+    """Delete the contents of a directory, under the same condition.
 
     A directory that is not empty moves up into `directory` before it is emptied, so that no
     path gets long and two descriptors are enough.
@@ -36,7 +36,7 @@ def empty(directory: Path) -> None:
         OSError: something cannot be deleted, or there is no such directory.
     """
     with opened(directory) as top:
-        # again until it is seen empty: what changes during a reading may hide names
+        # until a read finds it empty: changes during a read may hide names
         while os.listdir(top):
             for name in _delete_names(top):
                 with suppress(FileNotFoundError):
@@ -44,7 +44,7 @@ def empty(directory: Path) -> None:
 
 
 def _flatten(name: str, top: int) -> None:
-    """Delete a directory in `top`, after the directories in it that are not empty moved there."""
+    """Delete a directory in `top`; its directories that are not empty first move to `top`."""
     with opened(name, top) as child:
         for inner in _delete_names(child):
             with suppress(FileNotFoundError):
@@ -54,7 +54,7 @@ def _flatten(name: str, top: int) -> None:
 
 @contextmanager
 def opened(directory: Path | str, parent: int | None = None) -> Iterator[int]:
-    """Give a descriptor of a directory, which is not a link; close it afterwards."""
+    """Yield a descriptor of a directory, which must not be a link; close it afterwards."""
     handle = os.open(directory, FLAGS, dir_fd=parent)
     try:
         yield handle
