@@ -1,4 +1,4 @@
-"""The engines: each executes the commands of its kind.
+"""The engines: each executes one kind of command.
 
 Comes in: a `Job` and its `Command`. Goes out: the `Outcome` of each step that counts.
 """
@@ -19,16 +19,16 @@ class Engine(Protocol):
 
         Raises:
             FileError: a file of the request cannot be used.
-            ServerFault: it is our fault that there is no outcome.
-            Abandoned: nobody waits any more.
+            ServerFault: the server failed.
+            Cancelled, Abandoned: the execution was cancelled, or the web process is gone.
         """
 
     def is_clean(self) -> bool:
-        """Whether nothing is left of the last execution: else `clean_up` must follow."""
+        """Whether nothing is left of the last execution; if not, `clean_up` must follow."""
 
     def clean_up(self) -> None:
         """Remove what the last execution left, if anything, before the next one.
 
         Raises:
-            ServerFault: something stays.
+            ServerFault: something is left.
         """

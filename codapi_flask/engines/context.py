@@ -18,9 +18,9 @@ from codapi_flask.streams import Cancel
 class WorkerContext:
     """What all executions of one worker share.
 
-    `cancel` ends a run early. `without_init` holds until when a box is not tried with init any
-    more, because it did not report; `unclean` the boxes' names, and in which ways their resets
-    have failed.
+    `cancel` ends a run early. `without_init` maps a box's name to the instant until which it runs
+    without init, because its init did not report. `unclean` holds boxes' names, each with a way
+    in which its reset has failed.
     """
 
     daemon: Daemon
@@ -32,6 +32,6 @@ class WorkerContext:
     unclean: set[tuple[str, str]] = field(default_factory=set)
 
     def can_have_init(self, box: BoxSpec) -> bool:
-        """Whether the box may be one with init: else it is a plain container."""
+        """Whether the box may have init; otherwise it is a plain container."""
         is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
         return is_trusted and can_have_init(box, self.daemon)

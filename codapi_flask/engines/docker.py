@@ -1,4 +1,4 @@
-"""The docker engine: walks the steps of a command in one work directory."""
+"""The docker engine: executes the steps of a command in one work directory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from codapi_flask.models import Job, Outcome, Program
 
 
 class DockerEngine:
-    """Runs steps in boxes of the daemon."""
+    """Executes steps in boxes of the Docker daemon."""
 
     def __init__(self, config: Config, context: WorkerContext) -> None:
         self._config, self._context = config, context
         self._workspace: Workspace | None = None
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
-        """Execute before, the steps until one fails, and after, whatever happened."""
+        """Execute before, the steps until one fails, and after in any case."""
         texts = {name: files.decode(name, text) for name, text in job.files.items()}
         runs = {
             step: self._config.boxes[step.box_name(job.version)]
@@ -39,13 +39,13 @@ class DockerEngine:
             files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
         outcomes = _Walk(self._context, workspace, runs, job, command, stdin).walk()
-        # before the answer: the client's next request may want it
+        # before the answer: the client's next request may need the box
         if workspace.give_back():
             self._workspace = None
         return outcomes
 
     def is_clean(self) -> bool:
-        """Whether the box of the last execution serves again, or it had none."""
+        """Whether the last execution gave its box back, or is cleaned up."""
         return self._workspace is None
 
     def clean_up(self) -> None:
@@ -56,7 +56,7 @@ class DockerEngine:
 
 
 class _Walk:
-    """The way of one execution through its steps."""
+    """One execution's walk through its steps."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Walk:
 
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
-        # a detached program goes on alone
+        # a detached program runs on after its step, without input
         given = stdin if step.stdin and not step.detach else None
         program = Program(argv, step.user, given, step.timeout, step.noutput)
         if step.action == "run":
@@ -112,7 +112,7 @@ class _Walk:
     def _run(self, step: Step, program: Program) -> Outcome:
         box, name = self._runs[step], self._job.id
         if not step.detach:
-            # the bare id is what a detached box of this execution is known by
+            # the bare id is the name of a detached box of this execution
             name = f"{name}-{len(self._outcomes)}"
             try:
                 return self._workspace.run(name, box, program)

@@ -1,6 +1,6 @@
 """The http engine: sends the HTTP request that the code describes, to an allowed host.
 
-The code is `METHOD URL` (`GET` when the method is missing), maybe lines that begin with `?` or
+The code is `METHOD URL` (`GET` if the method is missing), optional lines that begin with `?` or
 `&` and continue the URL, headers, a blank line, and the body.
 """
 
@@ -21,17 +21,17 @@ from codapi_flask.config.model import Command
 from codapi_flask.models import Job, Outcome
 
 MAX_ANSWER = 1 << 20
-"""Bytes of an answer's body beyond which it is too large."""
+"""Limit on an answer's body, in bytes."""
 
 MAX_REASON = 1000
-"""Characters of an error: it may repeat what the client sent."""
+"""Limit on an error, in characters: it may repeat what the client sent."""
 
 METHOD = re.compile(r"[A-Za-z]+")
 # RFC 9110, 5.1: the name is a token
 HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
-# RFC 9110, 5.5: of control characters, a value may hold the tab
+# RFC 9110, 5.5: of the control characters, a value may hold only the tab
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# not the client's to set: they say where the request goes and where it ends
+# clients may not set these: they decide where the request goes and where it ends
 KEPT = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te"}
 VERSIONS = {10: "HTTP/1.0", 11: "HTTP/1.1"}
 
@@ -52,7 +52,7 @@ class HttpRequest:
         """Read a request.
 
         Raises:
-            ValueError: it is malformed; the text says how.
+            ValueError: the request is malformed; the text is the reason.
         """
         first, *lines = text.lstrip().replace("\r\n", "\n").split("\n")
         words = first.split() or [""]
@@ -71,7 +71,7 @@ class HttpRequest:
             header = HEADER.fullmatch(line)
             if not header:
                 raise ValueError("a header must be like 'name: value'")
-            # CGI and what follows it take `_` for `-`
+            # CGI and its successors do not tell `_` from `-`
             if header[1].lower().replace("_", "-") not in KEPT:
                 headers.append((header[1], header[2].strip()))
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
@@ -82,19 +82,19 @@ class HttpRequest:
 
 
 class HttpEngine:
-    """Sends requests to the hosts of a table, by the addresses in it, and to no others."""
+    """Sends requests to the hosts of a table, at the addresses in it, and to no others."""
 
     def __init__(self, hosts: Mapping[str, str], timeout: float) -> None:
         """Use a table of hosts; a request may take `timeout` seconds."""
         self._hosts, self._timeout = hosts, timeout
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
-        """Send the request of the first file; its answer, whatever its status, is stdout."""
+        """Send the request in the first file; the answer, whatever its status, is stdout."""
         name, text = next(iter(job.files.items()))
         return [self._fetch(files.decode(name, text).decode("utf-8", "replace"))]
 
     def is_clean(self) -> bool:
-        """Return True: nothing is ever left."""
+        """Return True: an execution leaves nothing."""
         return True
 
     def clean_up(self) -> None:
@@ -121,7 +121,7 @@ def _failed(reason: str) -> Outcome:
 
 
 def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
-    # http.client knows no proxy and follows no redirect
+    # http.client uses no proxy and follows no redirect
     kind = http.client.HTTPSConnection if request.scheme == "https" else http.client.HTTPConnection
     deadline = time.monotonic() + seconds
     with closing(kind(address, timeout=seconds)) as connection:
@@ -131,7 +131,7 @@ def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
                 _put(connection, request)
                 answer = connection.getresponse()
                 body = answer.read(MAX_ANSWER + 1)
-            # a read of so many bytes says nothing when there are less
+            # a read with a size does not raise when less comes than announced
             if answer.length and len(body) <= MAX_ANSWER:
                 raise http.client.IncompleteRead(body, answer.length)
         except (OSError, http.client.HTTPException):
@@ -160,7 +160,7 @@ def _put(connection: http.client.HTTPConnection, request: HttpRequest) -> None:
 
 @contextmanager
 def _cut_at(deadline: float, connection: socket.socket) -> Iterator[None]:
-    """Shut a connection at the deadline: its own time-out begins anew at every byte."""
+    """Shut a connection down at the deadline: its own timeout restarts at every byte."""
 
     def cut() -> None:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Programs that run as plain containers or in running ones, through the Docker API's streams."""
+"""Programs in plain containers or in running ones, through the Docker API's streams."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from codapi_flask.init import install
 from codapi_flask.models import Outcome, Program
 from codapi_flask.streams import WATCH_INTERVAL, pump
 
-# how process 1 (our init, or Docker's) and Docker's exec say that a program cannot be started; a
-# program that prints such a line deceives nobody but its own client
+# what process 1 (init, or Docker's tini) and Docker's exec print if a program cannot be started; a
+# program that prints such a line misleads only its own client
 INIT = re.compile(r"init: exec .*: ([^:\n]+)\n", re.DOTALL)
 TINI = re.compile(r"\[FATAL tini \(\d+\)\] exec .* failed: (.+)\n")
 EXEC = re.compile(r"OCI runtime exec failed: .*\bexec:? [\"/.].+: ([^:]+): unknown(:.*)?\s*")
 NO_USER = re.compile(r"unable to find (user|group) .+\s*")
 OOM_DELAY = 1.0
-"""Seconds by which the daemon's news of a lack of memory may come after that of the end."""
+"""Seconds by which the daemon may report a lack of memory after the container's end."""
 
 
 class PlainBoxes:
-    """Runs programs for one execution.
+    """Runs programs of one execution in plain containers and in running ones.
 
-    `quota` returns what watches the disk while a box with a container runs beside the detached
-    ones, or they alone.
+    `quota` returns what watches the disk while a box, in its container, runs beside the detached
+    ones; with `None` twice, it watches the detached ones alone.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class PlainBoxes:
         self._daemon = context.daemon
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
-        """Run a program as a container; on return it is dead and gone.
+        """Run a program as a container; on return it is dead and removed.
 
         Raises:
-            NotRunning: somebody removed it.
-            ServerFault: the daemon cannot do it.
-            Abandoned: nobody waits for the outcome.
+            NotRunning: somebody else removed it.
+            ServerFault: the daemon failed.
+            Cancelled, Abandoned: a reason of the context's `cancel` raised it.
         """
         start = time.monotonic()
         deadline = start + self._daemon.timeouts.box
@@ -70,7 +70,7 @@ class PlainBoxes:
             if outcome.exit_code:
                 outcome = _explained(outcome, container, box, program)
         finally:
-            # confirms, too, that a program which did not end in time is dead
+            # it also confirms that a program which did not end in time is dead
             container.remove()
         return replace(outcome, kind="fresh", start_ms=took)
 
@@ -86,14 +86,14 @@ class PlainBoxes:
         return container
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
-        """Run a program in a running container; if it takes too long or too much, it is killed.
+        """Run a program in a running container; kill it if it takes too long or writes too much.
 
-        With it, its container is killed when that is our `own`.
+        Its container is killed with it if that is the execution's `own`.
 
         Raises:
             NotRunning: the container does not run.
-            ServerFault: the program's user does not exist, or the daemon cannot do it.
-            Abandoned: nobody waits for the outcome.
+            ServerFault: the program's user does not exist, or the daemon failed.
+            Cancelled, Abandoned: a reason of the context's `cancel` raised it.
         """
         quota = self._quota(None, None)
         exec = container.exec(program)
@@ -108,7 +108,7 @@ class PlainBoxes:
         if outcome.reason == "timeout" or (quota and quota.is_exceeded):
             self._kill(exec, container, own)
         elif outcome.exit_code and not exec.has_begun():
-            # it never ran: what it said is the daemon's
+            # the program never ran: the output is the daemon's
             text = outcome.stdout + outcome.stderr
             if NO_USER.fullmatch(text):
                 raise ServerFault(f"{container.id}: {text.strip()}")
@@ -120,7 +120,7 @@ class PlainBoxes:
     def _start(self, container: Container, box: BoxSpec, deadline: float) -> None:
         container.start(deadline)
         if self._daemon.bounds_sockets(box):
-            # the program waits for that
+            # process 1 starts the program only after that
             state = container.inspect().get("State", {})
             bound_sockets(state.get("Pid", 0), box.memory)
 
@@ -134,7 +134,7 @@ class PlainBoxes:
 
     def _create(self, name: str, box: BoxSpec, program: Program, deadline: float) -> Container:
         lease, instance, copy = self._lease, self._context.instance, None
-        # Docker's init is one file for all containers, which they can lock and watch
+        # Docker's init is one file for all containers, which programs can lock and watch
         if self._daemon.is_local:
             copy = lease.plain_init
             if not copy.exists():
@@ -163,9 +163,9 @@ class PlainBoxes:
         return ended(code, signal, stream.stdout, stream.stderr, wall_ms=wall_ms)
 
     def _wait(self, started: Container | Exec, deadline: float, quota: Quota | None) -> int | None:
-        """Return the exit status of a program, which may have closed its streams and gone on.
+        """Return the exit status of a program, which may run on after its streams have closed.
 
-        `None` when it still runs at the deadline, or exceeds its quota.
+        `None` if it still runs at the deadline, or exceeds its quota.
         """
         while True:
             soon = min(time.monotonic() + WATCH_INTERVAL, deadline)
@@ -176,7 +176,7 @@ class PlainBoxes:
 
 
 def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Program) -> Outcome:
-    """Return the outcome of a program that failed, with what Docker knows of that."""
+    """Return the outcome of a failed program, with Docker's reason for the failure."""
     killed = outcome.exit_code == 128 + signal.SIGKILL
     deadline = time.monotonic() + (OOM_DELAY if killed else 0)
     while True:

@@ -1,4 +1,4 @@
-"""The boxes of one execution: from the stock, or started for it, or plain containers."""
+"""The boxes of one execution: warm, reused, cold, or plain containers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from codapi_flask.errors import Cancelled, NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program
 
 FALLBACK_TIME = 300
-"""Seconds without init for a box in which it did not report."""
+"""Seconds for which a box whose init did not report runs as a plain container."""
 
 STOP_INTERVAL = 0.1
-"""Seconds between two looks at a box that was asked to stop while another may write to disk."""
+"""Seconds between two checks of a box that is stopping, while boxes may write to disk."""
 
 log = logging.getLogger("codapi")
 
@@ -32,9 +32,10 @@ class Workspace:
     """Runs the programs of one execution, one at a time, in its work directory."""
 
     def __init__(self, context: WorkerContext, first: BoxSpec | None) -> None:
-        """Make the directory, or take a started box with its one: `first`, if that is the first.
+        """Make the work directory, or take a started box of `first` with its directory.
 
-        Whatever else happens, `close` must follow, unless `give_back` returns true.
+        `first` is the box of the first step, `None` if that needs none. `close` must follow in
+        any case, unless `give_back` returns true.
 
         Raises:
             OSError: the directory cannot be made.
@@ -64,7 +65,7 @@ class Workspace:
         Raises:
             NotRunning: the box died.
             ServerFault: the box cannot be started, or the program's user does not exist.
-            Abandoned: nobody waits for the outcome.
+            Cancelled, Abandoned: a reason of the context's `cancel` raised it.
         """
         start = time.monotonic()
         self._was_writable |= box.may_write_files
@@ -86,7 +87,7 @@ class Workspace:
         return replace(outcome, fell_back=can_have_init(box, self._context.daemon))
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> None:
-        """Start a program that runs on in a box of its own, until `end_detached`.
+        """Start a program that runs in a box of its own until `end_detached`.
 
         Raises:
             ServerFault: the box cannot be started.
@@ -96,19 +97,20 @@ class Workspace:
         self._detached[name] = box, self._plain.detach(name, box, program)
 
     def detached(self, name: str) -> Container | None:
-        """Return a container that `detach` has started, if there is one of that name."""
+        """Return the container that `detach` started under that name, `None` without one."""
         return self._detached[name][1] if name in self._detached else None
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
-        """Run a program in a running container, see `PlainBoxes.exec`."""
+        """Run a program in a running container; see `PlainBoxes.exec`."""
         return self._plain.exec(container, own, program)
 
     def stop(self, container: Container, timeout: float) -> Outcome:
-        """Stop a running container, by force after `timeout` seconds, or if too much is written.
+        """Stop a running container; kill it after `timeout` seconds, or over the quota.
 
         Raises:
             NotRunning: there is no such container.
-            ServerFault: the daemon cannot do it.
+            ServerFault: the daemon failed.
+            Cancelled, Abandoned: a reason of the context's `cancel` raised it.
         """
         quota = self._quota(None, None)
         if not quota:
@@ -116,7 +118,7 @@ class Workspace:
             return Outcome()
         deadline = time.monotonic() + timeout
         with suppress(NotRunning):
-            # it may have ended by itself
+            # it may have ended already
             container.begin_stop()
         while container.is_running() and not quota.check() and time.monotonic() < deadline:
             self._context.cancel.check()
@@ -125,7 +127,7 @@ class Workspace:
         return quota.outcome() if quota.is_exceeded else Outcome()
 
     def end_detached(self) -> None:
-        """Kill and remove all detached boxes; on return they are dead and gone.
+        """Kill and remove all detached boxes; on return they are dead and removed.
 
         Raises:
             ServerFault: the daemon did not confirm that.
@@ -136,10 +138,10 @@ class Workspace:
         self._detached.clear()
 
     def give_back(self) -> bool:
-        """Give the box back, with the directory; False when it cannot serve again.
+        """Give back the box with its directory; return False if it cannot be reused.
 
-        The next execution must not be able to tell this one from the box or from the directory,
-        whose owner, mode, attributes and size outlive the files in it.
+        The next execution must find no trace of this one in the box or in the directory, whose
+        owner, mode, attributes and size outlive the files in it.
         """
         box = self._box
         if not box or box.uses < 1 or not box.spec.keeps_nothing:
@@ -151,23 +153,23 @@ class Workspace:
             return False
         try:
             trees.empty(self.directory)
-            # a detached box has had it
+            # made for a detached box
             self._lease.plain_init.unlink(missing_ok=True)
             is_as_new = 0 <= _size(self.directory) == self._empty_size
         except OSError:
-            # the disk does not do it
+            # the disk failed
             is_as_new = False
         if not is_as_new:
             self._leave()
             return False
         if self._taken and self._taken.name != box.spec.name:
-            # it is a later step's, which the keeper has not given
+            # the box of a later step, which did not come from the keeper
             self._tell_used()
         self._context.stock.give(box)
         return True
 
     def close(self) -> None:
-        """Give the box back if that was not tried, else remove it with the directory.
+        """Give the box back if possible, else remove it with its directory.
 
         Raises:
             ServerFault: something is left, for a sweeper to remove.
@@ -185,9 +187,9 @@ class Workspace:
                 self._lease.close()
 
     def _quota(self, box: BoxSpec | None, container: Container | None) -> Quota | None:
-        """Return what watches the boxes that may write to disk: one, and those that are detached.
+        """Return what watches the boxes that may write to disk: this one and the detached ones.
 
-        There is none when no box may.
+        `None` if no box may write.
         """
         boxes = [*self._detached.values()]
         if box and container:
@@ -198,7 +200,7 @@ class Workspace:
         return Quota(self.directory, writers, self._context.root_box.is_larger)
 
     def _enter(self, box: BoxSpec) -> Box:
-        """Return a box in which nothing ran before, or all that did is gone."""
+        """Return a box that is new or as new; it may be the box of the step before."""
         if self._box and self._box.spec.name == box.name:
             is_as_new = self._is_new or (not box.writable and self._reset(self._box))
             if is_as_new:
@@ -209,7 +211,7 @@ class Workspace:
         return self._box
 
     def _reset(self, box: Box) -> bool:
-        """Reset a box; the first time that one of this name fails in this way, say so."""
+        """Reset a box; log a failure that is the first of its kind for boxes of this name."""
         if box.reset(self._was_alone):
             return True
         failure = box.spec.name, box.unclean
@@ -222,7 +224,7 @@ class Workspace:
         try:
             return box.run(program, self._context.cancel, quota)
         except (NotRunning, ServerFault, Cancelled):
-            # whatever it was, the box is dead before anything else is done
+            # the box must be dead before anything else is done
             self._context.daemon.find(box.container).remove()
             raise
 
@@ -237,7 +239,7 @@ class Workspace:
 
 
 def _size(directory: Path) -> int:
-    """Return the size of a directory itself, -1 when that cannot be told."""
+    """Return the size of the directory itself, -1 if it is unknown."""
     try:
         return os.stat(directory).st_size
     except OSError:
