@@ -1,4 +1,4 @@
-"""The worker processes, and with their number the bound on what runs at once.
+"""The worker processes, whose number bounds what runs at once.
 
 Comes in: a `Job`. Goes out: its `Execution`, whatever happens to the worker.
 """

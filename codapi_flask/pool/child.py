@@ -1,4 +1,4 @@
-"""A worker process as the pool sees it."""
+"""A worker process, as the pool sees it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from codapi_flask.models import Execution, Job
 from codapi_flask.process import Child
 
 CLEAN_TIMEOUT = 60.0
-"""Seconds that a worker may take to clean up after a job until it counts as hung."""
+"""Seconds that a worker may take to clean up after a job before it counts as hung."""
 
 
 class WorkerChild(Child):
@@ -24,15 +24,15 @@ class WorkerChild(Child):
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
         self.cleans_up, self.sandbox = False, ""
-        # of what is sent: `cancel` comes from another thread
+        # guards the pipe's sending side: `cancel` comes from another thread
         self._sending = threading.Lock()
         self._job: Job | None = None
 
     def begin(self, job: Job) -> None:
-        """Have the worker execute a job; `result` must follow.
+        """Send the worker a job; `result` must follow.
 
         Raises:
-            OSError: it died.
+            OSError: the worker died.
         """
         # the pipe's own pickler takes several times as long, for features that no job needs
         message = pickle.dumps(job)
@@ -41,20 +41,20 @@ class WorkerChild(Child):
             self.pipe.send_bytes(message)
 
     def cancel(self, job: Job) -> None:
-        """End a job soon, if the worker still executes it.
+        """Cancel a job, if the worker still executes it.
 
         Raises:
-            OSError: it died.
+            OSError: the worker died.
         """
         with self._sending:
             if self._job is job:
                 self.pipe.send("cancel")
 
     def result(self, job: Job) -> Execution:
-        """Wait for the execution of the job; after it the worker may have to clean up.
+        """Wait for the execution of the job; `cleans_up` is then whether the worker still does.
 
         Raises:
-            EOFError, OSError: it died.
+            EOFError, OSError: the worker died.
         """
         if self.cleans_up:
             self._hear_that_it_is_clean()
@@ -68,7 +68,7 @@ class WorkerChild(Child):
         return execution  # type: ignore[no-any-return]
 
     def is_lost(self) -> bool:
-        """Whether a worker without a job is dead; if not, it may have become clean."""
+        """Whether a worker without a job is dead; also note the end of its cleanup."""
         while self._news.poll(0):
             if not self.cleans_up:
                 return True
@@ -83,6 +83,6 @@ class WorkerChild(Child):
         try:
             self.pipe.recv()
         except EOFError as error:
-            # as if it had been known before the worker got another job
+            # the caller then treats the worker as one that died before it read the next job
             raise BrokenPipeError from error
         self.cleans_up = False

@@ -34,9 +34,9 @@ class LocalExecutor:
         context.cancel.add(self._cancel, self._end)
 
     def start(self, job: Job) -> LocalRun:
-        """Prepare a run: the job is executed while it is iterated."""
+        """Prepare a run; iterating it executes the job."""
         with suppress(BlockingIOError):
-            # an earlier run's
+            # the cancellation of an earlier run
             os.eventfd_read(self._cancel)
         command = self._config.commands[job.sandbox][job.command]
         return LocalRun(job, self._engines[command.engine], self._config, self._cancel)
@@ -46,11 +46,11 @@ class LocalExecutor:
         return False
 
     def problem(self) -> str:
-        """Return nothing."""
+        """Return an empty string."""
         return ""
 
     def close(self) -> None:
-        """Close what the executor itself has opened."""
+        """Close the executor's own descriptor."""
         os.close(self._cancel)
 
     def _end(self) -> None:
@@ -59,7 +59,7 @@ class LocalExecutor:
 
 
 class LocalRun:
-    """A job that this process executes: it yields the execution, then cleans up."""
+    """A job that this process executes: yields the execution, then cleans up."""
 
     def __init__(self, job: Job, engine: Engine, config: Config, cancel: int) -> None:
         self._job, self._engine, self._cancel = job, engine, cancel
@@ -69,7 +69,7 @@ class LocalRun:
         """Execute the job, yield its execution, and clean up when iterated further.
 
         Raises:
-            Abandoned: nobody waits for it any more.
+            Abandoned: the web process is gone.
         """
         try:
             yield self._execute()
@@ -77,7 +77,7 @@ class LocalRun:
             self._clean_up()
 
     def cancel(self) -> None:
-        """End the run soon."""
+        """Cancel the run; returns at once, safe from any thread."""
         os.eventfd_write(self._cancel, 1)
 
     @property
@@ -86,7 +86,7 @@ class LocalRun:
         return self._engine.is_clean()
 
     def _execute(self) -> Execution:
-        """Execute the job's command; any failure becomes fields of the execution."""
+        """Execute the job's command; a failure becomes fields of the execution."""
         job, start = self._job, time.monotonic()
         try:
             outcomes = self._engine.execute(job, self._command)
@@ -103,11 +103,11 @@ class LocalRun:
         return Execution.of(job.id, outcomes, round((time.monotonic() - start) * 1000))
 
     def _clean_up(self) -> None:
-        """Have the engine clean up; what it cannot remove is left to the sweeper."""
+        """Have the engine clean up; the sweeper removes what the engine cannot."""
         try:
             self._engine.clean_up()
         except (ServerFault, OSError) as error:
             log.warning("id=%s cannot clean up, the sweeper will: %s", self._job.id, error)
         except Exception:
-            # any exception: no program may end a worker by what it leaves
+            # any exception: a program's leftovers must not end a worker
             log.exception("id=%s cannot clean up, the sweeper will", self._job.id)

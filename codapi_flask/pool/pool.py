@@ -1,8 +1,8 @@
-"""The pool: `pool_size` worker processes, and so the bound on what runs at once.
+"""The pool: `pool_size` worker processes, which bound what runs at once.
 
-Whoever has a job takes an idle worker, or is refused at once, and owns the worker until its
-answer is there: no queue, no dispatcher. One supervising thread replaces workers that died and
-kills those that are overdue; all processes are started by it.
+A thread with a job takes an idle worker and owns it until the answer is there. If no worker is
+idle it waits, as far as the config has a queue, or is refused; there is no dispatcher. One
+supervising thread starts all processes, replaces dead workers and kills overdue ones.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from codapi_flask.process import START_TIMEOUT, Child
 from codapi_flask.stock import keeper
 
 END_TIMEOUT = 15.0
-"""Seconds that our processes may take to clean up when the server ends."""
+"""Seconds that the child processes may take to clean up when the server ends."""
 
 PRELOAD = [worker.__name__, keeper.__name__]
-"""The modules that all children need: imported once, by the fork server."""
+"""The modules that all children need, imported once by the fork server."""
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the workers."""
+"""Seconds between two checks of the workers."""
 
 log = logging.getLogger("codapi")
 
 
 class Candidate(Protocol):
-    """What tells whether an idle worker is the best one for a job."""
+    """An idle worker, as `choose` sees it."""
 
     sandbox: str
     cleans_up: bool
@@ -48,9 +48,9 @@ C = TypeVar("C", bound=Candidate)
 
 
 def choose(idle: Sequence[C], sandbox: str) -> C | None:
-    """Return the idle worker that may still have a box of the sandbox, or the last that was used.
+    """Return the idle worker that may still have a box of the sandbox, else the last one used.
 
-    One that still cleans up comes last; `idle` are in the order in which they became idle.
+    A worker that still cleans up comes last. `idle` is in the order in which they became idle.
     """
     clean = [child for child in reversed(idle) if not child.cleans_up]
     fitting = (child for child in clean if child.sandbox == sandbox)
@@ -61,7 +61,7 @@ class Pool:
     """The workers and the keeper. Safe for use by many threads."""
 
     def __init__(self, config: Config, instance: Instance) -> None:
-        """Begin to start all processes; `close` must follow."""
+        """Start all processes in the background; `close` must follow."""
         self.size, self.lost, self.swept = config.pool_size, 0, 0
         self.stock: Mapping[tuple[str, str], int] = {}
         self._config, self._instance = config, instance
@@ -91,7 +91,7 @@ class Pool:
         """Begin to execute a job on an idle worker, which is idle again at the run's end.
 
         Raises:
-            Busy: there is none.
+            Busy: no worker is idle.
         """
         return PoolRun(self, job, self.begin(job))
 
@@ -99,7 +99,7 @@ class Pool:
         """Give a job to an idle worker.
 
         Raises:
-            Busy: there is none.
+            Busy: no worker is idle.
         """
         command = self._config.commands[job.sandbox][job.command]
         while True:
@@ -108,24 +108,24 @@ class Pool:
             try:
                 child.begin(job)
             except OSError:
-                # it died before it had read the job, which another may have
+                # it died before it read the job, so another worker may execute it
                 self.lose(child)
             else:
                 return child
 
     def end(self, child: WorkerChild) -> None:
-        """Take a worker back that has done its job."""
+        """Take back a worker that has finished its job."""
         with self._lock:
             self._idle.append(child)
             self._lock.notify()
 
     def is_full(self) -> bool:
-        """Whether a job that came now would be refused; may be wrong a moment later."""
+        """Whether a job would be refused now; the answer may be outdated at once."""
         may_wait = self._config.queue_timeout and self._waiting < self._config.queue_size
         return not self._idle and not may_wait
 
     def problem(self) -> str:
-        """Return why executions cannot work at the moment, empty when they can."""
+        """Return why executions cannot work at the moment, an empty string if they can."""
         if not self._workers or not self._keeper:
             return "the workers are being started"
         return self._problem or self._fault
@@ -136,11 +136,11 @@ class Pool:
             return len(self._workers.difference(self._idle))
 
     def close(self) -> None:
-        """End all processes; jobs that still run are lost, what they started is removed."""
+        """End all processes; running jobs are lost, what they started is removed."""
         self._closed = True
         self._wake.set()
         self._supervisor.join()
-        # the lost, too, are workers until they are replaced
+        # these include the lost workers that are not yet replaced
         children = [*self._workers, *filter(None, [self._keeper])]
         for child in children:
             child.hang_up()
@@ -149,7 +149,7 @@ class Pool:
             child.join(deadline)
 
     def _take(self, sandbox: str) -> WorkerChild:
-        """Return an idle worker; wait for one if the config has a queue, in the order of coming."""
+        """Return an idle worker; wait for one in order of arrival if the config has a queue."""
         with self._lock:
             child = None if self._waiting else self._idle_child(sandbox)
             if child is None and self._waiting < self._config.queue_size:
@@ -160,14 +160,14 @@ class Pool:
                     child = self._idle_child(sandbox)
                 self._waiting -= 1
             if self._idle:
-                # whoever waits may have come after the others were woken
+                # a thread may have begun to wait after the last notification
                 self._lock.notify()
         if child is None:
             raise Busy
         return child
 
     def _idle_child(self, sandbox: str) -> WorkerChild | None:
-        # one that died, too, is found when it gets a job
+        # only those: any other dead worker is found when it gets a job
         self._part_from_lost([child for child in self._idle if child.cleans_up])
         child = choose(self._idle, sandbox)
         if child:
@@ -182,7 +182,7 @@ class Pool:
             self._wake.set()
 
     def lose(self, child: WorkerChild) -> None:
-        """Replace a worker that died, hung, or whose answer is lost."""
+        """Replace a worker that died or hung, or whose answer is lost."""
         with self._lock:
             self._lost.append(child)
         self._wake.set()
@@ -196,7 +196,7 @@ class Pool:
                 if new_keeper:
                     self._hear(new_keeper, START_TIMEOUT)
             except Exception as error:
-                # EOFError, for one: the fork server is gone; the next start begins another
+                # EOFError, for example: the fork server is gone; the next start makes a new one
                 log.error("cannot start a process, will try again: %r", error)
             self._started.set()
             self._wake.wait(CHECK_INTERVAL)
@@ -205,7 +205,7 @@ class Pool:
         self._started.set()
 
     def _check(self) -> list[WorkerChild | None]:
-        """Kill the overdue and return those to replace."""
+        """Kill the overdue workers; return those to replace."""
         with self._lock:
             self._part_from_lost(list(self._idle))
             for child in self._workers:
@@ -215,7 +215,7 @@ class Pool:
         return list(lost)
 
     def _replace(self, lost: list[WorkerChild | None]) -> None:
-        """Start a worker for each of the lost; all start at the same time."""
+        """Start a worker for each lost one, all at the same time."""
         new: list[WorkerChild] = []
         try:
             while lost:
@@ -240,7 +240,7 @@ class Pool:
                     self._lock.notify()
 
     def _keep_keeper(self) -> Child | None:
-        """Hear what the keeper says, or start and return one if none lives."""
+        """Read the keeper's messages; if it died or hung, start a new one and return that."""
         if self._keeper:
             with suppress(EOFError, OSError):
                 while self._hear(self._keeper, 0):
@@ -256,10 +256,10 @@ class Pool:
         return self._keeper
 
     def _hear(self, keeper: Child, timeout: float) -> bool:
-        """Hear the next thing that the keeper says, if it says one in so many seconds.
+        """Read the keeper's next message; return False if none comes in `timeout` seconds.
 
         Raises:
-            EOFError, OSError: it died.
+            EOFError, OSError: the keeper died.
         """
         if not keeper.pipe.poll(timeout):
             return False

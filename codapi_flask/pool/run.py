@@ -18,29 +18,29 @@ class Workers(Protocol):
         """Give a job to an idle worker."""
 
     def end(self, child: WorkerChild) -> None:
-        """Take a worker back that has done its job."""
+        """Take back a worker that has finished its job."""
 
     def lose(self, child: WorkerChild) -> None:
-        """Replace a worker that died, hung, or whose answer is lost."""
+        """Replace a worker that died or hung, or whose answer is lost."""
 
 
 class PoolRun:
-    """A job that a worker executes; the worker is the run's until it ends."""
+    """A job that a worker executes; the run owns the worker until it ends."""
 
     def __init__(self, workers: Workers, job: Job, child: WorkerChild) -> None:
         self._workers, self._job, self._child = workers, job, child
         self._start = time.monotonic()
 
     def __iter__(self) -> Iterator[Execution]:
-        """Yield the execution when it is there; a lost worker gives one, too.
+        """Wait for the execution and yield it; a lost worker yields a failed one.
 
         Raises:
-            Busy: the worker died before it had read the job, and there is no other.
+            Busy: the worker died before it read the job, and no other is idle.
         """
         yield self._result()
 
     def cancel(self) -> None:
-        """End the run soon."""
+        """Cancel the run; returns at once, safe from any thread."""
         with suppress(OSError):
             self._child.cancel(self._job)
 
@@ -54,7 +54,7 @@ class PoolRun:
             if not isinstance(error, EOFError | OSError):
                 raise
             if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
-                # it died before it had read the job, which another may have
+                # it died before it read the job, so another worker may execute it
                 self._child = workers.begin(job)
                 return self._result()
             fault = f"worker {child.pid} {'hung' if overdue else 'died'}"

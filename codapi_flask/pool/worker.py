@@ -21,19 +21,19 @@ from codapi_flask.stock.client import StockClient
 from codapi_flask.streams import Cancel
 
 HOLD_TIME = 0.02
-"""Seconds for which a box that may serve again waits here for the next job."""
+"""Seconds for which the worker keeps a reusable box for its next job."""
 
 CLEAN_DELAY = 0.05
 """Seconds before the cleanup, so that concurrent runs finish first; a new job ends it."""
 
 
 def main(pipe: Connection, config: Config, instance: Instance, is_successor: bool) -> None:
-    """Serve the jobs that come through the pipe until it closes.
+    """Execute the jobs that come through the pipe until it closes.
 
-    The first message says that the worker is ready. A job is answered by its execution and whether
-    all that it left is gone; if not, another message follows when it is, before the next job is
-    read. Any other message cancels the job. The successor of a lost worker first removes what that
-    one left: its boxes count for the bound.
+    The first message reports that the worker is ready. The answer to a job is its execution and
+    whether all that it left is gone; if not, another message follows once it is, before the next
+    job is read. A message that is not a job cancels the running job. The successor of a lost
+    worker first removes what that one left: its boxes count toward the bound.
     """
     become_child(config.verbose)
     daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
@@ -52,7 +52,7 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
                 stock.release()
                 stock.wait(pipe.fileno())
             job = pipe.recv()
-            # else the message was to cancel a job that has ended
+            # anything else cancels a job that has ended
             if isinstance(job, Job):
                 _serve(pipe, jobs, executor, job)
 
@@ -63,7 +63,7 @@ def _serve(pipe: Connection, jobs: select.poll, executor: LocalExecutor, job: Jo
         is_clean = run.is_clean
         pipe.send_bytes(pickle.dumps((execution, is_clean)))
         if not is_clean:
-            # the cleanup keeps the daemon busy, and so the processors
+            # the cleanup makes the daemon use processors that other runs need
             jobs.poll(CLEAN_DELAY * 1000)
     if not is_clean:
         pipe.send("clean")
