@@ -13,20 +13,20 @@ import docker.errors
 from codapi_flask.streams import CHUNK, Output
 
 HEAD = 8
-"""Bytes of a frame's head."""
+"""Bytes of a frame's header."""
 
 STDOUT, STDERR = 1, 2
 
 
 class SupportsClose(Protocol):
-    """What a connection belongs to."""
+    """The owner of a connection."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 def upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> Stream:
-    """Turn a call into a stream (docker-py's own way drops what comes with the head)."""
+    """Upgrade a call to a stream; docker-py's own upgrade drops what comes with the head."""
     response = api.post(
         f"{api.base_url}/v{api.api_version}/{path}",
         headers={"Connection": "Upgrade", "Upgrade": "tcp"},
@@ -48,8 +48,8 @@ def upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> S
 class Stream:
     """A program's streams over an upgraded connection to the daemon; no call blocks.
 
-    Docker Engine API v1.41, "Attach to a container": what goes up is stdin, what comes down are
-    frames of eight bytes of head (stream, 0, 0, 0, size in big-endian) and the data. A frame may
+    Docker Engine API v1.41, "Attach to a container": stdin is sent as it is; what is received are
+    frames of an eight-byte header (stream, 0, 0, 0, size in big-endian) and the data. A frame may
     be split anywhere.
     """
 
@@ -58,7 +58,7 @@ class Stream:
     ) -> None:
         """Take over an upgraded connection; `owner` closes it.
 
-        `leftover` is what was read of it with the answer's head: docker-py forgets these bytes
+        `leftover` is what was read of it with the answer's head: docker-py drops these bytes
         (docker-py #3332), and with them the output of a quick program. `noutput` is the most
         that is kept of each stream, in bytes.
         """
@@ -74,7 +74,7 @@ class Stream:
         return self._connection.fileno()
 
     def read(self) -> bool:
-        """Take what has come; return False when both streams are closed."""
+        """Read what is available; return False when both streams are closed."""
         try:
             data = self._connection.recv(CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -85,7 +85,7 @@ class Stream:
         return bool(data)
 
     def write(self, data: memoryview) -> int:
-        """Send a part of the program's stdin; return how much, all when it no longer reads."""
+        """Send a part of stdin; return its size, or that of all data if no reader is left."""
         try:
             return self._connection.send(data[:CHUNK])
         except (BlockingIOError, ssl.SSLWantWriteError):
@@ -94,12 +94,12 @@ class Stream:
             return len(data)
 
     def end_stdin(self) -> None:
-        """Let the program read the end of its stdin."""
+        """End the program's stdin."""
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._owner.close()
 
     def _take(self, data: memoryview) -> None:

@@ -1,8 +1,8 @@
-"""Bounds the memory of a box's sockets, which cgroup v1 counts for no box by itself.
+"""Limits the memory of a box's sockets, which cgroup v1 does not charge to the box by itself.
 
-cgroup v2 counts it as the box's memory. Version 1 has a separate limit for it
-(`memory.kmem.tcp.limit_in_bytes`, which holds for UDP, too, and for all sockets that are made
-later); runc does not set it, so the server does, if it is root on the daemon's host.
+cgroup v2 charges it to the box's memory. Version 1 has a separate limit for it
+(`memory.kmem.tcp.limit_in_bytes`), which covers UDP, too, and applies to sockets that are made
+later. runc does not set it, so the server does, if it is root on the daemon's host.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from pathlib import Path
 from codapi_flask.errors import ServerFault
 
 MEMORY = Path("/sys/fs/cgroup/memory")
-"""Where version 1 has the memory controller."""
+"""The memory controller of version 1."""
 
 LIMIT = "memory.kmem.tcp.limit_in_bytes"
 
 SHARE = 4
-"""Sockets may take one part in so many of a box's memory limit, on top of it."""
+"""Sockets may take the box's memory limit divided by this, on top of it."""
 
 HOST_PIDS = 4026531836
 """The inode of the host's PID namespace (linux/proc_ns.h, PROC_PID_INIT_INO)."""
 
 
 class Sockets(Enum):
-    """Who bounds the memory of a box's sockets."""
+    """What limits the memory of a box's sockets."""
 
-    KERNEL = "version 2 of cgroups does"
-    SERVER = "this process has to, with `bound_sockets`"
-    NOBODY = "nobody can: programs must not have sockets that count"
+    KERNEL = "cgroup v2"
+    SERVER = "this process, with `bound_sockets`"
+    NOBODY = "nothing: a box without a network must have no IP sockets"
 
 
 def sockets() -> Sockets:
-    """Return who bounds the memory of sockets on this host."""
+    """Return what limits the memory of sockets on this host."""
     with open("/proc/self/cgroup") as file:
         controllers = [line.split(":")[1] for line in file]
     if not any("memory" in names.split(",") for names in controllers):
         return Sockets.KERNEL
-    # only the root of a hierarchy has a release agent: in a container, this is not the host's
+    # only a hierarchy's root has a release agent: in a container, MEMORY is not the host's root
     is_root = (MEMORY / "release_agent").exists()
     is_host = os.stat("/proc/self/ns/pid").st_ino == HOST_PIDS
     if is_root and is_host and os.access(MEMORY / LIMIT, os.W_OK, effective_ids=True):
@@ -51,7 +51,7 @@ def bound_sockets(pid: int, memory: int) -> None:
     """Limit the sockets of the box whose process 1 is `pid` to a share of `memory` MiB.
 
     Raises:
-        ServerFault: that does not work.
+        ServerFault: the limit cannot be set.
     """
     try:
         with open(f"/proc/{pid}/cgroup") as file:

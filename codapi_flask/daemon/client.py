@@ -1,6 +1,6 @@
-"""Calls to the Docker daemon, and the errors of docker-py turned into the server's own.
+"""Calls to the Docker daemon; errors of docker-py become `ServerFault`.
 
-docker-py lets errors of `requests` and of sockets through; they end here, too.
+docker-py lets errors of `requests` and of sockets through; they are turned here, too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import ServerFault
 
 PAUSE = 0.01
-"""Seconds between two looks at something that the daemon does not announce."""
+"""Seconds between two polls of something that the daemon does not announce."""
 
 
 class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]
-    """Uses a connection again for any call; docker-py keeps one for each of the last 25 URLs."""
+    """Reuses a connection for any call; docker-py keeps one for each of the last 25 URLs."""
 
     def get_connection(self, url: str, proxies: object = None) -> Any:
-        """Return the pool of the only host there is."""
+        """Return the pool of the only host."""
         return super().get_connection("")
 
 
@@ -43,15 +43,15 @@ class Client:
 
     @property
     def is_local(self) -> bool:
-        """Whether the daemon shares this host: its boxes can reach sockets of ours."""
+        """Whether the daemon runs on this host: its boxes can reach this process's sockets."""
         return str(self._address["base_url"]).startswith(("unix://", "http+unix://"))
 
     @contextmanager
     def calls(self, what: str, deadline: float | None = None) -> Iterator[docker.APIClient]:
-        """Give the client for calls until the deadline; turn what goes wrong into our error.
+        """Yield the client for calls until the deadline; turn errors into `ServerFault`.
 
         Raises:
-            ServerFault: the daemon is gone, too slow, or refuses.
+            ServerFault: the daemon is gone, too slow, or refuses a call.
         """
         left = self.timeouts.call if deadline is None else max(deadline - time.monotonic(), PAUSE)
         try:

@@ -1,4 +1,4 @@
-"""One container, existing or not, and the programs in it."""
+"""One container, whether or not it exists, and the programs in it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from codapi_flask.models import Program
 
 
 class Container:
-    """One container, existing or not."""
+    """One container, whether or not it exists."""
 
     def __init__(self, client: Client, id: str) -> None:
         self._client, self.id = client, id
 
     def attach(self, program: Program, deadline: float) -> Stream:
-        """Connect to the program's streams; before the start, or output is lost."""
+        """Connect to the program's streams; must precede `start`, or output is lost."""
         params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
         with self._client.calls("attach to a box", deadline) as api:
             return upgrade(api, f"containers/{self.id}/attach", program.noutput, params=params)
 
     def start(self, deadline: float) -> None:
-        """Start the container; on return its program runs, or ran."""
+        """Start the container; on return its program runs or has ended."""
         with self._client.calls("start a box", deadline) as api:
             api.start(self.id)
 
     def wait(self, deadline: float) -> int | None:
-        """Return the exit status, or `None` when the container still runs at the deadline.
+        """Return the exit status, or `None` if the container still runs at the deadline.
 
         Raises:
-            NotRunning: somebody has removed it.
+            NotRunning: the container was removed.
         """
         with self._client.calls("wait for a box") as api:
             try:
@@ -49,14 +49,14 @@ class Container:
             except docker.errors.NotFound as error:
                 raise NotRunning("sandbox died") from error
             except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
-                # docker-py tells a time-out in either way
+                # docker-py raises either for a timeout
                 if time.monotonic() < deadline:
                     raise
                 return None
         return int(answer["StatusCode"])
 
     def inspect(self) -> Mapping[str, Any]:
-        """Return what Docker knows of the container, nothing when it does not exist."""
+        """Return what Docker knows of the container, an empty mapping if it does not exist."""
         with self._client.calls("inspect a box") as api:
             try:
                 return dict(api.inspect_container(self.id))
@@ -64,19 +64,19 @@ class Container:
                 return {}
 
     def layer(self) -> Path | None:
-        """Return the directory of what the container wrote to its own file system, if we see it."""
+        """Return the directory of the container's writable layer, `None` if it is inaccessible."""
         driver = self.inspect().get("GraphDriver") or {}
         path = (driver.get("Data") or {}).get("UpperDir", "")
         return Path(path) if os.access(path, os.R_OK | os.X_OK) else None
 
     def size(self) -> int:
-        """Return the bytes of the files that the container wrote to its own file system."""
+        """Return the size of the files in the container's writable layer, in bytes."""
         with self._client.calls("measure a box") as api:
             found = api.containers(filters={"id": self.id}, size=True)
         return int(found[0].get("SizeRw", 0)) if found else 0
 
     def stop(self, timeout: float) -> None:
-        """Stop the container, by force after `timeout` seconds (a fraction counts as one).
+        """Stop the container; kill it after `timeout` seconds, rounded up.
 
         Raises:
             NotRunning: there is no such container.
@@ -93,7 +93,7 @@ class Container:
         return bool(self.inspect().get("State", {}).get("Running"))
 
     def begin_stop(self) -> None:
-        """Ask the container's program to end, as `stop` does first, and do not wait for that.
+        """Send the container's stop signal, as `stop` does first, without waiting for the end.
 
         Raises:
             NotRunning: there is no such container.
@@ -103,7 +103,7 @@ class Container:
             api.kill(self.id, signal=name)
 
     def remove(self) -> None:
-        """Kill and remove the container; on return it is dead and gone.
+        """Kill and remove the container; on return it is dead and removed.
 
         Raises:
             ServerFault: the daemon did not confirm that in time.
@@ -117,7 +117,7 @@ class Container:
                 except docker.errors.NotFound:
                     return
                 except docker.errors.APIError as error:
-                    # a removal is under way, its end is not
+                    # 409: another removal is in progress
                     if error.status_code != 409 or time.monotonic() > deadline:
                         raise
                 time.sleep(PAUSE)
@@ -139,7 +139,7 @@ class Container:
 
 
 class Exec:
-    """One program in a container that runs something else."""
+    """A program that is executed in a running container."""
 
     def __init__(self, client: Client, container: str, id: str, program: Program) -> None:
         self._client, self._container, self._id = client, container, id
@@ -156,7 +156,7 @@ class Exec:
             return upgrade(api, f"exec/{self._id}/start", self._program.noutput, json=body)
 
     def wait(self, deadline: float) -> int | None:
-        """Return the exit status, or `None` when the program still runs at the deadline."""
+        """Return the exit status, or `None` if the program still runs at the deadline."""
         while True:
             state = self._inspect()
             if state["ExitCode"] is not None:
@@ -166,16 +166,16 @@ class Exec:
             time.sleep(PAUSE)
 
     def process(self) -> tuple[int, str]:
-        """Return the program's process on the daemon's host, 0 when it has ended.
+        """Return the program's pid on the daemon's host, and the full id of its container.
 
-        With it comes the full id of its container.
+        The pid is 0 if the program has ended.
         """
         deadline = time.monotonic() + self._client.timeouts.call
         while True:
             state = self._inspect()
             if state["ExitCode"] is not None:
                 return 0, state["ContainerID"]
-            # the daemon answers `start` before there is a process
+            # the daemon answers `start` before the process exists
             if state["Pid"] or time.monotonic() > deadline:
                 return int(state["Pid"]), state["ContainerID"]
             time.sleep(PAUSE)
@@ -194,7 +194,7 @@ def _needs_running(container: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
-        # the daemon has no better status than 500 for one that ends just now
+        # the daemon answers 500 for a container that is just ending
         if error.status_code in (404, 409) or "is not running" in str(error):
             raise NotRunning(f"{container} is not running") from error
         raise

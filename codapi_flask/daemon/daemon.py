@@ -1,4 +1,4 @@
-"""The Docker daemon: images, new containers, and what all servers have there.
+"""The Docker daemon: images, new containers, and the containers of all servers.
 
 Deadlines are instants of `time.monotonic`.
 """
@@ -37,7 +37,7 @@ DIRECTORY = "codapi.directory"
 
 
 class Daemon(Client):
-    """The Docker daemon: its images, and the containers of all servers. Not for two threads."""
+    """The Docker daemon: images and containers. Not for use by two threads."""
 
     @cached_property
     def has_user_namespace(self) -> bool:
@@ -59,7 +59,7 @@ class Daemon(Client):
         Its process 1 is init if that is mounted, else Docker's own.
 
         Raises:
-            ServerFault: the image is missing, the daemon refuses a limit, is gone or too slow.
+            ServerFault: the image is missing, or the daemon refuses a limit, is gone or too slow.
         """
         process = {
             "image": box.image,
@@ -129,7 +129,7 @@ class Daemon(Client):
     ) -> Container:
         """Create a small box in which init, the `program`, does a chore as root.
 
-        It may change any file under `mount`; without, it may end any process of the host.
+        It may change any file under `mount`; without `mount` it may kill any process of the host.
         """
         process = {"image": image, "entrypoint": [init.MOUNT], "command": argv, "user": "0:0"}
         limits = hostconfig.root_box(program, mount)
@@ -158,24 +158,24 @@ class Daemon(Client):
         return Container(self, created["Id"])
 
     def bounds_sockets(self, box: BoxSpec) -> bool:
-        """Whether the server has to bound the memory of a box's sockets (`bound_sockets`)."""
-        # gVisor has sockets of its own, in memory of the box
+        """Whether the server must limit the memory of a box's sockets (`bound_sockets`)."""
+        # gVisor implements sockets itself, in the box's memory
         return not box.has_gvisor and self.sockets() is Sockets.SERVER
 
     def sockets(self) -> Sockets:
-        """Return who bounds the memory of sockets on the daemon's host."""
+        """Return what limits the memory of sockets on the daemon's host."""
         if self.is_local:
             return sockets()
         is_v1 = self.info().get("CgroupVersion", "1") == "1"
         return Sockets.NOBODY if is_v1 else Sockets.KERNEL
 
     def read(self, image: str, file: Path, instance: Path) -> bytes | None:
-        """Return a small file of our disk as a box sees it; `None` when it is not there."""
+        """Return a small file of this host as a box sees it, `None` if the box does not see it."""
         mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
         return self._read(image, f"/mount/{file.name}", instance, file.parent, [mount])
 
     def user_id(self, image: str, user: str, instance: Path) -> int | None:
-        """Return the number of a user (`name`, `uid`, maybe with `:group`) in an image, if any."""
+        """Return the uid of a user (`name`, `uid`, optionally `:group`) in an image, if any."""
         name = user.partition(":")[0] or "0"
         if name.isdigit():
             return int(name)
@@ -189,7 +189,7 @@ class Daemon(Client):
     def _read(
         self, image: str, path: str, instance: Path, directory: Path, mounts: Sequence[Mount] = ()
     ) -> bytes | None:
-        """Return a small file of a box that is created for a directory; nothing runs in it."""
+        """Return a small file of a box created for a directory; nothing runs in the box."""
         with self.calls("read a file in a box") as api:
             limits = api.create_host_config(mounts=[*mounts], network_mode="none")
             labels = {INSTANCE: str(instance), DIRECTORY: str(directory)}
@@ -211,16 +211,16 @@ class Daemon(Client):
                 api.remove_container(box, force=True, v=True)
 
     def info(self) -> Mapping[str, Any]:
-        """Return what the daemon says of itself (`docker info`)."""
+        """Return the daemon's own state (`docker info`)."""
         with self.calls("ask the daemon for its state") as api:
             return dict(api.info())
 
     def find(self, name: str) -> Container:
-        """Return a container by its name or id, whether it exists or not."""
+        """Return a container by its name or id, whether or not it exists."""
         return Container(self, name)
 
     def containers(self) -> list[tuple[Container, Path, Path]]:
-        """Return the containers of all our instances, in any state: with instance, directory."""
+        """Return the containers of all instances, in any state, with instance and directory."""
         with self.calls("list the containers") as api:
             found = api.containers(all=True, filters={"label": [INSTANCE, DIRECTORY]})
         return [
@@ -229,7 +229,7 @@ class Daemon(Client):
         ]
 
     def image(self, name: str) -> Image | None:
-        """Return what a name stands for now, `None` when the daemon has no such image."""
+        """Return the image that a name stands for now, `None` if there is none."""
         with self.calls(f"inspect the image {name}") as api:
             try:
                 found = api.inspect_image(name)
@@ -240,7 +240,7 @@ class Daemon(Client):
             found["Id"],
             tuple(process.get("Entrypoint") or ()),
             tuple(process.get("Cmd") or ()),
-            # an empty one counts as none
+            # an empty HOME counts as none
             tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
         )
 
@@ -248,14 +248,14 @@ class Daemon(Client):
         """Return the image of a box.
 
         Raises:
-            ServerFault: there is none, or the daemon is gone.
+            ServerFault: the image is missing, or the daemon is gone.
         """
         if image := self.image(box.image):
             return image
         raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
 
     def image_events(self) -> Iterator[None]:
-        """Yield at once, and then whenever an image or one of its names has changed; blocks.
+        """Yield at once, and after each change of an image or one of its names; blocks.
 
         Raises:
             ServerFault: the daemon is gone.

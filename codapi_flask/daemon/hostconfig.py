@@ -1,4 +1,4 @@
-"""What a box's config means to Docker, in docker-py's words (`create_host_config`)."""
+"""Turns a box's spec into Docker's settings (docker-py, `create_host_config`)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from codapi_flask.daemon.cgroup import Sockets
 MIB = 1 << 20
 
 NO_TERMINALS = {"/dev/pts": "ro,noexec,nosuid,nodev,size=4k,mode=0555"}
-"""Boxes have no pseudo-terminals: all boxes and the host share one number of them."""
+"""Boxes have no pseudo-terminals: all boxes and the host share one limit on them."""
 
 IP_FAMILIES = {"index": 0, "value": 4294967287, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}
-"""How a rule of the profile names AF_INET and AF_INET6, the first argument of `socket`."""
+"""AF_INET and AF_INET6, the first argument of `socket`, in a rule of the seccomp profile."""
 
 NETLINK = {"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}
-"""AF_NETLINK: its answers, 400 KB a socket, count for no box's memory. A box without a network
-has no use for them; name lookups do without."""
+"""AF_NETLINK: its answers, 400 KB a socket, are charged to no box's memory. A box without a network
+has no use for them; name lookups work without."""
 
 MEMLOCK = 1 << 16
 """Bytes that a process may lock: cached pages of images are charged to the box that read them."""
 
 QUEUES = {"fs.mqueue.queues_max": "2"}
-"""POSIX message queues of a box: the kernel counts their bytes for a user of all boxes together."""
+"""POSIX message queues of a box: the kernel counts their bytes by user, over all boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """What a box sees of the host: paths there.
+    """The paths of the host that a box sees.
 
-    `work` is its work directory, `hosts` its `/etc/hosts` if it has no network. `init` is what it
-    has at `init.MOUNT`: its own copy of init, the directory of init's listener, or nothing.
+    `work` is its work directory, `hosts` its `/etc/hosts` if it has no network. `init` is mounted
+    at `init.MOUNT`: the box's own copy of init, the directory of init's listener, or nothing.
     """
 
     work: Path
@@ -47,8 +47,8 @@ class Mounts:
 def plain(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
     """Return the settings of a container that runs one program and ends.
 
-    Its process 1 is the mounted copy of init, or Docker's own if there is none. `sockets` tells
-    who bounds the memory of the box's sockets.
+    Its process 1 is the mounted copy of init, or Docker's own if there is none. `sockets` is what
+    limits the memory of the box's sockets.
     """
     return {**_limits(box, sockets), "binds": _binds(box, mounts), "init": not mounts.init}
 
@@ -66,14 +66,15 @@ def with_init(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
 
 
 def options_of_init(box: BoxSpec) -> init.InitOptions:
-    """Return what init needs in the container of a box."""
+    """Return what init needs of the container of a box."""
     return init.options(box.cap_add, box.cap_drop, box.volume.split(":")[1])
 
 
 def root_box(program: Path, mount: Path | None) -> dict[str, Any]:
     """Return the settings of a container in which init, the `program`, does a chore as root.
 
-    It may change any file of `mount` (at `/mount`); without, it may end any process of the host.
+    It may change any file of `mount` (at `/mount`); without `mount` it may kill any process of the
+    host.
     """
     binds = [f"{program}:{init.MOUNT}:ro"]
     return {
@@ -109,7 +110,7 @@ def _limits(box: BoxSpec, sockets: Sockets) -> dict[str, Any]:
         "cap_add": list(box.cap_add),
         "cap_drop": list(box.cap_drop),
         "ulimits": _ulimits(box),
-        # the limit is the program's, which is a child of process 1
+        # nproc does not count process 1
         "pids_limit": box.nproc + 1,
         "security_opt": security,
         "log_config": {"type": "none"},
@@ -141,8 +142,8 @@ def _ulimits(box: BoxSpec) -> list[dict[str, Any]]:
     if "memlock" not in own:
         ulimits.append({"name": "memlock", "soft": MEMLOCK, "hard": MEMLOCK})
     if "core" not in own:
-        # where the kernel pipes dumps to a helper, outside the box, only 1 means none
-        # (linux/fs/coredump.c)
+        # where the kernel pipes dumps to a program outside the box, only a limit of 1 prevents
+        # them (linux/fs/coredump.c)
         ulimits.append({"name": "core", "soft": 1, "hard": 1})
     if box.has_quota and "fsize" not in own:
         size = box.work_size * MIB
@@ -153,8 +154,8 @@ def _ulimits(box: BoxSpec) -> list[dict[str, Any]]:
 def _binds(box: BoxSpec, mounts: Mounts) -> list[str]:
     binds = [box.volume % mounts.work]
     if box.network == "none":
-        # such a box starts in half the time when Docker does not set up its network,
-        # but then nobody makes its /etc/hosts
+        # a box starts in half the time if Docker does not set up its network, but then Docker
+        # does not make its /etc/hosts
         binds.append(f"{mounts.hosts}:/etc/hosts:ro")
     if mounts.init:
         binds.append(f"{mounts.init}:{init.MOUNT}:ro")
