@@ -1,4 +1,4 @@
-"""The web process: reads the config, starts everything, and tells gunicorn how to serve it.
+"""The web process: reads the config, starts everything, and configures gunicorn.
 
 Comes in: the environment and the config files. Goes out: the WSGI application
 `codapi_flask.server.process:wsgi()` and gunicorn's settings.

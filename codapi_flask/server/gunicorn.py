@@ -1,4 +1,4 @@
-"""How gunicorn serves the package: the settings and hooks of `gunicorn.conf.py`."""
+"""gunicorn's settings and hooks, which `gunicorn.conf.py` imports."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from codapi_flask.server import process
 from codapi_flask.server.settings import active_config
 
 FILES = 16384
-"""Descriptors to ask for: a connection is one, a box that waits two; systemd gives 1024."""
+"""Descriptors to ask for: a connection takes one, a waiting box two; systemd allows 1024."""
 
 CONNECTIONS = 4000
-"""Connections at once, most of which wait for their client."""
+"""Limit on connections at once, most of which wait for their client."""
 
 EXTRA_THREADS = 24
-"""Threads beyond those of the jobs: for refusals and health."""
+"""Threads beyond those of the jobs, for refusals and health checks."""
 
 KEEPALIVE = 90
-"""Seconds that a connection stays idle: above the 60 s for which nginx keeps it."""
+"""Seconds for which an idle connection is kept: above nginx's 60 s."""
 
 END_MARGIN = 5
-"""Seconds on top of the longest job that the last jobs may take when the server ends."""
+"""Seconds beyond the longest job that the last jobs may take when the server ends."""
 
 
 def settings() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def settings() -> dict[str, Any]:
         "threads": config.pool_size + waiting + EXTRA_THREADS,
         "keepalive": KEEPALIVE,
         "graceful_timeout": int(longest + config.queue_timeout) + END_MARGIN,
-        # a control socket would be one more thing to guard
+        # a control socket would need protection, too
         "control_socket_disable": True,
         "when_ready": when_ready,
         "post_fork": post_fork,
@@ -61,7 +61,7 @@ def _check_libraries() -> None:
 
 
 def _raise_file_limit() -> int:
-    """Raise the limit of descriptors as far as allowed and needed; return it."""
+    """Raise the limit on descriptors as far as allowed and needed; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < files:
@@ -78,7 +78,7 @@ def _address() -> str:
 
 
 def when_ready(server: Any) -> None:
-    """Warn when other hosts can reach the server and need no token."""
+    """Warn if other hosts can reach the server without a token."""
     hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     exposed = [host for host in hosts if host not in ("127.0.0.1", "::1", "localhost")]
     if exposed and not active_config.current().tokens:
@@ -90,12 +90,12 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Note whether a web process is the first: when that one cannot start, the server ends."""
+    """Record whether a web process is the first: if that one cannot start, the server ends."""
     active_config.has_served = worker.age > 1
 
 
 def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None:
-    """Refuse a number of workers that breaks the bound, at the start and later (TTIN)."""
+    """Refuse any other number of workers than one, at the start and later (SIGTTIN)."""
     problem = ""
     if new_value != 1:
         problem = (

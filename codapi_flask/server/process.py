@@ -22,7 +22,7 @@ from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
 
 RETRY_INTERVAL = 1.0
-"""Seconds between two starts of a web process when it cannot start, as on a full disk."""
+"""Seconds between two starts of a web process that cannot start, for example on a full disk."""
 
 
 class Server:
@@ -45,14 +45,14 @@ class Server:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """End everything that was started, and leave nothing behind."""
+        """End everything that was started; nothing of it is left."""
         self._stack.close()
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Delay the signals that raise an exception anywhere: Ctrl-C, and how gunicorn ends workers."""
-    # when a thread starts it later, it lets these signals through
+    """Delay the signals whose handlers raise an exception anywhere: Ctrl-C, and gunicorn's."""
+    # a later start, by a thread, would unblock these signals
     resource_tracker.ensure_running()
     ending = {signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
@@ -64,7 +64,7 @@ def _signals_blocked() -> Iterator[None]:
 
 @cache
 def server() -> Server:
-    """Return this process's server, started by the first call."""
+    """Return this process's server; the first call starts it."""
     config = active_config.current()
     log_to_stderr(config.verbose)
     try:
@@ -76,11 +76,11 @@ def server() -> Server:
     print(problem, file=sys.stderr)
     if not active_config.has_served:
         sys.exit(Arbiter.APP_LOAD_ERROR)
-    # what worked before may work again; gunicorn tries any other status at once
+    # an earlier process started, so a later one may; gunicorn starts it at once
     time.sleep(RETRY_INTERVAL)
     sys.exit(1)
 
 
 def wsgi() -> App:
-    """Return the application for a WSGI server that has one process."""
+    """Return the application, for a WSGI server with one process."""
     return server().app

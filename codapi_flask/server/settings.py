@@ -1,4 +1,4 @@
-"""The config that is in force."""
+"""The config in force."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ log = logging.getLogger("codapi")
 class ActiveConfig:
     """The config in force: gunicorn's master reads it, the web process inherits it.
 
-    A web process that dies is replaced by one with the same config, whatever has become of the
-    files; only `read` looks at them again.
+    A web process that dies is replaced by one with the same config, even if the files have
+    changed; only `read` reads them again.
     """
 
     def __init__(self) -> None:
         self._config: Config | None = None
         self.has_served = False
-        """In the web process: whether there was another before it."""
+        """In the web process: whether another one ran before it."""
 
     def read(self) -> Config:
         """Read the config in the directory that `CODAPI_ROOT` names (default: the current one).
 
-        A config with problems is reported and the one in force stays; without one, the process
-        ends.
+        If the config has problems they are reported, and the one in force stays; if there is none,
+        the process ends.
         """
         try:
             config = load_config(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
