@@ -85,7 +85,7 @@ class HttpEngine:
     """Sends requests to the hosts of a table, at the addresses in it, and to no others."""
 
     def __init__(self, hosts: Mapping[str, str], timeout: float) -> None:
-        """Use a table of hosts; a request may take `timeout` seconds."""
+        """Use a table of hosts and their addresses; a request may take `timeout` seconds."""
         self._hosts, self._timeout = hosts, timeout
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:

@@ -75,7 +75,7 @@ class PlainBoxes:
         return replace(outcome, kind="fresh", start_ms=took)
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> Container:
-        """Start a program as a container and return that; it is the caller's to remove."""
+        """Start a program as a container and return the container; the caller removes it."""
         deadline = time.monotonic() + self._daemon.timeouts.box
         container = self._create(name, box, program, deadline)
         try:

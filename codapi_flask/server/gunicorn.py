@@ -29,7 +29,7 @@ END_MARGIN = 5
 
 
 def settings() -> dict[str, Any]:
-    """Read the config and return gunicorn's settings: at the start, and at each SIGHUP."""
+    """Read the config and return gunicorn's settings; called at the start and at each SIGHUP."""
     _check_libraries()
     config = active_config.read()
     files = _raise_file_limit()

@@ -44,12 +44,12 @@ log = logging.getLogger("codapi")
 
 
 def main(pipe: Connection, config: Config, instance: Instance, is_successor: bool) -> None:
-    """Keep the stock and sweep until the pipe closes.
+    """Hold the stock and sweep until the pipe closes.
 
-    The first message says what is wrong with the work directory; it is empty when nothing is.
-    The others, one every second, are the shelf's counts, the number of containers swept, and why
-    executions cannot work at the moment (empty when they can). The successor of a lost keeper does
-    not repeat the warnings about the config and the daemon.
+    The first message is the problem with the work directory, empty without one. The others, one
+    every second, are the shelf's counts, the number of containers swept, and why executions cannot
+    work at the moment (empty if they can). The successor of a lost keeper does not repeat the
+    warnings about the config and the daemon.
     """
     become_child(config.verbose)
     with suppress(BrokenPipeError):
@@ -76,7 +76,7 @@ class Keeper:
         self._janitor = Janitor(instance, config.images())
 
     def serve(self, warns: bool) -> None:
-        """Serve until the pipe closes; then end what is being done: half a box would stay."""
+        """Serve until the pipe closes; then finish starts and sweeps, which else leave boxes."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         address = self._instance.socket
         # left by an earlier keeper
@@ -218,7 +218,7 @@ class Keeper:
         self._report(put)
 
     def _run(self, loop: Callable[[Daemon], None]) -> threading.Thread:
-        """Run a function in a thread that has a Docker client."""
+        """Run a function in a thread with its own Docker client."""
         thread = threading.Thread(target=loop, args=[Daemon(self._config.timeouts)], daemon=True)
         thread.start()
         return thread
