@@ -31,7 +31,7 @@ layers: dev
 
 # those that measure or look at the whole host run alone, after the others
 test: dev
-	CODAPI_TEST_PATIENCE=$${CODAPI_TEST_PATIENCE:-3} .venv/bin/python -m pytest -n 3 --dist loadfile -m "not serial" --durations 10
+	CODAPI_TEST_PATIENCE=$${CODAPI_TEST_PATIENCE:-3} .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not serial" --durations 10
 	.venv/bin/python -m pytest -m serial --durations 10
 
 hostile: dev

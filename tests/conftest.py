@@ -29,11 +29,17 @@ SERIAL = ("hostile", "soak", "e2e/test_bound.py", "test_benchmarks.py")
 """Tests that compare the host before and after, or measure: nothing may run beside them."""
 
 
+SLOW_FIRST = ("faults", "e2e", "docker")
+"""Tests that begin first where several run beside each other: their files take longest."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that must run alone."""
-    for item in items:
-        if str(item.path.relative_to(Path(__file__).parent)).startswith(SERIAL):
+    """Mark the tests that must run alone, and let slow files begin first."""
+    places = {item: str(item.path.relative_to(Path(__file__).parent)) for item in items}
+    for item, place in places.items():
+        if place.startswith(SERIAL):
             item.add_marker("serial")
+    items.sort(key=lambda item: [not places[item].startswith(slow) for slow in SLOW_FIRST])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
