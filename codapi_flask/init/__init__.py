@@ -1,8 +1,8 @@
 """The program `init`, process 1 of a box, and the connections to it.
 
-`init.c` defines the protocol. One box goes like this: make a `Listener`, start a container with
-what `options` returns and the listener's directory at `MOUNT`, `accept`; then `InitConnection.run`
-programs in it. Closing the connection ends the box.
+`init.c` defines the protocol. To use a box, make a `Listener`, start a container with what
+`options` returns and the listener's directory at `MOUNT`, and `accept`; then run programs in it
+with `InitConnection.run`. Closing the connection ends the box.
 
 Comes in: the argv, user and descriptors of a program. Goes out: `RunDone` and `ResetDone`.
 """

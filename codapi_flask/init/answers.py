@@ -1,4 +1,4 @@
-"""What an init answers."""
+"""The answers of init."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLEAN = 4
 
 
 class Stage(IntEnum):
-    """Where a run or a reset failed: `enum stage` of parse.h, which tells what each means."""
+    """Where a run or a reset failed: `enum stage` of parse.h, which explains each."""
 
     NONE = 0
     USER = 1
@@ -39,7 +39,7 @@ TOO_LARGE = {
     errno.EFBIG: "/etc/passwd or /etc/group of the image is larger than 256 KiB",
     errno.E2BIG: "the image has more than 1024 variables",
 }
-"""What is too large for init: why it cannot start a program."""
+"""Reasons why init cannot start a program: something is too large for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,12 @@ class Hello:
 class RunDone:
     """A run is over: every process of it is dead.
 
-    Either `code` or `signal` is set; neither when the program did not start, then `stage` and
-    `errno` say why. `wall_ns` and `cpu_ns` (of all the box, by its cgroup) are nanoseconds,
-    `memory_kib` is the largest resident set of one process, `oom_kills` counts processes that
-    were killed for the box's memory limit. Where a cgroup does not tell, `cpu_ns` is `None`, and
-    `oom_kills` 0. `is_clean`: it left nothing behind, the box is as new without a reset.
+    Either `code` or `signal` is set; neither if the program did not start: then `stage` and
+    `errno` are the reason. `wall_ns` and `cpu_ns` (of the whole box, by its cgroup) are
+    nanoseconds, `memory_kib` is the largest resident set of one process, `oom_kills` counts
+    processes that were killed for the box's memory limit. Without a counter in the cgroup `cpu_ns`
+    is `None` and `oom_kills` 0. `is_clean`: the run left nothing, the box is as new without a
+    reset.
     """
 
     code: int | None
@@ -70,7 +71,7 @@ class RunDone:
 
     @property
     def status(self) -> int:
-        """The exit status as `docker run` gives it: 125 to 127 when the program did not start."""
+        """The exit status of `docker run`: 125 to 127 if the program did not start."""
         if self.code is not None:
             return self.code
         if self.signal is not None:
@@ -80,7 +81,7 @@ class RunDone:
         return 127 if self.errno in (errno.ENOENT, errno.ENOTDIR) else 126
 
     def problem(self, program: str, user: str) -> str:
-        """Say why the program (`argv[0]`) did not start for this user, in Docker's words."""
+        """Return why the program (`argv[0]`) did not start as this user, in Docker's words."""
         if self.stage is Stage.USER:
             name = user.partition(":")[0]
             return f"unable to find user {name}: no matching entries in passwd file"
@@ -96,7 +97,7 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class ResetDone:
-    """A reset is over, in `wall_ns` nanoseconds: the box is as new if `ok`, else throw it away."""
+    """A reset is over, after `wall_ns` nanoseconds: the box is as new if `ok`, else discard it."""
 
     stage: Stage
     errno: int
@@ -104,7 +105,7 @@ class ResetDone:
 
     @property
     def ok(self) -> bool:
-        """Tell whether the box is as new."""
+        """Whether the box is as new."""
         return self.stage is Stage.NONE
 
 
@@ -112,7 +113,7 @@ def parse(message: bytes) -> Hello | RunDone | ResetDone:
     """Return the answer in a message.
 
     Raises:
-        ConnectionError: init could not start, or this is no answer of this version.
+        ConnectionError: init could not start, or the message is not an answer of this version.
     """
     try:
         kind, how, number, value, wall, processor, memory, oom_kills = ANSWER.unpack(message)

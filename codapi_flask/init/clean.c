@@ -22,14 +22,14 @@ struct entry { /* linux_dirent64, see getdents64(2) */
 	char name[];
 };
 
-/* What Docker makes for everybody to write to, and so to touch. */
+/* Devices that Docker makes writable for every user, who may thus set their times. */
 static const char *const devices[] = {"/dev/null", "/dev/zero",   "/dev/full",
 				      "/dev/tty",  "/dev/random", "/dev/urandom"};
 
 #define EMPTY 48 /* bytes that `.` and `..` take */
 
 struct place {
-	mode_t mode; /* first what a program may be able to change about the root of a mount */
+	mode_t mode; /* the first four: what a program may be able to change about the root of a mount */
 	uid_t uid;
 	gid_t gid;
 	ssize_t attributes;
@@ -56,10 +56,10 @@ static int move_up(int top, int directory, const char *name)
 	return errno;
 }
 
-/* Deletes one name. A directory that is not empty is emptied here when it lies in `top`, and moves up into `top`
- * when it lies deeper: any depth needs two open directories and one level of recursion, and no directory moves twice.
- * With `own`, directories are made accessible; nobody else may be at work in them then, since in between a name
- * could become a link. */
+/* Deletes one name. A directory that is not empty is emptied here if it lies in `top`, and moves up into `top`
+ * if it lies deeper: any depth needs two open directories and one level of recursion, and no directory moves twice.
+ * With `own`, directories are made accessible; no other process may change them then, since a name could become a link
+ * in between. */
 static int clean_name(int top, int directory, const char *name, bool own)
 {
 	if (unlinkat(directory, name, 0) == 0)
@@ -82,8 +82,8 @@ static int clean_name(int top, int directory, const char *name, bool own)
 	return error != 0 || unlinkat(top, name, AT_REMOVEDIR) == 0 ? error : errno;
 }
 
-/* Deletes all names in `directory`, which is `top` or a directory in it. Reads it again until it is seen empty, as
- * changes during a reading may hide names. 0, or an errno. */
+/* Deletes all names in `directory`, which is `top` or a directory in it. Reads it until it is found empty, as changes
+ * during a read may hide names. Returns 0 or an errno. */
 static int clean(int top, int directory, bool own)
 {
 	_Alignas(struct entry) char buffer[4096];
@@ -100,7 +100,7 @@ static int clean(int top, int directory, bool own)
 					continue;
 				found = true;
 				int error = clean_name(top, directory, name, own);
-				if (error != 0 && error != ENOENT) /* ENOENT: a second sweeper was quicker */
+				if (error != 0 && error != ENOENT) /* ENOENT: another sweeper was faster */
 					return error;
 			}
 		}
@@ -135,7 +135,7 @@ struct text read_text(const char *path, char *buffer, size_t size)
 }
 
 /* `used` counts the sockets of all families in the box's network namespace, closed ones with unsent data too; `waiting`
- * those in TIME_WAIT. (/proc/net/tcp and its like walk a table of the whole host.) */
+ * those in TIME_WAIT. (/proc/net/tcp and similar files walk a table of the whole host.) */
 static bool count_sockets(uint64_t *used, uint64_t *waiting)
 {
 	char buffer[1024];
@@ -152,7 +152,7 @@ static bool look(const char *path, struct place *place)
 	return true;
 }
 
-/* Reads the beginning of a directory; the bytes that its names take, or less than 0 when init may not read it. */
+/* Reads the beginning of a directory. Returns the bytes that its names take, less than 0 if init may not read it. */
 static long read_names(const char *path)
 {
 	char buffer[512]; /* the longest name fits behind the first two */
@@ -174,13 +174,13 @@ void clean_start(const char *theirs)
 		places.other |= !look(places.path[i], &at_start[i]);
 		at_start[i].filled = read_names(places.path[i]) > EMPTY;
 	}
-	/* To open them takes longer than to read them. */
+	/* Opening them takes longer than reading them. */
 	sockstat = open_text("/proc/net/sockstat");
 	flow_labels = open_text("/proc/net/ip6_flowlabel");
 	ipc[0] = open_text("/proc/sysvipc/shm");
 	ipc[1] = open_text("/proc/sysvipc/msg");
 	ipc[2] = open_text("/proc/sysvipc/sem");
-	/* Without /dev/mqueue there may be queues that cannot be seen. */
+	/* Without /dev/mqueue there may be queues that are not visible. */
 	places.other |= text.length == sizeof(mountinfo) || !places.mqueue;
 	places.other |= !count_sockets(&sockets_at_start, &waiting);
 }
@@ -249,7 +249,7 @@ static int remove_semaphores(int id)
 	return semctl(id, 0, IPC_RMID);
 }
 
-/* Whether a file of /proc has its headline, and lists nothing below. */
+/* Whether a file of /proc has its header line, and lists nothing below. */
 static bool lists_nothing(int file)
 {
 	char buffer[256];
@@ -257,7 +257,7 @@ static bool lists_nothing(int file)
 	return parse_line(&text, &line) && !parse_line(&text, &line);
 }
 
-/* They stay for minutes when their sockets are gone; one may be kept from all others. Without IPv6 there are none. */
+/* Flow labels outlive their sockets by minutes, and one may be exclusive. Without IPv6 there are none. */
 static bool has_flow_labels(void)
 {
 	return flow_labels >= 0 && !lists_nothing(flow_labels);
@@ -285,14 +285,14 @@ bool is_clean(uint32_t uid)
 	if (places.other || uid == 0 || !count_sockets(&used, &waiting))
 		return false;
 	if (used < sockets_at_start)
-		sockets_at_start = used; /* one of the container's own start was not yet gone */
+		sockets_at_start = used; /* a socket of the container's own start was still open then */
 	if (used != sockets_at_start || waiting != 0)
 		return false;
 	for (size_t i = 0; i < places.count; i++) {
 		const struct place *start = &at_start[i];
 		bool closed = start->uid != uid && (start->mode & 022) == 0 && start->attributes <= 0;
 		if (start->uid == uid)
-			return false; /* its owner may have given it any time: for a reset to set back */
+			return false; /* its owner may have set any times: a reset sets them back */
 		if (!is_as_at_start(places.path[i], start) || (start->filled ? !closed : read_names(places.path[i]) != EMPTY))
 			return false;
 	}

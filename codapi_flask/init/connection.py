@@ -22,10 +22,10 @@ CREDENTIALS = struct.Struct("3i")
 
 
 class InitConnection:
-    """A box that runs one program at a time; closing it ends the box with all that is in it.
+    """A box that runs one program at a time; closing it ends the box with all its processes.
 
     Hold it in one process only: to pass it on, send the descriptor, then close it here. No call
-    blocks; poll `fileno()`, and `receive` what it answers.
+    blocks: poll `fileno()`, then `receive` the answer.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -38,7 +38,7 @@ class InitConnection:
 
     @property
     def pid(self) -> int:
-        """The process that has connected, as this process's PID namespace numbers it (unix(7))."""
+        """The pid of init in this process's PID namespace (unix(7), SO_PEERCRED)."""
         option = socket.SOL_SOCKET, socket.SO_PEERCRED
         return int(CREDENTIALS.unpack(self._connection.getsockopt(*option, CREDENTIALS.size))[0])
 
@@ -51,12 +51,12 @@ class InitConnection:
     ) -> None:
         """Start a program as a user of the box (`name`, `uid`, `name:group` ...).
 
-        `files` are descriptors of its stdin, stdout and stderr, which stay ours too: close them.
-        `env` (`NAME=value`) comes on top of the image's environment; HOME is the one of the
-        box's passwd unless it is in `env`. Answered by `RunDone`.
+        `files` are descriptors of its stdin, stdout and stderr; they stay open in this process:
+        close them. `env` (`NAME=value`) comes on top of the image's environment; HOME is the one
+        of the box's passwd unless it is in `env`. Answered by `RunDone`.
 
         Raises:
-            ValueError: a string holds a NUL, or there are too many or too long ones.
+            ValueError: a string holds a NUL, or the strings are too many or too long.
             ConnectionError: the box is gone.
         """
         strings = [os.fsencode(text) for text in (user, *argv, *env)]
@@ -69,7 +69,7 @@ class InitConnection:
         self._send(message, files)
 
     def kill(self) -> None:
-        """Kill the program and all that it started, or a reset; the answer comes all the same."""
+        """Kill the program and all that it started, or a reset; it is answered as usual."""
         self._send(b"K")
 
     def reset(self) -> None:
@@ -77,7 +77,7 @@ class InitConnection:
         self._send(b"C")
 
     def receive(self) -> RunDone | ResetDone | None:
-        """Return the next answer, `None` when it has not come yet.
+        """Return the next answer, `None` if it has not come yet.
 
         Raises:
             ConnectionError: the box is gone.
@@ -107,15 +107,15 @@ class InitConnection:
 class Listener:
     """A directory for one box, with the program `init` and the socket that it connects to.
 
-    It is to be mounted at `MOUNT`, read-only. The directory that it is made in must not be open
-    to other users of the host: who connects first is believed.
+    Mount it at `MOUNT`, read-only. Its parent directory must not be open to other users of the
+    host: the first connection is taken for init's.
     """
 
     def __init__(self, directory: Path, binary: Path) -> None:
         """Make the directory; its parent must exist."""
         self.directory = directory
         directory.mkdir()
-        # explicit modes, whatever the umask: in the box, init has no more rights than others
+        # explicit modes, regardless of the umask: in the box, init has no more rights than others
         directory.chmod(0o711)
         install(binary, directory / "init")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -124,15 +124,15 @@ class Listener:
         self._socket.listen(1)
 
     def fileno(self) -> int:
-        """Return the descriptor to poll: when it is readable, `accept` does not wait long."""
+        """Return the descriptor to poll: once it is readable, `accept` does not wait long."""
         return self._socket.fileno()
 
     def accept(self, deadline: float) -> InitConnection:
-        """Return the box that has connected and said hello; close this, whatever happens.
+        """Return the connection of an init that has sent HELLO; close the listener in any case.
 
         Raises:
-            TimeoutError: it did not until the deadline, an instant of `time.monotonic`.
-            ConnectionError: it is no init of our version, or could not start.
+            TimeoutError: none came until the deadline, an instant of `time.monotonic`.
+            ConnectionError: it is not an init of this version, or it could not start.
         """
         try:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))

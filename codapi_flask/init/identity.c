@@ -40,7 +40,7 @@ bool identity_leave_root(uint64_t own)
 	uint64_t kept = BIT(CAP_KILL) | BIT(CAP_SETGID) | BIT(CAP_SETUID);
 
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
-		errno = EPERM; /* else a program could get back what is taken from it here */
+		errno = EPERM; /* without it a program could regain the capabilities that are dropped here */
 		return false;
 	}
 	if (!get_capabilities(&box_permitted, &box_inheritable))
@@ -54,7 +54,7 @@ bool identity_leave_root(uint64_t own)
 	       prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && setresuid(INIT_ID, INIT_ID + 1, INIT_ID + 1) == 0 &&
 	       prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 &&
 	       set_capabilities(box_permitted | kept, kept, box_inheritable) &&
-	       /* else root would own /proc/1, and a step as root could open oom_score_adj and others there */
+	       /* otherwise root owns /proc/1, and a step as root could open oom_score_adj and others there */
 	       prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
 }
 

@@ -1,14 +1,15 @@
-/* Who init is, and who a program is. */
+/* The user ids and capabilities of init and of programs. */
 #ifndef IDENTITY_H
 #define IDENTITY_H
 
 #include "parse.h"
 
 /* Leaves uid 0 for an id that no program has, keeping what starting and killing programs needs; takes the capabilities
- * `own` from all that will ever run in the box. False with errno set. */
+ * `own` from everything that will run in the box. Returns false with errno set if that fails. */
 bool identity_leave_root(uint64_t own);
 
-/* Becomes a user for good, with the capabilities that its programs have in plain Docker. False with errno set. */
+/* Becomes a user for good, with the capabilities that its programs have in plain Docker. Returns false with errno set
+ * if that fails. */
 bool identity_become(const struct identity *user);
 
 #endif

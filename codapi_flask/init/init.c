@@ -1,50 +1,50 @@
 /* init: process 1 of a box.
  *
- * It is static, runs in any image, and uses nothing of it but /etc/passwd and /etc/group. The worker tells it over
- * a connection what to run; it runs that as the step's user, and answers once every process of the run is dead.
+ * It is static, runs in any image, and uses nothing of it but /etc/passwd and /etc/group. The worker sends it programs
+ * over a connection; it runs each as the step's user, and answers once every process of the run is dead.
  *
  *	init box CAPS DIR	process 1 of a box. CAPS, in hexadecimal: which of the capabilities that it got are its
- *			own, not the box's. DIR: where the work directory is mounted; what is in it is the worker's
- *			to delete. It needs KILL, SETGID, SETPCAP and SETUID, uid 0, and no-new-privileges.
+ *			own, not the box's. DIR: where the work directory is mounted; the worker deletes its
+ *			contents. It needs KILL, SETGID, SETPCAP and SETUID, uid 0, and no-new-privileges.
  *	init plain WAIT ARG...	process 1 of a plain container: executes the program ARG, passes signals on to it, reaps
  *			orphans, and exits with its status. With WAIT 1 it first waits until the memory that sockets
  *			may take is limited (cgroup v1).
  *	init remove DIR	deletes a directory, however deep, following no link (needs DAC_OVERRIDE and FOWNER)
- *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, with 4 if it never holds still, else
- *			with 0 (needs DAC_OVERRIDE)
- *	init kill PID ID	kills a process, its session and descendants, as far as they belong to the container ID
- *			(needs the host's pids, and KILL)
+ *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, with 4 if names vanish at every
+ *			measurement, else with 0 (needs DAC_OVERRIDE)
+ *	init kill PID ID	kills a process, its session and descendants, if they belong to the container ID
+ *			(needs the host's PID namespace, and KILL)
  *
  * The connection. init connects to the SOCK_SEQPACKET socket /.codapi/socket. Numbers are little-endian. The worker
  * sends, in messages of at most 65,536 bytes:
  *
  *	RUN	u8 'R', u8 0, u16 arguments (1 to 1,024), u16 variables (to 1,024); then, each with a NUL at its end:
  *		user (name, uid, name:group, uid:gid), the arguments, the variables (NAME=value). With three
- *		descriptors: stdin, stdout, stderr. Starts a program; only when none runs. init holds stdout and
- *		stderr until its answer, so that the worker is woken by that alone, not by the ends of the pipes.
- *	KILL	u8 'K'. Kills the run or the reset that goes on; nothing when none does. Its answer comes as always.
- *	RESET	u8 'C'. Deletes what the last run's user left, and checks that nothing is left; only when none runs.
+ *		descriptors: stdin, stdout, stderr. Starts a program; only while none runs. init holds stdout and
+ *		stderr until its answer, so that only the answer wakes the worker, not the ends of the pipes.
+ *	KILL	u8 'K'. Kills the current run or reset, if any; that is answered as usual.
+ *	RESET	u8 'C'. Deletes what the last run's user left, and checks that nothing is left; only while none runs.
  *
- * Anything else is an error: init exits, as it does when the connection is closed, and all in the box dies with it.
+ * Anything else is an error: init exits, as it does when the connection is closed, and the whole box dies with it.
  * Every answer has the 40 bytes of `struct answer`:
  *
  *	HELLO	'H', once, at first. value: version of the protocol.
  *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
  *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET. wall, processor: ns of
- *		the run; memory: KiB, greatest resident set of one process; oom_kills: processes that the kernel killed
- *		for the box's memory limit in the run; all bits of processor and oom_kills are set where the cgroup does
- *		not tell. All processes of the run are dead.
- *	CLEAN	'C', for a RESET. stage: STAGE_NONE when the box is as new; else throw it away. wall: ns.
+ *		the run; memory: KiB, largest resident set of one process; oom_kills: processes that the kernel killed
+ *		for the box's memory limit in the run; all bits of processor and oom_kills are set if the cgroup has no
+ *		such counter. All processes of the run are dead.
+ *	CLEAN	'C', for a RESET. stage: STAGE_NONE if the box is as new; else discard it. wall: ns.
  *
  * The program. It gets the variables of the box (those that Docker gave init, which are the image's), under those of
  * the message; HOME is the one in passwd unless the message has one. The working directory, the limits, the umask and
  * no-new-privileges are init's own. It leads a new session. PATH is searched as by runc. When the first process of
  * a run exits, the others are killed, as at the end of a container.
  *
- * Why not uid 0, as process 1 usually is: then a step as root could change its limits, and with SETUID trace it.
- * Real and effective id differ: a process must match all three to be allowed that, which none can do. Only a root
- * with SYS_PTRACE or SYS_ADMIN could still take it over: such boxes must do without init.
+ * init does not stay uid 0: a step that runs as root could change its limits, and with SETUID trace it. Its real and
+ * effective ids differ: a process must match all three to be allowed that, and none can. Only root with SYS_PTRACE or
+ * SYS_ADMIN could still take it over: such boxes run without init.
  */
 #define _GNU_SOURCE
 #include "clean.h"
@@ -78,7 +78,7 @@
 #define FILE_MAX 262144 /* bytes of passwd or group */
 #define UNKNOWN UINT64_MAX
 #define TURN 10000000	/* ns */
-#define REAPS_MAX 256	/* zombies that are reaped between two looks at the connection */
+#define REAPS_MAX 256	/* zombies reaped between two polls of the connection */
 
 struct answer {
 	uint8_t type, how;
@@ -90,7 +90,7 @@ _Static_assert(sizeof(struct answer) == 40, "layout of the protocol");
 
 enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED, HOW_CLEAN = 4 };
 
-/* Why a run or a reset fails, shared with its child until that executes the program. */
+/* Why a run or a reset fails; shared with its child until that executes the program. */
 struct word {
 	enum stage stage;
 	int error;
@@ -103,7 +103,7 @@ static bool v2; /* of cgroups */
 static volatile struct word *word;
 static struct identity user; /* of the last run */
 
-static struct { /* what goes on; pid is 0 when nothing does */
+static struct { /* the current run or reset; pid is 0 if there is none */
 	pid_t pid;
 	char type;
 	uint64_t start, end, processor, oom_kills, memory;
@@ -132,7 +132,8 @@ static uint64_t now(void)
 	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* Opens the counters of the box's cgroup, v2 or v1. A v2 tree has no root here, and maybe no memory controller. */
+/* Opens the counters of the box's cgroup, v2 or v1. In v2 it is never the root cgroup, so it has cgroup.events, and it
+ * may have no memory controller. */
 static void open_counters(void)
 {
 	v2 = access("/sys/fs/cgroup/cgroup.events", F_OK) == 0;
@@ -193,15 +194,15 @@ static void run_reset(void)
 	_exit(0);
 }
 
-/* Begins a run or a reset, which has already failed when there is a word on it. True in its child, which is the user
- * of the last run then and has no way to the connection. */
+/* Begins a run or a reset, which has already failed if `word` holds a reason. True in its child, which then runs as the
+ * user of the last run and has no access to the connection. */
 static bool start(char type)
 {
 	sigset_t none;
 
 	memset(&run, 0, sizeof(run));
 	run.type = type;
-	/* of a reset nobody wants to know */
+	/* nothing reads the counters of a reset */
 	run.processor = type == 'R' ? processor_time(0) : UNKNOWN;
 	run.oom_kills = type == 'R' ? oom_kills(0) : UNKNOWN;
 	run.start = now();
@@ -239,8 +240,9 @@ static bool reap(int options)
 	return true;
 }
 
-/* Kills all in the box and waits for it. A process with a pending kill cannot fork, so that one round is enough for
- * any storm; the second kill proves it. Who is not our child (docker exec) is reaped elsewhere. */
+/* Kills all processes in the box and reaps them. A process with a pending kill cannot fork, so that one round is enough
+ * for any fork storm; the second kill proves it. Processes that are not init's children (docker exec) are reaped
+ * elsewhere. */
 static void kill_all(void)
 {
 	while (kill(-1, SIGKILL) == 0) {
@@ -280,7 +282,7 @@ static void finish(void)
 		close(run.outputs[i]);
 }
 
-/* Finds the user of the next run, or puts in a word why not. */
+/* Finds the user of the next run, or puts the reason into `word`. */
 static void find_user(const char *spec)
 {
 	static char passwd[FILE_MAX], group[FILE_MAX];
@@ -308,7 +310,7 @@ static void take_message(void)
 	struct cmsghdr *files_part = CMSG_FIRSTHDR(&header);
 
 	if (length <= 0)
-		_exit(0); /* the kernel kills the others, and nobody is left to tell */
+		_exit(0); /* the worker is gone; the kernel kills the others */
 	if (files_part && files_part->cmsg_len == CMSG_LEN(sizeof(files)))
 		memcpy(files, CMSG_DATA(files_part), sizeof(files));
 	bool plain = length == 1 && !files_part, busy = run.pid != 0;
@@ -354,9 +356,9 @@ static void serve(void)
 	}
 }
 
-/* Asks, for us and so for what we run, for turns on a processor that most programs end within: who has to take turns
- * with others finds its memory gone from the caches. Whoever sleeps most of the time, as the server does, may interrupt
- * a long turn. Before Linux 6.12, and where a seccomp profile forbids it, nothing happens. */
+/* Asks, for init and so for its programs, for time slices that most programs end within: frequent preemption evicts a
+ * program's cache lines. A process that mostly sleeps, as the server does, may interrupt a long slice. It has no effect
+ * before Linux 6.12, or where a seccomp profile forbids it. */
 static void take_long_turns(void)
 {
 	struct { /* of sched_setattr(2), in its first version */

@@ -18,7 +18,7 @@
 
 static unsigned char family[PIDS];
 
-/* Reads state, parent, group and session from /proc/PID/stat; they follow the last `)`. False when it is gone. */
+/* Reads state, parent, group and session from /proc/PID/stat, behind the last `)`. False if the process is gone. */
 static bool look(uint32_t pid, char *state, uint32_t ids[3])
 {
 	char path[32], buffer[1024];
@@ -37,7 +37,7 @@ static bool is_in_container(uint32_t pid, const char *container)
 	return memmem(text.at, text.length, container, strlen(container)) != NULL;
 }
 
-/* Sends a signal to all who belong to the family. Returns how many got it: with `news`, only new members do. */
+/* Sends a signal to all members of the family, with `news` to new ones only. Returns how many got it. */
 static size_t signal_family(uint32_t root, const char *container, int number, bool news)
 {
 	size_t count = 0;
@@ -53,7 +53,7 @@ static size_t signal_family(uint32_t root, const char *container, int number, bo
 		bool known = family[pid], member = known || pid == root || ids[1] == root || ids[2] == root;
 		if ((!member && !(ids[0] < PIDS && family[ids[0]])) || (news && known))
 			continue;
-		/* What is looked at from here on is the one that gets the signal, or the signal gets nowhere. */
+		/* The pidfd makes sure that the process that is checked is the one that gets the signal. */
 		int process = (int)syscall(SYS_pidfd_open, pid, 0);
 		if (process < 0 && errno != ESRCH) {
 			fprintf(stderr, "init: pidfd_open: %s\n", strerror(errno));
@@ -80,7 +80,7 @@ int kill_family(const char *pid, const char *container)
 		fprintf(stderr, "init: not a process of a container: %s, %s\n", pid, container);
 		return 2;
 	}
-	/* Who is stopped neither forks nor leaves its children to another parent. */
+	/* A stopped process neither forks nor leaves its children to another parent. */
 	while (signal_family(root, container, SIGSTOP, true) > 0)
 		;
 	for (int tries = 0; signal_family(root, container, SIGKILL, false) > 0; tries++) {

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #define BLOCK 512  /* bytes of a unit of st_blocks */
-#define ENTRY 4096 /* bytes that any entry counts for, as in quota.py */
+#define ENTRY 4096 /* bytes that an entry counts for at least, as in quota.py */
 #define DEPTH 200  /* levels above which a tree is too deep, as in quota.py */
-#define LOOKS 8	   /* at a tree in which names vanish, as in quota.py */
+#define LOOKS 8	   /* attempts at a tree in which names vanish, as in quota.py */
 #define EXCEEDED 3
 #define UNSTEADY 4
 
@@ -26,7 +26,7 @@ static DIR *open_directory(int parent, const char *name)
 	return directory;
 }
 
-/* Measures once; `whole` tells whether no name vanished meanwhile. */
+/* Measures once; `whole` is whether no name vanished meanwhile. */
 static int look(const char *path, uint64_t limit, bool *whole)
 {
 	DIR *walk[DEPTH] = {open_directory(AT_FDCWD, path)};
@@ -48,7 +48,7 @@ static int look(const char *path, uint64_t limit, bool *whole)
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (fstatat(dirfd(walk[depth - 1]), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) != 0) {
-			*whole = false; /* it is gone, or has another name */
+			*whole = false; /* the name is gone or has changed */
 			continue;
 		}
 		uint64_t size = (uint64_t)stat.st_blocks * BLOCK;

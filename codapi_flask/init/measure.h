@@ -1,11 +1,12 @@
-/* What a directory takes on disk, as the server measures it: `init measure`. */
+/* Measuring what a directory takes on disk, as the server does: `init measure`. */
 #ifndef MEASURE_H
 #define MEASURE_H
 
 #include <stdint.h>
 
-/* Returns the exit code 0 when all that is in the directory `path` takes at most `limit` bytes, 3 when it takes more
- * or is too deep to tell, 4 when names vanish whenever it is measured, 1 when it cannot be read. Follows no link below `path`. */
+/* Returns the exit code 0 if the contents of the directory `path` take at most `limit` bytes, 3 if they take more or
+ * are too deep to measure, 4 if names vanish at every measurement, 1 if it cannot be read. Follows no link below
+ * `path`. */
 int measure_path(const char *path, uint64_t limit);
 
 #endif

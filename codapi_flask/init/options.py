@@ -1,4 +1,4 @@
-"""What a container needs in order to have init as its process 1."""
+"""What a container needs to have init as its process 1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNT = "/.codapi"
-"""Where a box has the directory of its `Listener`."""
+"""Where the directory of its `Listener` is mounted in a box."""
 
 OWN = {"KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8}
 """The capabilities that init needs (`capabilities(7)`); Docker's default ones include them."""
@@ -37,7 +37,7 @@ def binary(machine: str = "") -> Path:
     """Return the program's file for a machine as `uname -m` names it (default: this one).
 
     Raises:
-        FileNotFoundError: this installation has none for it.
+        FileNotFoundError: this installation has none for that machine.
     """
     file = Path(__file__).parent / "bin" / f"init-{machine or platform.machine()}"
     if not file.is_file():
@@ -48,26 +48,26 @@ def binary(machine: str = "") -> Path:
 def install(binary: Path, path: Path) -> None:
     """Copy the program to `path`, for one server or for the boxes of one execution.
 
-    Programs of different clients could lock and watch a file that their boxes share.
+    Each needs its own copy: programs of different clients could lock and watch a shared file.
     """
     shutil.copyfile(binary, path)
-    # whatever the umask: in the box, init has no more rights than others
+    # regardless of the umask: in the box, init has no more rights than others
     path.chmod(0o555)
 
 
 def is_safe(cap_add: Sequence[str]) -> bool:
-    """Tell whether init is out of reach of all programs in a box with these capabilities."""
+    """Whether init is out of reach of all programs in a box with these capabilities."""
     return MIGHTY.isdisjoint(_names(cap_add))
 
 
 def options(
     cap_add: Sequence[str], cap_drop: Sequence[str], work_directory: str = "-"
 ) -> InitOptions:
-    """Return what a box needs that would have these capabilities in plain Docker.
+    """Return the options of a box that would have these capabilities in plain Docker.
 
-    `work_directory` is where the box has its work directory, in which a reset deletes nothing.
-
-    init gets its own ones on top, and takes those that the box would not have from its programs.
+    init gets its own capabilities on top, and takes those that the box would not have from its
+    programs. `work_directory` is where the work directory is mounted in the box; a reset deletes
+    nothing in it.
     """
     add, drop = _names(cap_add), _names(cap_drop)
     own = {name for name in OWN if not _has(name, add, drop)}
@@ -84,7 +84,7 @@ def _names(capabilities: Sequence[str]) -> list[str]:
 
 
 def _has(name: str, add: Sequence[str], drop: Sequence[str]) -> bool:
-    """Tell whether Docker gives a box a capability of the default ones.
+    """Whether Docker gives a box a capability that is one of its defaults.
 
     Source: moby, oci/caps/utils.go, `TweakCapabilities`.
     """

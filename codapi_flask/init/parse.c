@@ -20,7 +20,7 @@ bool parse_line(struct text *rest, struct text *line)
 	return true;
 }
 
-/* Takes what stands before the next separator. False when nothing is left. */
+/* Takes the text before the next separator. False if nothing is left. */
 static bool next_field(struct text *rest, char separator, struct text *field)
 {
 	if (!rest->at)
@@ -98,7 +98,7 @@ static bool is_init(uint32_t id)
 	return id == INIT_ID || id == INIT_ID + 1;
 }
 
-/* First line of passwd or group whose name, or number when `by_id`, is the wanted one. */
+/* The first line of passwd or group with the wanted name, or number if `by_id`. */
 static bool find(struct text file, struct text name, bool by_id, uint32_t id, struct text *line)
 {
 	uint32_t number;
@@ -113,7 +113,7 @@ static bool find(struct text file, struct text name, bool by_id, uint32_t id, st
 	return false;
 }
 
-/* The home of the first entry with this uid, as runc looks it up: not of the entry that was named. */
+/* The home of the first entry with this uid, as in runc: not of the entry that was named. */
 static void find_home(struct text passwd, struct identity *out)
 {
 	struct text line, home = {"/", 1};
@@ -227,7 +227,7 @@ static bool is_writable(struct text options)
 
 void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out)
 {
-	/* Their files belong to the kernel, which checks every write; nothing can be kept in them. */
+	/* The kernel provides their files and checks every write; nothing can be kept in them. */
 	static const char *const kernel[] = {"proc", "sysfs", "devpts", "cgroup", "cgroup2"};
 	struct text rest = {mountinfo, length}, line;
 	*out = (struct places){0};
@@ -248,7 +248,7 @@ void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct pla
 		const char *name = decode(path);
 		if (theirs && strcmp(name, theirs) == 0)
 			continue;
-		/* A mount of a part of a file system (root is not /) is a volume: its files are not ours to delete. */
+		/* A mount of a part of a file system (root is not /) is a volume: init must not delete its files. */
 		bool mqueue = same(type, "mqueue");
 		if (!(mqueue || same(type, "tmpfs")) || !same(root, "/") || out->count == PLACES_MAX) {
 			out->other = true;

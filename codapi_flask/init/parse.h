@@ -1,4 +1,4 @@
-/* What init reads from others: messages of the worker, and files of the box.
+/* Parses what init reads: messages of the worker, and files of the box.
  *
  * Nothing here makes a system call or keeps state, so that the fuzz target (tests/init/fuzz.c) can link it
  * alone. A text is bytes with a length; it needs no NUL at its end and may hold any byte.
@@ -61,27 +61,27 @@ struct places {
 	bool other;  /* there is another writable file system, or there are too many mounts */
 };
 
-/* Splits a RUN message of `length` bytes. False when it is not well-formed. */
+/* Splits a RUN message of `length` bytes. False if it is malformed. */
 bool parse_run(char *message, size_t length, struct run *run);
 
 /* Finds the user `spec` (name, uid, name:group, uid:gid ...) by the rules of Docker. STAGE_NONE when found. */
 enum stage parse_user(const char *spec, struct text passwd, struct text group, struct identity *out);
 
 /* Puts `home` and the variables of `first` and then of `second` into out[ENV_MAX + 1]; earlier ones win, and a HOME
- * in `second` does not count. False when they are too many. */
+ * in `second` is ignored. False if they are too many. */
 bool parse_env(char **first, char **second, char *home, char **out);
 
 /* Finds the number behind the first `key` in the text (at its beginning for ""). */
 bool parse_count(struct text text, const char *key, uint64_t *out);
 
 /* Finds the places in /proc/self/mountinfo that a program may fill; decodes their names inside the text. The mount
- * point `theirs`, if it is not NULL, is none of them. */
+ * point `theirs`, if not NULL, is left out. */
 void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out);
 
 /* Takes the next line, with no '\n', from the text. False at its end. */
 bool parse_line(struct text *rest, struct text *line);
 
-/* The n-th field (from 0) of a line, empty when there are less. */
+/* The n-th field (from 0) of a line, empty if there are fewer. */
 struct text parse_field(struct text line, size_t n, char separator);
 
 /* A number from 0 to ID_MAX in decimal digits. */

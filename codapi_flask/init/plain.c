@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-/* Sockets that are made before there is a limit do not count for it. */
+/* Sockets that are made before the limit is set do not count toward it. */
 static bool wait_for_limit(void)
 {
 	char buffer[32];
@@ -34,7 +34,7 @@ static bool wait_for_limit(void)
 
 static void run_program(char **argv, const sigset_t *mask)
 {
-	/* a group of its own, which is what a terminal's and most other signals are for */
+	/* a process group of its own, the usual target of a terminal's and other signals */
 	setpgid(0, 0);
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	int error = execute(argv, environ);

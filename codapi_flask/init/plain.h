@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
-/* Runs a program. Its exit status is returned: 128 + the signal that killed it, 126 or 127 when it cannot be
- * executed, which a line on stderr explains. With `waits`, it does not start before the memory that sockets may take
- * is limited; 125 when it never is. */
+/* Runs a program and returns its exit status: 128 + the signal that killed it, 126 or 127 if it cannot be executed,
+ * which a line on stderr explains. With `waits`, the program starts only once the memory of sockets is limited; the
+ * status is 125 if it never is. */
 int plain(bool waits, char **argv);
 
 #endif
