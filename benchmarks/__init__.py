@@ -1,1 +1,1 @@
-"""How fast codapi_flask is, each figure against a reference of the same run."""
+"""Measures codapi_flask, each figure against a reference of the same run."""

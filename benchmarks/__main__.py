@@ -1,4 +1,4 @@
-"""Prints how fast codapi_flask is: `python -m benchmarks`."""
+"""Runs the benchmarks and prints a table: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CASES = {
 
 
 def main() -> None:
-    """Measure, print the table, and write it down."""
+    """Measure, print the table, and write the figures to a file if asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)} (all)")
     parser.add_argument("--quick", action="store_true", help="see that it works; trust no figure")
@@ -49,7 +49,7 @@ def main() -> None:
             print(f"{name}: {CASES[name].__doc__}", file=sys.stderr, flush=True)
             rows.extend(CASES[name](plan))
     finally:
-        # of what was measured before a case failed, too
+        # also what was measured before a case failed
         print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
         print(table(rows))
         if options.json:

@@ -1,4 +1,4 @@
-"""Measures several things in turn, round by round, so that each sees the same machine."""
+"""Measures several things in turn, round by round, so that all see the same machine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from benchmarks.plan import Plan
 from benchmarks.programs import wait_until_quiet
 
 Call = Callable[[], float]
-"""Does something once and returns the seconds that it took."""
+"""Does something once and returns the time that it took, in seconds."""
 
 Loops = Callable[[int, float], list[float]]
-"""Does something in so many loops until an instant, and returns the instants of all ends."""
+"""Does something in a number of loops until an instant, and returns the instants of all ends."""
 
 
 def latencies(plan: Plan, *calls: Call) -> list[list[float]]:
@@ -24,12 +24,12 @@ def latencies(plan: Plan, *calls: Call) -> list[list[float]]:
 
 
 def rates(plan: Plan, clients: int, *loops: Loops) -> list[list[float]]:
-    """Return for each of the loops how many ended in a second, in each round."""
+    """Return for each of the loops its rate per second in each round."""
     return _rounds(plan, [partial(rate, plan, clients, loop) for loop in loops])
 
 
 def rate(plan: Plan, clients: int, loops: Loops) -> float:
-    """Return how many end in a second."""
+    """Return how many calls end per second."""
     start = time.monotonic() + plan.warmup
     ends = loops(clients, start + plan.window)
     count = sum(start < end <= start + plan.window for end in ends)
@@ -38,7 +38,7 @@ def rate(plan: Plan, clients: int, loops: Loops) -> float:
 
 
 def requests(port: int, question: Question) -> Call:
-    """Return a client that asks a server, each time on a connection of its own, as curl does."""
+    """Return a client that sends each request on a new connection, as curl does."""
     return lambda: ask(port, question)
 
 
@@ -66,7 +66,7 @@ def paced(plan: Plan, call: Call) -> float:
     """Return the median of calls at the pace of the plan, in milliseconds."""
     times = []
     tick = time.monotonic()
-    # the first finds caches and processors cold in a way that depends on what went before
+    # the first is dropped: how cold its caches and processors are depends on the call before
     for _ in range(1 + plan.paced):
         time.sleep(max(tick - time.monotonic(), 0))
         tick = time.monotonic() + plan.period

@@ -1,4 +1,4 @@
-"""What it costs: processor time of a run, memory and processors when idle, and what piles up."""
+"""Cost: processor time per run, memory and processor time when idle, and growth over many runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOWHERE = Question({"sandbox": "nowhere", "command": "run"}, "unknown sandbox")
 
 
 def processors(plan: Plan) -> Iterator[Row]:
-    """Where the time goes when clients keep the server busy."""
-    # no box is replaced: the time of those that are gone could not be read
+    """Processor time by process while clients keep the server busy."""
+    # no box is replaced: the time of a removed one cannot be read
     with serving(plan, {"sh": (SH, {"uses": 1_000_000})}) as server:
         _serve(server, SH.question("sh"), plan.warmup)
         before = {role: machine.cpu(pids) for role, pids in machine.by_role(server).items()}
@@ -39,7 +39,7 @@ def processors(plan: Plan) -> Iterator[Row]:
 
 
 def idle(plan: Plan) -> Iterator[Row]:
-    """A server with warm boxes that nobody asks."""
+    """An idle server with warm boxes."""
     wait_until_quiet(plan)
     without = _shares(plan, {"daemon": machine.daemon()})["daemon"]
     with serving(plan, {"sh": (SH, {"warm": WARM})}) as server:
@@ -47,7 +47,7 @@ def idle(plan: Plan) -> Iterator[Row]:
         roles = machine.by_role(server)
         shares = _shares(plan, roles)
         case = f"idle server, {WARM} warm boxes"
-        # others may use the daemon too: what it did before was not for us
+        # the daemon may have other users: what it used before the start is not the server's
         total = sum(shares.values()) - min(without, shares["daemon"])
         yield record(f"{case}, processor, of one core", "%", total, at_most=1)
         for role in ("web", "keeper", "worker", "init", "shim"):
@@ -65,7 +65,7 @@ def idle(plan: Plan) -> Iterator[Row]:
 
 
 def endurance(plan: Plan) -> Iterator[Row]:
-    """What has grown after many runs, in boxes that are replaced again and again."""
+    """Growth after many runs, in boxes that are replaced again and again."""
     with serving(plan, {"sh": (SH, {"uses": 100})}) as server:
         before = _holdings(plan, server, plan.runs // 10)
         after = _holdings(plan, server, plan.runs)
@@ -86,7 +86,7 @@ def _serve(server: Server, question: Question, seconds: float) -> int:
 
 
 def _holdings(plan: Plan, server: Server, runs: int) -> dict[str, float]:
-    """Return what the server has after so many runs."""
+    """Return what the server holds after a number of runs."""
     closed_loop(server.port, SH.question("sh"), CLIENTS, lambda count: count + CLIENTS <= runs)
     wait_for_stock(plan, server, "sh", CLIENTS)
     ours = machine.flat(server.pids)

@@ -1,6 +1,6 @@
-"""Clients in a closed loop, each sends its next request when it has its answer, or in an open one.
+"""Clients in a closed loop (each sends its next request after its answer), or in an open loop.
 
-One thread and ready-made bytes: what it costs is measured too, and is little.
+One thread and ready-made bytes keep their own cost low; the benchmarks measure it, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REFUSED = b"HTTP/1.1 429 "
 
 @dataclass(frozen=True)
 class Question:
-    """A request and what its answer must hold."""
+    """A request, and a text that its answer must contain."""
 
     document: Mapping[str, object]
     answer: str = '"ok": true'
@@ -39,7 +39,7 @@ class Question:
 
 
 class Client:
-    """A connection that is kept, with one request at a time; a refusal is a mistake by default."""
+    """A kept connection with one request at a time; a refusal is an error by default."""
 
     def __init__(self, port: int, question: Question, may_be_refused: bool = False) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
@@ -53,7 +53,7 @@ class Client:
         self._socket.sendall(self._question.data)
 
     def receive(self) -> float | None:
-        """Take what has come; return the seconds since sending once it is all there."""
+        """Read what is available; return the seconds since sending once the answer is complete."""
         data = self._socket.recv(1 << 16)
         self._answer += data
         head, _, body = self._answer.partition(b"\r\n\r\n")
@@ -76,7 +76,7 @@ class Client:
 
 
 def ask(port: int, question: Question) -> float:
-    """Send one request on a connection of its own; return the seconds that all of it took."""
+    """Send one request on a new connection; return the seconds until its answer was complete."""
     start = time.monotonic()
     with closing(Client(port, question)) as client:
         client.send()
@@ -88,7 +88,7 @@ def ask(port: int, question: Question) -> float:
 def closed_loop(
     port: int, question: Question, clients: int, goes_on: Callable[[int], bool]
 ) -> tuple[list[float], list[float]]:
-    """Send until `goes_on` (it is told how many answers came) denies it.
+    """Send until `goes_on`, called with the number of answers so far, returns false.
 
     Returns the instants of all answers and how long each took, in seconds.
     """
@@ -115,9 +115,9 @@ def closed_loop(
 def open_loop(
     port: int, question: Question, rate: float, seconds: float
 ) -> tuple[list[float], list[float]]:
-    """Send `rate` requests a second, whatever becomes of them, on connections that are kept.
+    """Send `rate` requests a second on kept connections, regardless of the answers.
 
-    Returns the instants of the answers that are no refusals, and how long each refusal took, in
+    Returns the instants of the answers that are not refusals, and how long each refusal took, in
     seconds.
     """
     ends, refusals = [], []
@@ -150,7 +150,7 @@ def open_loop(
 def _answered(
     poll: select.poll, clients: Mapping[int, Client], seconds: float = TIMEOUT
 ) -> Iterator[tuple[Client, float]]:
-    """Wait for something to come; yield who has an answer now, and the seconds that it took."""
+    """Wait for data; yield the clients whose answer is complete, and the seconds that it took."""
     ready = poll.poll(max(seconds, 0) * 1000)
     if not ready and seconds == TIMEOUT:
         raise AssertionError(f"no answer in {TIMEOUT} s")

@@ -1,4 +1,4 @@
-"""What becomes of a server that is asked for far more than it can do."""
+"""Overload: a server that gets far more requests than it can serve."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ BUSY = replace(PYTHON, name="busy", text="import time\nwhile time.process_time()
 def overload(plan: Plan) -> Iterator[Row]:
     """Twenty times as many requests as can be served.
 
-    The best is what as many clients get as there are workers, each sending when it has its
-    answer. Then requests come twenty times as fast as that, evenly and whatever becomes of the
-    others: an open loop. That is a crowd of people, most of whom get a 429. Clients that send
-    again at once, without a pause, would measure themselves: on the same machine they take the
-    processors that the programs need.
+    The reference is a closed loop with as many clients as workers. Then requests come twenty times
+    as fast, evenly and regardless of the answers: an open loop, like a crowd of people, most of
+    whom get a 429. Clients that send again at once, without a pause, would measure themselves: on
+    the same machine they take the processors that the programs need.
     """
     warm = {"warm": CLIENTS}
     boxes = {
@@ -54,7 +53,7 @@ def _overload(plan: Plan, server: Server, case: str, name: str, program: Program
         )
         served.append(sum(start < end <= start + plan.window for end in ends) / plan.window)
         if len(refusals) < 2:
-            # a best that was disturbed is low: so little is sent that all is served
+            # a disturbed reference is low, and then all of the few requests are served
             refusals = [0.0, 0.0]
         middle.append(median(refusals) * 1000)
         slow.append(quantiles(refusals, n=100)[98] * 1000)

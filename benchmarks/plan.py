@@ -1,4 +1,4 @@
-"""How long everything is measured."""
+"""How long and how often everything is measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Rounds, and what is done in each; all times are in seconds.
+    """The number of rounds, and what is done in each; all times are in seconds.
 
-    A `window` counts what ends in it, `warmup` comes before. `paced` calls come one every
+    What ends in a `window` counts; a `warmup` comes before it. `paced` calls come one every
     `period`. `runs` are those of the endurance test, `idle` is how long an idle server is watched.
     """
 

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--syscalls", action="store_true", help="count these instead")
     options = parser.parse_args()
     tool = "strace" if options.syscalls else "py-spy"
-    # it may be in our virtual environment
+    # it may be in the virtual environment
     path = shutil.which(tool) or shutil.which(tool, path=str(Path(sys.executable).parent))
     if not path:
         parser.error(f"needs {tool}")
@@ -57,13 +57,13 @@ def main() -> None:
 
 
 def syscalls(path: str, pid: int, seconds: int) -> list[str]:
-    """Return how often the process, with its threads, does which system call."""
+    """Return strace's counts of the system calls of a process, its threads included."""
     command = ["timeout", "--signal=INT", str(seconds), path, "-f", "-c", "-p", str(pid)]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True).stderr.splitlines()
 
 
 def functions(path: str, pid: int, seconds: int) -> list[str]:
-    """Return which functions use the processor: alone, and with all that they call."""
+    """Return which functions use the processor: alone, and with everything that they call."""
     own, with_calls = Counter[str](), Counter[str]()
     with tempfile.NamedTemporaryFile() as file:
         command = [path, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", "200"]

@@ -17,7 +17,7 @@ from benchmarks.plan import Plan
 from tests.support.server import Server, wait_for, write_root
 
 QUIET = 0.15
-"""Share of the machine that may be busy before we measure the next thing."""
+"""Share of the machine that may be busy when a measurement begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ PYTHON = Program("python", "codapi/python", "main.py", ("python", "main.py"), "p
 def serving(
     plan: Plan, boxes: Mapping[str, tuple[Program, Mapping[str, Any]]], **top: Any
 ) -> Iterator[Server]:
-    """Start a server with a sandbox for each box: its program, and what its config says."""
+    """Start a server with a sandbox for each box; `boxes` holds its program and its config."""
     configs = {name: {"image": program.image, **box} for name, (program, box) in boxes.items()}
     commands = {
         name: {"run": {"entry": program.file, "steps": [{"box": name, "command": program.argv}]}}
@@ -57,22 +57,22 @@ def serving(
 
 
 def stock(server: Server, box: str) -> int:
-    """Return how many boxes wait."""
+    """Return how many boxes of a name wait in the stock."""
     text = server.request("GET", "/metrics").body.decode()
     found = re.search(rf'^codapi_stock{{box="{box}",state="idle"}} (\S+)', text, re.MULTILINE)
     return int(float(found[1])) if found else 0
 
 
 def wait_for_stock(plan: Plan, server: Server, box: str, count: int) -> None:
-    """Wait until so many boxes are ready and the machine has nothing else to do."""
-    # what the server says of its stock may be a second old
+    """Wait until `count` boxes are ready and the machine is quiet."""
+    # the server's metrics of its stock may be a second old
     wait_until_quiet(plan)
     wait_for(lambda: stock(server, box) >= count, 60)
     wait_until_quiet(plan)
 
 
 def wait_until_quiet(plan: Plan) -> None:
-    """Wait until what went before has ended: refills, removals."""
+    """Wait until refills and removals of an earlier measurement have ended."""
     deadline = time.monotonic() + plan.patience
     while time.monotonic() < deadline:
         busy, total = _jiffies()
@@ -83,6 +83,6 @@ def wait_until_quiet(plan: Plan) -> None:
 
 
 def _jiffies() -> tuple[int, int]:
-    """Return how long all processors were busy, and how long they were (proc(5))."""
+    """Return the busy and the total time of all processors (proc(5))."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)

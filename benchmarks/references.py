@@ -1,4 +1,4 @@
-"""What we are compared with: the command line, and programs without any sandbox."""
+"""The references: `docker run` on the command line, and programs without any sandbox."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from codapi_flask.config.model import BoxSpec, Step
 
 STDOUT = 1
 TIMEOUT = 60
-"""Seconds after which `docker run` hangs: the daemon can lock itself up when it is kept busy."""
+"""Seconds after which `docker run` counts as hung: a busy daemon can deadlock."""
 
 
 class DockerRun:
-    """`docker run --rm` on the command line, with the limits that our boxes have by default."""
+    """`docker run --rm` on the command line, with the default limits of a box."""
 
     def __init__(self, program: Program, directory: Path) -> None:
         box, step = BoxSpec(name="", image=program.image), Step(box="")
@@ -51,7 +51,7 @@ class DockerRun:
         return time.monotonic() - start
 
     def loops(self, clients: int, until: float) -> list[float]:
-        """Run it in so many loops until an instant; return the instants when each ended."""
+        """Run it in `clients` loops until an instant; return the instants when each run ended."""
         with ThreadPoolExecutor(clients) as executor:
             loops = [executor.submit(_loop, self.call, until) for _ in range(clients)]
             return [end for loop in loops for end in loop.result()]
@@ -60,19 +60,19 @@ class DockerRun:
 class Bare:
     """The same program, from the same image, forked and executed without any sandbox.
 
-    Our process has but moved into the root directory of a container of that image.
+    The process that forks has only moved into the root directory of a container of the image.
     """
 
     def __init__(self, program: Program, container: str, clients: int) -> None:
         found = json.loads(subprocess.check_output(["docker", "inspect", container]))[0]
         place = f"/proc/{found['State']['Pid']}/root", found["Config"]["WorkingDir"]
         env = dict(variable.split("=", 1) for variable in found["Config"]["Env"])
-        # one of a caller's own: with more, a call would go to any
+        # a pool of one process for `call`: in a larger one, any process would get the call
         self._single, self._many = (
             ProcessPoolExecutor(count, get_context("spawn"), _enter, (*place, env, program.argv))
             for count in (1, clients)
         )
-        # a process starts when there is something to do
+        # starts the processes, which start with their first task
         self.loops(clients, 0)
 
     def call(self) -> float:
@@ -80,7 +80,7 @@ class Bare:
         return self._single.submit(_execute).result()
 
     def loops(self, clients: int, until: float) -> list[float]:
-        """As of `DockerRun`; there are as many loops as this was made for."""
+        """As in `DockerRun`, with the number of loops given to the constructor."""
         loops = [self._many.submit(_loop, _execute, until) for _ in range(clients)]
         return [end for loop in loops for end in loop.result()]
 
@@ -92,14 +92,14 @@ class Bare:
 
 @contextmanager
 def references(program: Program, clients: int = 8) -> Iterator[tuple[DockerRun, Bare]]:
-    """Give what a program's runs are compared with."""
+    """Yield the references of a program."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
         (directory / program.file).write_text(program.text)
         volume = f"--volume={directory}:/sandbox:ro"
         start = ["docker", "run", "--detach", "--rm", "--network=none", volume, program.image]
-        # it ends by itself if we are killed
+        # it ends by itself if this process is killed
         container = subprocess.check_output([*start, "sleep", "3600"], text=True).strip()
         try:
             bare = Bare(program, container, clients)
@@ -117,7 +117,7 @@ _argv: tuple[str, ...] = ()
 
 
 def _enter(root: str, directory: str, env: Mapping[str, str], argv: tuple[str, ...]) -> None:
-    """Make this process one that executes the program in a container's root directory."""
+    """Prepare this process to execute the program in a container's root directory."""
     global _argv
     os.chroot(root)
     os.chdir(directory)

@@ -1,4 +1,4 @@
-"""What was measured, and the table of it."""
+"""The measured figures and their table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ HEAD = ("case", "ours", "reference", "figure (lowest to highest)", "target", "me
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: ours and the reference as medians of all rounds, and one figure of each round.
+    """One case: codapi_flask (`ours`) and the reference, and the figure of each round.
 
-    The figures are `ours / reference`, for the unit `ms more` `ours - reference`, and ours when
-    there is no reference. Their median is what the target is about.
+    `ours` and `reference` are medians of all rounds. The figures are `ours / reference`, for the
+    unit `ms more` `ours - reference`, and `ours` without a reference. The target applies to their
+    median.
     """
 
     case: str
@@ -38,7 +39,7 @@ class Row:
         return None if self.at_least is None else self.figure >= self.at_least
 
     def document(self) -> dict[str, object]:
-        """Return all of it, for JSON."""
+        """Return all fields, for JSON."""
         return {**asdict(self), "figure": self.figure, "met": self.met}
 
     def cells(self) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ def ratio(
     against: str,
     **target: float,
 ) -> Row:
-    """Make a row of one measurement of each a round; `target` is `at_most` or `at_least`."""
+    """Make a row of ratios, one for each round; `target` is `at_most` or `at_least`."""
     figures = tuple(a / b for a, b in zip(ours, references, strict=True))
     return Row(case, unit, median(ours), median(references), against, figures, **target)
 
@@ -73,13 +74,13 @@ def ratio(
 def more(
     case: str, ours: Sequence[float], references: Sequence[float], against: str, **target: float
 ) -> Row:
-    """Make a row of how many milliseconds ours take longer."""
+    """Make a row of differences, in milliseconds, one for each round."""
     figures = tuple(a - b for a, b in zip(ours, references, strict=True))
     return Row(case, "ms more", median(ours), median(references), against, figures, **target)
 
 
 def record(case: str, unit: str, *ours: float, **target: float) -> Row:
-    """Make a row of what has no reference."""
+    """Make a row without a reference."""
     return Row(case, unit, median(ours), None, "", ours, **target)
 
 
@@ -100,6 +101,6 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _text(number: float, unit: str = "") -> str:
-    """Return a number with three digits that count."""
+    """Return a number with three significant digits."""
     digits = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
     return f"{digits} {unit}".rstrip()

@@ -1,4 +1,4 @@
-"""How long one request takes, how many are served in a second, and bursts."""
+"""Speed: latency of one request, throughput, and bursts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCKER, BARE = "docker run", "no sandbox"
 
 
 def latency(plan: Plan) -> Iterator[Row]:
-    """One request at a time, two in a second."""
+    """Latency of one request at a time, two per second."""
     boxes = {"sh": (SH, {}), "plain": (SH, PLAIN)}
     with references(SH) as (docker, bare), serving(plan, boxes) as server:
         calls = [requests(server.port, SH.question(name)) for name in boxes]
@@ -50,7 +50,7 @@ def cold(plan: Plan) -> Iterator[Row]:
 
 
 def throughput(plan: Plan) -> Iterator[Row]:
-    """Clients back to back."""
+    """Throughput of clients that send back to back."""
     boxes = {
         "plain": (SH, PLAIN),
         "fresh": (SH, {}),
@@ -60,7 +60,7 @@ def throughput(plan: Plan) -> Iterator[Row]:
     with (
         references(SH, CLIENTS) as (docker, bare_sh),
         references(PYTHON, CLIENTS) as (_, bare_python),
-        # room for the boxes of all cases: none costs another its stock
+        # room for the boxes of all cases, so that none evicts another's
         serving(plan, boxes, stock_size=CLIENTS * len(boxes)) as server,
     ):
         ours = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
@@ -75,7 +75,7 @@ def throughput(plan: Plan) -> Iterator[Row]:
 
 
 def bursts(plan: Plan) -> Iterator[Row]:
-    """As many requests at once as there are workers, when each finds a box ready."""
+    """A burst of as many requests as there are workers, with a warm box for each."""
     warm = {"warm": CLIENTS}
     boxes = {"sh": (SH, warm), "python": (PYTHON, warm)}
     with serving(plan, boxes, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
@@ -84,7 +84,7 @@ def bursts(plan: Plan) -> Iterator[Row]:
 
 
 def sizes(plan: Plan) -> Iterator[Row]:
-    """Pools of several sizes, each with as many clients."""
+    """Throughput of pools of several sizes, each with as many clients."""
     short = replace(
         plan, rounds=min(plan.rounds, 2), warmup=plan.warmup / 2, window=plan.window / 2
     )
