@@ -9,10 +9,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 CHUNK = 1 << 16
-CALM_TIME = 0.05
-"""Seconds for which only the last source is read: by then most programs have ended, and to be
-woken for each line costs more than the line."""
-
 WATCH_INTERVAL = 0.25
 """Seconds between two looks at what a program has written to a disk."""
 
@@ -102,25 +98,20 @@ def pump(
     reading = {source.fileno(): source for source in sources}
     last = list(reading)[-1]
     cancel.register(poll)
-    poll.register(last, select.POLLIN)
+    for descriptor in reading:
+        poll.register(descriptor, select.POLLIN)
     if sink and left:
         events = select.POLLIN if sink.fileno() == last else 0
         poll.register(sink, events | select.POLLOUT)
     elif sink:
         sink.end_stdin()
-    is_calm = len(reading) > 1
     while last in reading:
         seconds = deadline - time.monotonic()
         if seconds <= 0 or (is_too_much and is_too_much()):
             return False
         if is_too_much:
             seconds = min(seconds, WATCH_INTERVAL)
-        ready = poll.poll(min(seconds, CALM_TIME if is_calm else seconds) * 1000)
-        if is_calm and not ready:
-            is_calm = False
-            for descriptor in reading.keys() - {last}:
-                poll.register(descriptor, select.POLLIN)
-        for descriptor, event in ready:
+        for descriptor, event in poll.poll(seconds * 1000):
             if cancel.end(descriptor):
                 continue
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:

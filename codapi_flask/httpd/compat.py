@@ -8,7 +8,7 @@ GUNICORN = Inside(
     28,
     {
         "gunicorn.workers.gthread:ThreadWorker": """
-            accept alive cfg enqueue_req finish_request handle handle_error handle_quit
+            accept alive cfg enqueue_req finish_request handle_error handle_quit
             handle_request init_signals keepalived_conns load_wsgi log max_keepalived
             murder_pending notify nr_conns on_client_socket_readable poller set_accept_enabled
             sockets worker_connections wsgi
@@ -17,10 +17,10 @@ GUNICORN = Inside(
             close data_ready init initialized parser set_timeout sock
         """,
         "gunicorn.http:RequestParser": "unreader",
-        "gunicorn.http.unreader:Unreader": "buf chunk take_buffered unread",
+        "gunicorn.http.unreader:Unreader": "chunk take_buffered unread",
         "gunicorn.http:Request": "_expected_100_continue body",
         "gunicorn.http.body:Body": "read",
-        "gunicorn.config:Config()": "is_ssl keepalive statsd_host threads",
+        "gunicorn.config:Config()": "is_ssl keepalive statsd_host",
         "gunicorn.glogging:Logger": "access_log_enabled error exception",
     },
 )

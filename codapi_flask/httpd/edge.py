@@ -17,9 +17,6 @@ class Edge(Protocol):
     send_timeout: float
     """Seconds that a client may take to receive an answer, beyond what the system buffers."""
 
-    def is_full(self) -> bool:
-        """Whether the application has no capacity for the next request."""
-
     def shed(self, head: bytes, body: bytes) -> tuple[bytes, bool] | None:
         """Return the answer to a request that is shed, and whether to close after it.
 

@@ -11,7 +11,6 @@ and parser, so gunicorn's version is pinned; tests/httpd/test_gunicorn.py names 
 from __future__ import annotations
 
 import errno
-import select
 import selectors
 import signal
 import socket
@@ -25,19 +24,13 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from codapi_flask.httpd.edge import Edge
 from codapi_flask.httpd.lingering import LingeringClose
-from codapi_flask.httpd.reading import CHUNK, RequestReader
+from codapi_flask.httpd.reading import RequestReader
 from codapi_flask.httpd.request import RequestBuffer
 from codapi_flask.httpd.sending import SendQueue
 from codapi_flask.httpd.socket import BufferedSocket
 
 ACCEPT_PAUSE = 0.05
 """Seconds without accepting when the process has no descriptors left."""
-
-STAY = 0.01
-"""Seconds for which a thread waits for its client's next request."""
-
-SPARE_THREADS = 12
-"""Threads kept free for new connections."""
 
 ACCEPTS = 64
 """Connections accepted in a row before the event loop serves the others again."""
@@ -68,8 +61,6 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         # gunicorn computes it at each access
         self._is_ssl = self.cfg.is_ssl
-        # connections that a thread serves or that wait for one; only the event loop changes it
-        self._given = 0
         self._quits = self._cannot_accept = False
         self._notify_at = 0.0
 
@@ -105,16 +96,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             conn.sock = BufferedSocket(conn.sock)
         self._reading.start(conn, data)
 
-    def handle(self, conn: Any) -> Any:
-        """Answer a request in a thread, and the client's next ones if they follow at once."""
-        goes_on = super().handle(conn)
-        while goes_on is True and self._has_next(conn):
-            goes_on = super().handle(conn)
-        return goes_on
-
     def finish_request(self, conn: Any, answered: Any) -> None:
         """Keep or close a connection; unlike gunicorn's method it does not wait for the client."""
-        self._given -= 1
         is_lost = answered.cancelled() or answered.exception()
         if self._is_ssl:
             super().finish_request(conn, answered)
@@ -206,34 +189,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         with suppress(OSError):
             client.sendall(answer)
 
-    def _has_next(self, conn: Any) -> bool:
-        """Whether the client's next request is complete within `STAY`, for this thread to answer.
-
-        A client that sends one request after another then needs no event loop. Every other case
-        goes back to the event loop.
-        """
-        may_stay = self.alive and self._given <= self.cfg.threads - SPARE_THREADS
-        if self._is_ssl or not may_stay or conn.parser.unreader.buf.getvalue():
-            return False
-        poll = select.poll()
-        poll.register(conn.sock, select.POLLIN)
-        if conn.sock.unsent or not poll.poll(STAY * 1000) or self.edge.is_full():
-            return False
-        try:
-            data = conn.sock.recv(CHUNK)
-        except OSError:
-            return False
-        buffer = RequestBuffer(0, self.edge.max_body)
-        buffer.data += data
-        is_whole = buffer.is_complete() and not buffer.refusal
-        conn.parser.unreader.unread(buffer.request() if is_whole else data)
-        return is_whole
-
     def _answer(self, conn: Any, buffer: RequestBuffer) -> None:
         """Shed a complete request, or give it to a thread."""
         if self._is_shed(conn, buffer):
             return
-        self._given += 1
         conn.data_ready = True
         if not conn.initialized:
             conn.init()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from codapi_flask.config.model import Config
 from codapi_flask.errors import RequestError
-from codapi_flask.jobs.executor import Executor
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
 from codapi_flask.web.shedding import Shedding
@@ -13,12 +12,10 @@ from codapi_flask.web.shedding import Shedding
 class WebEdge:
     """The limits, the load shedding and the error answers of one application."""
 
-    def __init__(
-        self, config: Config, executor: Executor, shedding: Shedding, access: Access
-    ) -> None:
+    def __init__(self, config: Config, shedding: Shedding, access: Access) -> None:
         self.max_body, self.read_timeout = config.max_body, config.read_timeout
         self.send_timeout = config.timeouts.send
-        self.is_full, self.shed = executor.is_full, shedding.answer
+        self.shed = shedding.answer
         self._access = access
 
     def error(self, status: int, origin: str = "", text: str = "") -> bytes:
