@@ -153,7 +153,7 @@ def test_streams_can_be_opened_by_name(run, user):
 @pytest.mark.parametrize("kind", ["plain"])
 def test_output_of_a_quick_exec_is_never_lost(execute, service):
     step = {"box": service, "action": "exec", "command": ["echo", ":name"]}
-    for _ in range(500):
+    for _ in range(200):
         execution = execute(step)
         assert execution.stdout == f"{execution.id}\n"
 

@@ -249,7 +249,7 @@ def test_kill_among_many_processes_is_quick(
         (["sh", "-c", "echo said; exit 3"], 3, "said\n"),
         (["sh", "-c", "kill -9 $$"], 137, ""),
         (
-            ["sh", "-c", "(sleep 0.1; kill -TERM $PPID) & trap 'echo said; exit 4' TERM; wait"],
+            ["sh", "-c", "trap 'echo said; exit 4' TERM; (sleep 0.1; kill -TERM $PPID) & wait"],
             4,
             "said\n",
         ),
