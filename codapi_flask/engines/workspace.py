@@ -53,7 +53,7 @@ class Workspace:
         try:
             self._lease = self._box.lease if self._box else context.instance.lease()
         except OSError:
-            self._tell_used()
+            self._report_used()
             raise
         self.directory = self._lease.work
         self._empty_size = _size(self.directory)
@@ -164,7 +164,7 @@ class Workspace:
             return False
         if self._taken and self._taken.name != box.spec.name:
             # the box of a later step, which did not come from the keeper
-            self._tell_used()
+            self._report_used()
         self._context.stock.give(box)
         return True
 
@@ -179,7 +179,7 @@ class Workspace:
             is_given = self.give_back()
             if not is_given:
                 self._leave()
-                self._tell_used()
+                self._report_used()
                 self.end_detached()
                 self._context.root_box.remove_tree(self._lease.path)
         finally:
@@ -228,7 +228,7 @@ class Workspace:
             self._context.daemon.find(box.container).remove()
             raise
 
-    def _tell_used(self) -> None:
+    def _report_used(self) -> None:
         if self._taken:
             self._context.stock.used(self._taken)
 

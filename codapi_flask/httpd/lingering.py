@@ -36,15 +36,15 @@ class LingeringClose:
             self._close(conn)
             return
         self._deadlines[conn], self._left[conn] = time.monotonic() + seconds, size
-        self._poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._see_off(conn))
+        self._poller.register(conn.sock, selectors.EVENT_READ, lambda _: self._drain(conn))
 
     def end_overdue(self) -> None:
         """Close the connections whose deadline has passed."""
         now = time.monotonic()
         for conn in [conn for conn, deadline in self._deadlines.items() if deadline <= now]:
-            self._let_go(conn)
+            self._end(conn)
 
-    def _see_off(self, conn: Any) -> None:
+    def _drain(self, conn: Any) -> None:
         try:
             size = len(conn.sock.recv(CHUNK))
         except BlockingIOError:
@@ -53,9 +53,9 @@ class LingeringClose:
             size = 0
         self._left[conn] -= size
         if not size or self._left[conn] < 0:
-            self._let_go(conn)
+            self._end(conn)
 
-    def _let_go(self, conn: Any) -> None:
+    def _end(self, conn: Any) -> None:
         del self._deadlines[conn], self._left[conn]
         self._poller.unregister(conn.sock)
         self._close(conn)

@@ -57,7 +57,7 @@ class WorkerChild(Child):
             EOFError, OSError: the worker died.
         """
         if self.cleans_up:
-            self._hear_that_it_is_clean()
+            self._receive_clean()
         execution, is_clean = self.pipe.recv()
         if execution.id != job.id:
             raise EOFError
@@ -73,13 +73,13 @@ class WorkerChild(Child):
             if not self.cleans_up:
                 return True
             try:
-                self._hear_that_it_is_clean()
+                self._receive_clean()
             except OSError:
                 return True
             self.deadline = math.inf
         return False
 
-    def _hear_that_it_is_clean(self) -> None:
+    def _receive_clean(self) -> None:
         try:
             self.pipe.recv()
         except EOFError as error:

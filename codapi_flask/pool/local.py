@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 
-from codapi_flask.config.model import Config
+from codapi_flask.config.model import Command, Config
 from codapi_flask.engines import Engine
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.docker import DockerEngine
@@ -39,7 +39,7 @@ class LocalExecutor:
             # the cancellation of an earlier run
             os.eventfd_read(self._cancel)
         command = self._config.commands[job.sandbox][job.command]
-        return LocalRun(job, self._engines[command.engine], self._config, self._cancel)
+        return LocalRun(job, command, self._engines[command.engine], self._cancel)
 
     def is_full(self) -> bool:
         """Return False."""
@@ -61,9 +61,8 @@ class LocalExecutor:
 class LocalRun:
     """A job that this process executes: yields the execution, then cleans up."""
 
-    def __init__(self, job: Job, engine: Engine, config: Config, cancel: int) -> None:
-        self._job, self._engine, self._cancel = job, engine, cancel
-        self._command = config.commands[job.sandbox][job.command]
+    def __init__(self, job: Job, command: Command, engine: Engine, cancel: int) -> None:
+        self._job, self._command, self._engine, self._cancel = job, command, engine, cancel
 
     def __iter__(self) -> Iterator[Execution]:
         """Execute the job, yield its execution, and clean up when iterated further.

@@ -168,14 +168,14 @@ class Pool:
 
     def _idle_child(self, sandbox: str) -> WorkerChild | None:
         # only those: any other dead worker is found when it gets a job
-        self._part_from_lost([child for child in self._idle if child.cleans_up])
+        self._set_lost_aside([child for child in self._idle if child.cleans_up])
         child = choose(self._idle, sandbox)
         if child:
             self._idle.remove(child)
             child.sandbox = sandbox
         return child
 
-    def _part_from_lost(self, idle: list[WorkerChild]) -> None:
+    def _set_lost_aside(self, idle: list[WorkerChild]) -> None:
         for lost in filter(WorkerChild.is_lost, idle):
             self._idle.remove(lost)
             self._lost.append(lost)
@@ -191,10 +191,10 @@ class Pool:
         lost: list[WorkerChild | None] = [None] * self._config.pool_size
         while not self._closed:
             try:
-                new_keeper = self._keep_keeper()
+                new_keeper = self._supervise_keeper()
                 self._replace(lost)
                 if new_keeper:
-                    self._hear(new_keeper, START_TIMEOUT)
+                    self._receive(new_keeper, START_TIMEOUT)
             except Exception as error:
                 # EOFError, for example: the fork server is gone; the next start makes a new one
                 log.error("cannot start a process, will try again: %r", error)
@@ -207,7 +207,7 @@ class Pool:
     def _check(self) -> list[WorkerChild | None]:
         """Kill the overdue workers; return those to replace."""
         with self._lock:
-            self._part_from_lost(list(self._idle))
+            self._set_lost_aside(list(self._idle))
             for child in self._workers:
                 if time.monotonic() >= child.deadline:
                     child.kill()
@@ -239,11 +239,11 @@ class Pool:
                     (self._idle if is_ready else self._lost).append(child)
                     self._lock.notify()
 
-    def _keep_keeper(self) -> Child | None:
+    def _supervise_keeper(self) -> Child | None:
         """Read the keeper's messages; if it died or hung, start a new one and return that."""
         if self._keeper:
             with suppress(EOFError, OSError):
-                while self._hear(self._keeper, 0):
+                while self._receive(self._keeper, 0):
                     pass
                 if time.monotonic() < self._keeper.deadline:
                     return None
@@ -255,7 +255,7 @@ class Pool:
         self._keeper.deadline = time.monotonic() + START_TIMEOUT + self._config.timeouts.keeper
         return self._keeper
 
-    def _hear(self, keeper: Child, timeout: float) -> bool:
+    def _receive(self, keeper: Child, timeout: float) -> bool:
         """Read the keeper's next message; return False if none comes in `timeout` seconds.
 
         Raises:

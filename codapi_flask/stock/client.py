@@ -36,7 +36,7 @@ class StockClient:
         """Use the keeper of an instance; boxes go back to it after `hold_max` seconds."""
         self._instance, self._hold_max = instance, hold_max
         self._keeper: socket.socket | None = None
-        self._rows: dict[str, socket.socket] = {}
+        self._queues: dict[str, socket.socket] = {}
         self._not_before = 0.0
         self._held: Box | None = None
         self._held_since = 0.0
@@ -53,7 +53,7 @@ class StockClient:
             # the keeper died or dropped this worker: its boxes are gone
             self._disconnect(pause=0)
         try:
-            return self._take_from_row(box) or self._ask(box)
+            return self._take_queued(box) or self._ask(box)
         except (OSError, ValueError):
             # a late answer must not be taken for the next one; a box may have come without its
             # descriptors, when this process has too many
@@ -106,9 +106,9 @@ class StockClient:
             poll.register(self._keeper, 0)
         return [descriptor for descriptor, _ in poll.poll(timeout)]
 
-    def _take_from_row(self, box: BoxSpec) -> Box | None:
-        row = self._rows.get(box.name)
-        while row and (found := handoff.receive(row, box)):
+    def _take_queued(self, box: BoxSpec) -> Box | None:
+        queue = self._queues.get(box.name)
+        while queue and (found := handoff.receive(queue, box)):
             if found.is_alive:
                 self._tell(Took(box.name))
                 return found
@@ -119,11 +119,11 @@ class StockClient:
         keeper = self._connected()
         keeper.send(protocol.encode(Take(box.name)))
         message, descriptors, _, _ = socket.recv_fds(keeper, handoff.MESSAGE_MAX, 3)
-        row, *descriptors = descriptors
-        if earlier := self._rows.pop(box.name, None):
+        queue, *descriptors = descriptors
+        if earlier := self._queues.pop(box.name, None):
             earlier.close()
-        self._rows[box.name] = socket.socket(fileno=row)
-        self._rows[box.name].setblocking(False)
+        self._queues[box.name] = socket.socket(fileno=queue)
+        self._queues[box.name].setblocking(False)
         match protocol.parse(message):
             case Put(dict() as fields):
                 return handoff.received(fields, descriptors, box)
@@ -148,9 +148,9 @@ class StockClient:
         return self._keeper
 
     def _disconnect(self, pause: float = PAUSE) -> None:
-        for row in self._rows.values():
-            row.close()
-        self._rows.clear()
+        for queue in self._queues.values():
+            queue.close()
+        self._queues.clear()
         if self._keeper:
             self._keeper.close()
             self._not_before = time.monotonic() + pause

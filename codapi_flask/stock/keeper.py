@@ -108,7 +108,7 @@ class Keeper:
             if time.monotonic() >= tick:
                 tick = time.monotonic() + TICK
                 self._shelf.tidy()
-                self._tell()
+                self._report_state()
             self._order()
 
     def _end(self, threads: list[threading.Thread]) -> None:
@@ -134,7 +134,7 @@ class Keeper:
             match protocol.parse(message):
                 case Take(name):
                     self._took(taken, name)
-                    waiting = self._shelf.rows[name].end.fileno()
+                    waiting = self._shelf.queues[name].end.fileno()
                     if box := self._shelf.take(name):
                         handoff.send(box, worker, waiting)
                     else:
@@ -181,7 +181,7 @@ class Keeper:
             self._shelf.starting[name] += 1
             self._starter.order(self._config.boxes[name])
 
-    def _tell(self) -> None:
+    def _report_state(self) -> None:
         with suppress(BrokenPipeError):
             self._pipe.send((self._shelf.counts(), self._janitor.swept, self._janitor.fault))
 

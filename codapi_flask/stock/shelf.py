@@ -29,10 +29,10 @@ class Shelf:
         boxes: Mapping[str, BoxSpec],
         size: int,
         clock: Callable[[], float] = time.monotonic,
-        row: Callable[[BoxSpec], HandoffQueue] = HandoffQueue,
+        queue: Callable[[BoxSpec], HandoffQueue] = HandoffQueue,
     ) -> None:
         self._boxes, self._size, self._clock = boxes, size, clock
-        self.rows = {name: row(box) for name, box in boxes.items()}
+        self.queues = {name: queue(box) for name, box in boxes.items()}
         self._demand = {name: PeakDemand() for name in boxes}
         self._images: Mapping[str, str] = {}
         self._not_before: dict[str, float] = {}
@@ -47,7 +47,7 @@ class Shelf:
 
     def take(self, name: str) -> Box | None:
         """Return the living box that has waited longest, `None` if there is none."""
-        while box := self.rows[name].take():
+        while box := self.queues[name].take():
             if box.is_alive:
                 return box
             box.discard()
@@ -92,9 +92,9 @@ class Shelf:
 
     def tidy(self) -> None:
         """Discard dead boxes, and those beyond their name's target."""
-        for name in self.rows:
+        for name in self.queues:
             self._sift(name, lambda box: box.is_alive)
-            while self._lack(name) < 0 and len(self.rows[name]):
+            while self._lack(name) < 0 and len(self.queues[name]):
                 self._drop(name)
 
     def retire(self, images: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ class Shelf:
         `images` maps names to current ids.
         """
         self._images = images
-        for name in self.rows:
+        for name in self.queues:
             self._sift(name, lambda box: not self._is_outdated(box))
         self._not_before.clear()
 
@@ -113,7 +113,7 @@ class Shelf:
             (name, state): count
             for name in self._boxes
             for state, count in (
-                ("idle", len(self.rows[name])),
+                ("idle", len(self.queues[name])),
                 ("starting", self.starting[name]),
                 ("used", self.out[name]),
             )
@@ -122,7 +122,7 @@ class Shelf:
     def _have_wait(self, box: Box) -> bool:
         name = box.spec.name
         try:
-            self.rows[name].put(box)
+            self.queues[name].put(box)
         except OSError:
             # the queue is full
             self.failed(name)
@@ -130,31 +130,31 @@ class Shelf:
         return True
 
     def _sift(self, name: str, is_good: Callable[[Box], bool]) -> None:
-        row = self.rows[name]
-        for _ in range(len(row)):
+        queue = self.queues[name]
+        for _ in range(len(queue)):
             # a worker may have taken it meanwhile
-            if box := row.take():
+            if box := queue.take():
                 if is_good(box):
                     self._have_wait(box)
                 else:
                     box.discard()
 
     def _drop(self, name: str) -> None:
-        if box := self.rows[name].take():
+        if box := self.queues[name].take():
             box.discard()
 
     def _is_outdated(self, box: Box) -> bool:
         return self._images.get(box.spec.image, box.image.id) != box.image.id
 
     def _lack(self, name: str) -> int:
-        box, have = self._boxes[name], len(self.rows[name]) + self.starting[name]
+        box, have = self._boxes[name], len(self.queues[name]) + self.starting[name]
         if box.uses > 1:
             # reusable boxes come back
             have += self.out[name]
         return max(box.warm, self._demand[name].peak(self._clock())) - have
 
     def _total(self) -> int:
-        return sum(map(len, self.rows.values())) + self.starting.total()
+        return sum(map(len, self.queues.values())) + self.starting.total()
 
     def _evict(self, name: str) -> bool:
         """Evict a box of the least recently used name, if it was used before `name`."""
@@ -162,7 +162,7 @@ class Shelf:
         others = (
             (demand.last, other)
             for other, demand in self._demand.items()
-            if demand.last < own and len(self.rows[other]) > self._boxes[other].warm
+            if demand.last < own and len(self.queues[other]) > self._boxes[other].warm
         )
         _, victim = min(others, default=(0, None))
         if victim is None:

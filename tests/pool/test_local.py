@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from codapi_flask.config.model import Command, Config
+from codapi_flask.config.model import Command
 from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
 from codapi_flask.models import Job, Outcome
 from codapi_flask.pool.local import LocalRun
 
 JOB = Job("sh_run_1", "sh", "run", "", {})
-CONFIG = Config(commands={"sh": {"run": Command()}})
 
 
 class FakeEngine:
@@ -35,7 +34,7 @@ class FakeEngine:
 
 
 def run_of(engine):
-    return LocalRun(JOB, engine, CONFIG, -1)
+    return LocalRun(JOB, Command(), engine, -1)
 
 
 def test_run_yields_the_execution_before_the_cleanup():

@@ -26,7 +26,7 @@ class FakeKeeper:
         self._listener.bind(str(Instance(instance).socket))
         self._listener.listen(1)
         self._worker, self.inits = None, []
-        self.rows = {box.name: HandoffQueue(box) for box in (SH, OTHER)}
+        self.queues = {box.name: HandoffQueue(box) for box in (SH, OTHER)}
 
     def box(self, config):
         """Return a box; its init is the last of `inits`."""
@@ -36,7 +36,7 @@ class FakeKeeper:
 
     def prepare(self, config):
         """Answer the next `take` with a box, before it is asked."""
-        handoff.send(self.box(config), self.worker, self.rows[config.name].end.fileno())
+        handoff.send(self.box(config), self.worker, self.queues[config.name].end.fileno())
 
     @property
     def worker(self):
@@ -61,7 +61,7 @@ class FakeKeeper:
             return said
 
     def close(self):
-        for end in (self._listener, self._worker, *self.rows.values(), *self.inits):
+        for end in (self._listener, self._worker, *self.queues.values(), *self.inits):
             if end is not None:
                 end.close()
 
@@ -152,7 +152,7 @@ def test_released_box_without_a_keeper_is_discarded(tmp_path, keeper):
 def test_queued_box_is_taken_without_a_reply_from_the_keeper(worker, keeper):
     keeper.prepare(SH)
     worker.take(SH).discard()
-    keeper.rows["sh"].put(keeper.box(SH))
+    keeper.queues["sh"].put(keeper.box(SH))
     box = worker.take(SH)
     assert keeper.heard() == [("take", "sh"), ("took", "sh")]
     assert box.is_alive
@@ -164,9 +164,9 @@ def test_queued_box_that_died_is_skipped(worker, keeper):
     worker.take(SH).discard()
     dead = keeper.box(SH)
     directory = dead.lease.path
-    keeper.rows["sh"].put(dead)
+    keeper.queues["sh"].put(dead)
     keeper.inits[-1].close()
-    keeper.rows["sh"].put(keeper.box(SH))
+    keeper.queues["sh"].put(keeper.box(SH))
     box = worker.take(SH)
     assert box.is_alive
     assert not directory.exists()
@@ -185,7 +185,7 @@ def die_with_a_box(keeper, worker):
     """Close the keeper while a box waits in a queue that the worker holds; return its init."""
     keeper.prepare(SH)
     worker.take(SH).discard()
-    keeper.rows["sh"].put(keeper.box(SH))
+    keeper.queues["sh"].put(keeper.box(SH))
     init = keeper.inits.pop()
     init.settimeout(5)
     keeper.close()
@@ -217,7 +217,7 @@ def test_handoff_queue_received_again_replaces_the_first(worker, keeper):
 def test_wait_ends_when_a_job_arrives(worker, keeper, job):
     keeper.prepare(SH)
     worker.take(SH).discard()
-    keeper.rows["sh"].put(keeper.box(SH))
+    keeper.queues["sh"].put(keeper.box(SH))
     os.write(job[1], b"job")
     worker.wait(job[0])
     box = worker.take(SH)

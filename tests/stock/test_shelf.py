@@ -19,7 +19,7 @@ class FakeBox:
         self.is_discarded = True
 
 
-class FakeRow(deque):
+class FakeQueue(deque):
     """A queue within this process; while it is `full`, put fails."""
 
     full = False
@@ -53,7 +53,7 @@ def clock():
 def make_shelf(clock):
     def make(size=16, **boxes):
         configs = {name: BoxSpec(name=name, image=name, **keys) for name, keys in boxes.items()}
-        shelf = Shelf(configs, size, clock, FakeRow)
+        shelf = Shelf(configs, size, clock, FakeQueue)
         shelf.configs = configs
         return shelf
 
@@ -202,7 +202,7 @@ def test_shelf_of_size_zero_keeps_nothing(make_shelf):
 
 def test_full_queue_is_refilled_after_the_backoff(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 1})
-    shelf.rows["sh"].full = True
+    shelf.queues["sh"].full = True
     fill(shelf, "sh")
     assert shelf.next_to_start() is None
     clock.now += BACKOFF
@@ -228,7 +228,7 @@ def test_tidy_keeps_the_floor_while_workers_take_boxes(make_shelf, clock):
     use(shelf, "sh", 5)
     fill(shelf, "sh", 5)
     clock.now += 2 * MEMORY
-    take = shelf.rows["sh"].take
+    take = shelf.queues["sh"].take
     # a worker takes another box after each drop
     drop = shelf._drop
     shelf._drop = lambda name: (drop(name), take())
@@ -239,7 +239,7 @@ def test_tidy_keeps_the_floor_while_workers_take_boxes(make_shelf, clock):
 def test_tidy_ends_when_workers_empty_the_queue(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     fill(shelf, "sh", 2)
-    row = shelf.rows["sh"]
+    row = shelf.queues["sh"]
     row.put = lambda box: row.clear()
     shelf.tidy()
     assert idle(shelf, "sh") == 0
