@@ -8,7 +8,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY constraints.txt setup.cfg setup.py pyproject.toml README.md ./
 COPY codapi_flask codapi_flask
-RUN /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN CODAPI_MACHINES=$(uname -m) /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM ${FROM}
 RUN apt-get update \

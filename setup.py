@@ -1,5 +1,6 @@
 """Builds `init`, the C program that is process 1 of a box, for the package to hold."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from setuptools import Command, setup
 from setuptools.command.build import build
 
 PACKAGE = Path("codapi_flask", "init")
-MACHINES = ("aarch64", "x86_64")
+MACHINES = os.environ.get("CODAPI_MACHINES", "aarch64 x86_64").split()
+"""The machines, as `uname -m` names them, that a wheel has `init` for."""
 FLAGS = ["-std=gnu11", "-Os", "-s", "-static", "-fstack-protector-strong", "-Werror"]
 FLAGS += ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes"]
 
