@@ -5,8 +5,11 @@ from __future__ import annotations
 import codecs
 import select
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+from codapi_flask.errors import Cancelled
 
 CHUNK = 1 << 16
 WATCH_INTERVAL = 0.25
@@ -45,10 +48,30 @@ class Cancel:
 
     def __init__(self) -> None:
         self._reasons: dict[int, Callable[[], None]] = {}
+        self._is_held = self._is_late = False
 
     def add(self, descriptor: int, end: Callable[[], None]) -> None:
         """Add a reason."""
         self._reasons[descriptor] = end
+
+    def remove(self, descriptor: int) -> None:
+        """Remove a reason, whose descriptor is about to close."""
+        del self._reasons[descriptor]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold `Cancelled` back until the end of the block, for what must run in any case.
+
+        Raises:
+            Cancelled: the run was cancelled meanwhile.
+        """
+        self._is_held, self._is_late = True, False
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_late:
+            raise Cancelled
 
     def register(self, poll: select.poll) -> None:
         """Let a poll wake for every reason."""
@@ -62,8 +85,13 @@ class Cancel:
             Cancelled, Abandoned: as the reason says.
         """
         reason = self._reasons.get(descriptor)
-        if reason:
-            reason()
+        try:
+            if reason:
+                reason()
+        except Cancelled:
+            if not self._is_held:
+                raise
+            self._is_late = True
         return reason is not None
 
     def check(self) -> None:

@@ -1,10 +1,12 @@
+import os
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codapi_flask.streams import Output
+from codapi_flask.errors import Abandoned, Cancelled
+from codapi_flask.streams import Cancel, Output
 
 
 def read(limit, *pieces):
@@ -60,3 +62,54 @@ def test_output_beyond_the_limit_needs_no_memory():
     tracemalloc.stop()
     assert output.text() == "\0" * 10
     assert peak < 1 << 15
+
+
+def cancelled():
+    raise Cancelled
+
+
+def abandoned():
+    raise Abandoned
+
+
+@pytest.fixture
+def cancel():
+    """Return a cancel and the descriptor of its reason."""
+    cancel, reason = Cancel(), os.eventfd(1)
+    yield cancel, reason
+    os.close(reason)
+
+
+def test_cancel_raises_its_reason(cancel):
+    cancel, reason = cancel
+    cancel.add(reason, cancelled)
+    with pytest.raises(Cancelled):
+        cancel.check()
+    cancel.remove(reason)
+    cancel.check()
+
+
+def hold(cancel, passed):
+    with cancel.held():
+        cancel.check()
+        passed.append(True)
+
+
+def test_held_cancel_raises_after_the_block(cancel):
+    cancel, reason = cancel
+    cancel.add(reason, cancelled)
+    passed = []
+    with pytest.raises(Cancelled):
+        hold(cancel, passed)
+    assert passed
+    cancel.remove(reason)
+    hold(cancel, passed)
+
+
+def test_held_cancel_lets_an_abandoned_run_end(cancel):
+    cancel, reason = cancel
+    cancel.add(reason, abandoned)
+    passed = []
+    with pytest.raises(Abandoned):
+        hold(cancel, passed)
+    assert not passed

@@ -1,4 +1,7 @@
-"""Timeouts that are no keys of the config: only tests have a reason to change them."""
+"""Timeouts that are no keys of the config, but that tests change.
+
+A timeout that nobody changes is a constant of its module.
+"""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Container:
         Raises:
             ServerFault: the daemon did not confirm that in time.
         """
-        deadline = time.monotonic() + self._client.timeouts.call
+        deadline = time.monotonic() + self._client.timeouts.box
         with self._client.calls(f"remove {self.id}", deadline) as api:
             while True:
                 try:

@@ -31,7 +31,7 @@ class WorkerContext:
     without_init: dict[str, float] = field(default_factory=dict)
     unclean: set[tuple[str, str]] = field(default_factory=set)
 
-    def can_have_init(self, box: BoxSpec) -> bool:
+    def uses_init(self, box: BoxSpec) -> bool:
         """Whether the box may have init; otherwise it is a plain container."""
         is_trusted = time.monotonic() >= self.without_init.get(box.name, 0)
         return is_trusted and can_have_init(box, self.daemon)

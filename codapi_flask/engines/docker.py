@@ -88,7 +88,10 @@ class _Walk:
             self._workspace.end_detached()
 
     def _after(self) -> Outcome:
-        return self._step(self._command.after, b"") if self._command.after else Outcome()
+        if not self._command.after:
+            return Outcome()
+        with self._context.cancel.held():
+            return self._step(self._command.after, b"")
 
     def _until_one_fails(self) -> None:
         first = self._command.steps[0]

@@ -47,7 +47,7 @@ class Workspace:
         self._detached: dict[str, tuple[BoxSpec, Container]] = {}
         self._was_alone = True
         self._was_writable = False
-        if first and context.can_have_init(first):
+        if first and context.uses_init(first):
             self._taken = first
             self._box = context.stock.take(first)
         try:
@@ -69,7 +69,7 @@ class Workspace:
         """
         start = time.monotonic()
         self._was_writable |= box.may_write_files
-        if self._context.can_have_init(box):
+        if self._context.uses_init(box):
             try:
                 started = self._enter(box)
             except NoInit as error:

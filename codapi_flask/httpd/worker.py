@@ -5,7 +5,7 @@ and body: a few half-sent requests stall the server. Here the event loop reads w
 a thread gets only complete requests.
 
 The worker overrides methods of gunicorn's `ThreadWorker` and uses attributes of its connections
-and parser, so gunicorn's version is pinned; tests/httpd/test_gunicorn.py names all of them.
+and parser, so gunicorn's version is pinned; `httpd.compat` names all of them.
 """
 
 from __future__ import annotations

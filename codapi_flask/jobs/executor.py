@@ -18,7 +18,11 @@ class Run(Protocol):
         """Yield what happens, and at the end the execution; to be called once, to its end."""
 
     def cancel(self) -> None:
-        """End the run soon; its execution says so. Any thread may call it, at any time."""
+        """Cancel the run: its program is killed, and its execution has the reason `cancelled`.
+
+        The run ends at its next wait for a program; a command of the http engine runs to its end.
+        Any thread may call it, at any time; a run that has ended ignores it.
+        """
 
 
 class Executor(Protocol):

@@ -41,14 +41,23 @@ class WorkerChild(Child):
             self.pipe.send_bytes(message)
 
     def cancel(self, job: Job) -> None:
-        """Cancel a job, if the worker still executes it.
+        """Cancel a job, once, if the worker still executes it.
 
         Raises:
             OSError: the worker died.
         """
+        if self._job is not job:
+            # without the lock: another job may be on its way to a worker that cleans up
+            return
         with self._sending:
             if self._job is job:
+                self._job = None
                 self.pipe.send("cancel")
+
+    def forget(self) -> None:
+        """Send nothing more: the worker is lost, and its pipe is about to close."""
+        with self._sending:
+            self._job = None
 
     def result(self, job: Job) -> Execution:
         """Wait for the execution of the job; `cleans_up` is then whether the worker still does.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -30,16 +31,29 @@ class LocalExecutor:
             "docker": DockerEngine(config, context),
             "http": HttpEngine(config.hosts, config.timeouts.http),
         }
+        self._context, self._lock = context, threading.Lock()
+        self._current: LocalRun | None = None
         self._cancel = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         context.cancel.add(self._cancel, self._end)
 
     def start(self, job: Job) -> LocalRun:
         """Prepare a run; iterating it executes the job."""
-        with suppress(BlockingIOError):
-            # the cancellation of an earlier run
-            os.eventfd_read(self._cancel)
         command = self._config.commands[job.sandbox][job.command]
-        return LocalRun(job, command, self._engines[command.engine], self._cancel)
+        self._current = LocalRun(job, command, self._engines[command.engine], self)
+        return self._current
+
+    def cancel(self, run: LocalRun) -> None:
+        """Cancel a run that has not ended."""
+        with self._lock:
+            if self._current is run:
+                os.eventfd_write(self._cancel, 1)
+
+    def end(self, run: LocalRun) -> None:
+        """Let no cancellation of a run that has ended reach the next one."""
+        with self._lock, suppress(BlockingIOError):
+            if self._current is run:
+                self._current = None
+                os.eventfd_read(self._cancel)
 
     def is_full(self) -> bool:
         """Return False."""
@@ -51,6 +65,9 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Close the executor's own descriptor."""
+        with self._lock:
+            self._current = None
+        self._context.cancel.remove(self._cancel)
         os.close(self._cancel)
 
     def _end(self) -> None:
@@ -61,8 +78,9 @@ class LocalExecutor:
 class LocalRun:
     """A job that this process executes: yields the execution, then cleans up."""
 
-    def __init__(self, job: Job, command: Command, engine: Engine, cancel: int) -> None:
-        self._job, self._command, self._engine, self._cancel = job, command, engine, cancel
+    def __init__(self, job: Job, command: Command, engine: Engine, executor: LocalExecutor) -> None:
+        self._job, self._command, self._engine = job, command, engine
+        self._executor = executor
 
     def __iter__(self) -> Iterator[Execution]:
         """Execute the job, yield its execution, and clean up when iterated further.
@@ -71,13 +89,15 @@ class LocalRun:
             Abandoned: the web process is gone.
         """
         try:
-            yield self._execute()
+            execution = self._execute()
+            self._executor.end(self)
+            yield execution
         finally:
             self._clean_up()
 
     def cancel(self) -> None:
         """Cancel the run; returns at once, safe from any thread."""
-        os.eventfd_write(self._cancel, 1)
+        self._executor.cancel(self)
 
     @property
     def is_clean(self) -> bool:

@@ -107,9 +107,11 @@ class Pool:
             child.deadline = time.monotonic() + command.time_budget(self._config.timeouts)
             try:
                 child.begin(job)
-            except OSError:
-                # it died before it read the job, so another worker may execute it
+            except BaseException as error:
                 self.lose(child)
+                if not isinstance(error, OSError):
+                    raise
+                # it died before it read the job, so another worker may execute it
             else:
                 return child
 
@@ -183,6 +185,7 @@ class Pool:
 
     def lose(self, child: WorkerChild) -> None:
         """Replace a worker that died or hung, or whose answer is lost."""
+        child.forget()
         with self._lock:
             self._lost.append(child)
         self._wake.set()

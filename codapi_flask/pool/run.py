@@ -30,6 +30,7 @@ class PoolRun:
     def __init__(self, workers: Workers, job: Job, child: WorkerChild) -> None:
         self._workers, self._job, self._child = workers, job, child
         self._start = time.monotonic()
+        self._is_cancelled = False
 
     def __iter__(self) -> Iterator[Execution]:
         """Wait for the execution and yield it; a lost worker yields a failed one.
@@ -40,7 +41,8 @@ class PoolRun:
         yield self._result()
 
     def cancel(self) -> None:
-        """Cancel the run; returns at once, safe from any thread."""
+        """Cancel the run; safe from any thread."""
+        self._is_cancelled = True
         with suppress(OSError):
             self._child.cancel(self._job)
 
@@ -53,9 +55,16 @@ class PoolRun:
             workers.lose(child)
             if not isinstance(error, EOFError | OSError):
                 raise
-            if isinstance(error, BrokenPipeError | ConnectionResetError) and not overdue:
-                # it died before it read the job, so another worker may execute it
+            # what a worker had not read when it died: the job, or the cancellation of one it ran
+            is_reset = isinstance(error, BrokenPipeError | ConnectionResetError)
+            if is_reset and self._is_cancelled:
+                return Execution.cancelled(job.id, self._start)
+            if is_reset and not overdue:
+                # another worker may execute the job
                 self._child = workers.begin(job)
+                if self._is_cancelled:
+                    # it came too late for the first worker
+                    self.cancel()
                 return self._result()
             fault = f"worker {child.pid} {'hung' if overdue else 'died'}"
             return Execution.failed(job.id, fault, self._start)

@@ -1,4 +1,6 @@
 """The HTTP API as a Flask application, with what its transport asks of it.
 
 Comes in: complete HTTP requests. Goes out: answers; jobs go to an `Executor`.
+
+A client that vanishes goes unnoticed: its job runs to completion.
 """

@@ -64,6 +64,8 @@ def test_cancelled_command_still_runs_its_after_step(instance, execute, tmp_path
     wait_for(lambda: text("begun") is not None)
     instance.cancel()
     wait_for(lambda: text("after") == "0\n")
+    # a second one does not end the last step
+    instance.cancel()
     assert future.result(20).stderr == "cancelled"
 
 

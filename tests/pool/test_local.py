@@ -33,8 +33,15 @@ class FakeEngine:
             raise self._cleanup
 
 
+class Ended:
+    """An executor whose runs cannot be cancelled."""
+
+    def end(self, run):
+        pass
+
+
 def run_of(engine):
-    return LocalRun(JOB, Command(), engine, -1)
+    return LocalRun(JOB, Command(), engine, Ended())
 
 
 def test_run_yields_the_execution_before_the_cleanup():

@@ -1,7 +1,8 @@
 import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -235,3 +236,23 @@ class Idle:
 def test_choose_prefers_the_worker_that_is_ready_first(idle, chosen):
     best = choose(idle, "sh")
     assert (best and best.name) == chosen
+
+
+def test_cancelled_job_is_not_executed_again_by_another_worker(start_pool, gate):
+    pool = start_pool(pool_size=2)
+    started = pool.start(job("/wait"))
+    wait_for(lambda: gate.waiting)
+    # the http engine does not read it, so it lies in the pipe of a worker that dies
+    started.cancel()
+    os.kill(started._child.pid, signal.SIGKILL)
+    [execution] = started
+    assert execution.reason == "cancelled"
+    assert len(gate.waiting) == 1
+
+
+def test_job_that_cannot_be_sent_costs_no_worker(start_pool):
+    pool = start_pool(pool_size=1)
+    with pytest.raises(TypeError):
+        pool.start(replace(job("/"), files={"": threading.Lock()}))
+    wait_for(lambda: not pool.is_full())
+    assert run(pool, job("/")).ok
