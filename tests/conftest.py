@@ -25,7 +25,14 @@ PROGRAMS = {
 }
 
 
-SERIAL = ("hostile", "soak", "e2e/test_bound.py", "e2e/test_walkthrough.py", "test_benchmarks.py")
+SERIAL = (
+    "hostile",
+    "faults",
+    "soak",
+    "e2e/test_bound.py",
+    "e2e/test_walkthrough.py",
+    "test_benchmarks.py",
+)
 """Tests that compare the host before and after, or measure: nothing may run beside them."""
 
 

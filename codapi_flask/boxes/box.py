@@ -37,9 +37,6 @@ LOOK_INTERVAL = 0.5
 STAGGER = 10
 """The jitter of a box's uses, in percent, from a hundred uses on."""
 
-RESET_TIMEOUT = 1.0
-"""Seconds that a reset may take; after that the box is replaced."""
-
 
 def can_have_init(spec: BoxSpec, daemon: Daemon) -> bool:
     """Whether a box can have init."""
@@ -146,12 +143,13 @@ class Box:
         self._is_clean = answer.value.is_clean
         return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
 
-    def reset(self, was_alone: bool = True) -> bool:
+    def reset(self, timeout: float, was_alone: bool = True) -> bool:
         """Make the box as new after a run; return False if that fails: then discard the box.
 
         init's own check at the end of the run counts only if the box `was_alone`: a program in
         another box may have held descriptors of this one's places, and written to them later.
-        After a failure `unclean` is what was not as new, empty if the box died.
+        The box has `timeout` seconds. After a failure `unclean` is what was not as new, empty if the
+        box died.
         """
         self.kind = "reused"
         if self._is_clean and was_alone:
@@ -160,7 +158,7 @@ class Box:
             self._init.reset()
             poll = select.poll()
             poll.register(self._init, select.POLLIN)
-            answer = self._init.receive() if poll.poll(RESET_TIMEOUT * 1000) else None
+            answer = self._init.receive() if poll.poll(timeout * 1000) else None
         except ConnectionError:
             self.unclean = ""
             return False

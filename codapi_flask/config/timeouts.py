@@ -32,6 +32,9 @@ class Timeouts:
     margin: float = 10
     """What a worker may take on top of its command's timeouts until it counts as hung."""
 
+    reset: float = 1
+    """A reset of a box between two runs; beyond it the box is replaced."""
+
     send: float = 10
     """A client that does not receive its answer, beyond what the system buffers."""
 

@@ -212,7 +212,7 @@ class Workspace:
 
     def _reset(self, box: Box) -> bool:
         """Reset a box; log a failure that is the first of its kind for boxes of this name."""
-        if box.reset(self._was_alone):
+        if box.reset(self._context.daemon.timeouts.reset, self._was_alone):
             return True
         failure = box.spec.name, box.unclean
         if box.unclean and failure not in self._context.unclean:

@@ -70,12 +70,6 @@ for path in ("/dev/ptmx", "/dev/pts/ptmx", "/dev/tty"):
 """
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """Give resets more time: a slow one on a busy machine would discard the box."""
-    monkeypatch.setattr("codapi_flask.boxes.box.RESET_TIMEOUT", 30.0)
-
-
 @pytest.fixture
 def waiting(instance):
     """Return a function that gives the containers of the waiting boxes of a name."""
@@ -127,7 +121,7 @@ def test_reset_is_skipped_only_for_a_box_that_was_alone(instance, was_alone):
         planted = Path(f"/proc/{info['State']['Pid']}/root/dev/shm/json.py")
         planted.write_text("print('code of another client')")
         os.chown(planted, 1000, 1000)
-        assert started.reset(was_alone)
+        assert started.reset(30, was_alone)
         assert planted.exists() is was_alone
     finally:
         started.discard()

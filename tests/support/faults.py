@@ -19,7 +19,7 @@ from tests.support.machine import descriptors, flat
 from tests.support.server import Server, is_our_fault, wait_for, write_root
 
 POOL = len(KINDS) + 1
-TIMEOUTS = Timeouts(box=5, call=5, keeper=5)
+TIMEOUTS = Timeouts(box=5, call=5, keeper=5, reset=5)
 ROLES = {
     "master": 1,
     "web": 1,

@@ -70,7 +70,7 @@ class ReadyStock:
             return None
         if self._kind == "reused":
             started.run(USED, self._never)
-            if not started.reset():
+            if not started.reset(30):
                 # a reset that a busy machine does not finish in time discards the box
                 started.close()
                 lease.drop()
@@ -108,7 +108,7 @@ class Instance:
             path.chmod(path.stat().st_mode | 0o444)
             if uid:
                 os.chown(path, uid, uid)
-        self.daemon = Daemon(Timeouts(**timeouts))
+        self.daemon = Daemon(Timeouts(reset=30, **timeouts))
         self.stock = ReadyStock(self.daemon, self.own, kind)
         self._thread = ThreadPoolExecutor(1)
 
