@@ -148,8 +148,8 @@ class Box:
 
         init's own check at the end of the run counts only if the box `was_alone`: a program in
         another box may have held descriptors of this one's places, and written to them later.
-        The box has `timeout` seconds. After a failure `unclean` is what was not as new, empty if the
-        box died.
+        The box has `timeout` seconds. After a failure `unclean` is what was not as new, empty if
+        the box died.
         """
         self.kind = "reused"
         if self._is_clean and was_alone:
