@@ -1,4 +1,4 @@
-"""Looks for what weakens the isolation of boxes or is missing, and says so at the start."""
+"""Warnings about a config and a daemon: weak isolation, ignored limits, missing images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from codapi_flask.config.model import BoxSpec, Config
 
 SAFE_RUNC = (1, 1, 12)
-"""The first runc that CVE-2024-21626 (leaked descriptors) does not open."""
+"""The first runc without CVE-2024-21626 (leaked descriptors)."""
 
 DESCRIPTORS = 2
-"""Those that a box takes while it waits; the kernel counts all of a user together."""
+"""Descriptors of a waiting box; the kernel counts those of all processes of a user together."""
 
 LIMITS = {
     "MemoryLimit": "memory",
@@ -23,7 +23,7 @@ LIMITS = {
     "CpuCfsQuota": "cpu",
     "PidsLimit": "nproc",
 }
-"""What the daemon says that it can limit, and whose limits are ignored when it cannot."""
+"""The limits that a daemon may not support, by their names in `docker info`."""
 
 
 def examine(

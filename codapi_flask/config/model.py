@@ -40,8 +40,8 @@ from codapi_flask.config.values import (
 class BoxSpec:
     """A container in which steps run: an image and its limits.
 
-    `seccomp` is a profile: ours (`default`), Docker's (`docker`) or the text of one in Docker's
-    form.
+    `seccomp` is a profile: the server's (`default`), Docker's (`docker`) or the text of one in
+    Docker's form.
     """
 
     name: Annotated[Word, "the box's name, if it differs from its key, file or folder"]

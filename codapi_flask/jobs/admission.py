@@ -1,4 +1,4 @@
-"""Admits requests: from a client's words to a job whose every name is in the config."""
+"""Admission of requests: to a job in which every name is one of the config's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SHOWN = 100
 
 
 class Admission:
-    """The sandboxes that clients may use."""
+    """Admits requests for the sandboxes of a config."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

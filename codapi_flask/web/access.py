@@ -1,4 +1,4 @@
-"""Who may use the API: tokens, and the pages of which origins."""
+"""Access to the API: tokens, and the origins of web pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORS = {
 
 
 class Access:
-    """The rules of one config: without tokens anybody may, without origins any page may."""
+    """The rules of one config; without tokens every client has access, without origins every page."""
 
     def __init__(self, tokens: Sequence[str] = (), origins: Sequence[str] = ()) -> None:
         self._tokens = [token.encode() for token in tokens]
@@ -23,7 +23,7 @@ class Access:
     def is_granted(self, authorization: str) -> bool:
         """Whether a request with this `Authorization` header may be executed (RFC 6750).
 
-        Takes the same time whichever token it is.
+        Takes the same time for every token.
         """
         scheme, _, given = authorization.partition(" ")
         token = given.strip().encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What operators can watch, in the text format of Prometheus."""
+"""Metrics of the server, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from codapi_flask.models import Execution, Job
 
-# from a warm shell to the longest time-outs
+# from a warm shell to the longest timeouts
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class State(Protocol):
-    """What the pool knows of itself at the moment."""
+    """The state of the pool at the moment."""
 
     size: int
     lost: int
@@ -54,7 +54,7 @@ class Metrics:
             registry=self.registry,
         )
         self._kills = Counter(
-            "codapi_kills", "Programs killed at their time-out.", registry=self.registry
+            "codapi_kills", "Programs killed at their timeout.", registry=self.registry
         )
         self._fallbacks = Counter(
             "codapi_fallbacks",
@@ -92,7 +92,7 @@ class Metrics:
 
 
 class _StateCollector:
-    """Asks the pool whenever somebody asks us."""
+    """Reads the state of the pool at each scrape."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""What operators and probes ask for."""
+"""Routes for operators and probes: health, the API's description, metrics."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from codapi_flask.web.metrics import Metrics
 def blueprint(metrics: Metrics, find_problem: Callable[[], str]) -> Blueprint:
     """Make the routes; none waits for a worker or for Docker.
 
-    `find_problem` returns why executions cannot work, an empty text when they can.
+    `find_problem` returns why executions cannot work, empty if they can.
     """
     routes = Blueprint("ops", __name__)
 
     @routes.get("/v1/health")
     def health() -> Response:
-        """Say that the server answers; the browser widget asks before every first run.
+        """Report that the server answers; the browser widget asks before every first run.
 
-        With `?ready=1`, say whether executions can work: 503 and the reason when not.
+        With `?ready=1`, report whether executions work: 503 and the reason if not.
         """
         problem = find_problem() if request.args.get("ready") == "1" else ""
         body = {"status": problem or "ok"}

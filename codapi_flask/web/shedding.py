@@ -1,7 +1,7 @@
 """Load shedding: answers 429 from the event loop while all workers are busy.
 
-An overloaded server refuses most of the time, and what a refusal costs is taken from the programs
-that run. Going through a thread and Flask costs four times as much.
+An overloaded server refuses most requests, at the cost of the programs that run. A refusal through
+a thread and Flask costs four times as much.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics
 
 BODY_MAX = 1 << 16
-"""Bytes of a body that the event loop may parse, which does nothing else meanwhile."""
+"""Limit on a body that the event loop parses, in bytes: it serves no other client meanwhile."""
 
 HEAD = re.compile(rb"POST /v1/exec HTTP/1\.([01])\r\n((?:[A-Za-z-]+:[ -~]*\r\n)+)\r\n")
 UNUSUAL = {"content-encoding", "expect", "transfer-encoding", "upgrade"}
@@ -39,8 +39,8 @@ class Shedding:
     def answer(self, head: bytes, body: bytes) -> tuple[bytes, bool] | None:
         """Return the answer to a request, and whether the connection ends with it.
 
-        Returns `None` for what a worker may execute, for what is to be refused for another
-        reason, and for what no browser or proxy sends in this way: the application answers that.
+        Returns `None` for a request that the application answers: one that a worker may execute,
+        one with another error, or one with an unusual head.
         """
         if not self._executor.is_full() or len(body) > BODY_MAX:
             return None
@@ -61,7 +61,7 @@ class Shedding:
 
 
 def _fields(head: bytes) -> dict[str, str] | None:
-    """Return a head's fields by their names in lower case, unless it is an unusual one."""
+    """Return a head's fields by lower-case name, `None` for an unusual head."""
     found = HEAD.fullmatch(head)
     if not found:
         return None
