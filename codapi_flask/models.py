@@ -56,8 +56,8 @@ class Outcome:
     """How one step ended.
 
     `stdout` and `stderr` are what the program printed, each cut at the step's limit;
-    `truncated` names those of which something is missing. `exit_code` is that of a shell: 128 + S for
-    a program ended by `signal` S, `None` when there is none (timeout, error). For the reason
+    `truncated` names those of which something is missing. `exit_code` is that of a shell: 128 + S
+    for a program ended by `signal` S, `None` when there is none (timeout, error). For the reason
     `error`, `stderr` says what is wrong; `note` is what we have to say to another failure.
 
     `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
@@ -151,7 +151,7 @@ class Execution:
 
     @classmethod
     def failed(cls, id: str, fault: str, start: float) -> Execution:
-        """Return the answer to a job that a fault of the server ended; `start` is a monotonic instant."""
+        """Return the answer to a job that a fault ended; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
         return cls(id, duration=duration, stderr="internal error", fault=fault)
 

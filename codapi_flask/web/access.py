@@ -14,7 +14,7 @@ CORS = {
 
 
 class Access:
-    """The rules of one config; without tokens every client has access, without origins every page."""
+    """The rules of one config; without tokens or origins, every client or page has access."""
 
     def __init__(self, tokens: Sequence[str] = (), origins: Sequence[str] = ()) -> None:
         self._tokens = [token.encode() for token in tokens]
