@@ -249,7 +249,13 @@ def test_kill_among_many_processes_is_quick(
         (["sh", "-c", "echo said; exit 3"], 3, "said\n"),
         (["sh", "-c", "kill -9 $$"], 137, ""),
         (
-            ["sh", "-c", "trap 'echo said; exit 4' TERM; (sleep 0.1; kill -TERM $PPID) & wait"],
+            # the child outlives the signal, else `wait` may return before it arrives
+            [
+                "sh",
+                "-c",
+                "trap 'echo said; exit 4' TERM;"
+                "(sleep 0.1; kill -TERM $PPID; exec sleep 2 >/dev/null 2>&1) & wait",
+            ],
             4,
             "said\n",
         ),
