@@ -243,19 +243,21 @@ def test_kill_among_many_processes_is_quick(
     assert time.monotonic() - start < 10
 
 
+# the child outlives the signal, else `wait` may return before the signal arrives
+SIGNALLED = """
+trap 'echo said; exit 4' TERM
+(sleep 0.1; kill -TERM $PPID; exec sleep 2 >/dev/null 2>&1) &
+wait
+"""
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "said"),
     [
         (["sh", "-c", "echo said; exit 3"], 3, "said\n"),
         (["sh", "-c", "kill -9 $$"], 137, ""),
         (
-            # the child outlives the signal, else `wait` may return before it arrives
-            [
-                "sh",
-                "-c",
-                "trap 'echo said; exit 4' TERM;"
-                "(sleep 0.1; kill -TERM $PPID; exec sleep 2 >/dev/null 2>&1) & wait",
-            ],
+            ["sh", "-c", SIGNALLED],
             4,
             "said\n",
         ),
