@@ -1,4 +1,4 @@
-"""What can go wrong, by whose fault it is."""
+"""The exceptions of the server: caused by the operator, by the client, or by the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class ConfigError(Exception):
-    """The operator's fault: the configs cannot be used.
+    """The operator's mistake: the config cannot be used.
 
     `problems` holds every problem found, each as `FILE: KEY: what is wrong`.
     """
@@ -17,10 +17,10 @@ class ConfigError(Exception):
 
 
 class RequestError(Exception):
-    """The client's fault: a request that is answered without being executed.
+    """The client's mistake: a request that is answered without being executed.
 
     `status` is the HTTP status, `text` the answer's stderr and `id` the execution's id, if it
-    has got one.
+    already has one.
     """
 
     def __init__(self, status: int, text: str, id: str = "-") -> None:
@@ -29,7 +29,7 @@ class RequestError(Exception):
 
 
 class FileError(Exception):
-    """The client's fault: one of the request's files cannot be written.
+    """The client's mistake: one of the request's files cannot be written.
 
     The text names the file: `files[NAME]: reason`.
     """
@@ -40,9 +40,9 @@ class FileError(Exception):
 
 
 class ServerFault(Exception):
-    """Our fault: the daemon is gone, an image is missing, a worker is lost.
+    """The server's fault: the daemon is gone, an image is missing, a worker is lost.
 
-    The text is for the log; the client reads `internal error`.
+    The text goes to the log; the client gets `internal error`.
     """
 
 
@@ -55,7 +55,7 @@ class Abandoned(Exception):
 
 
 class Cancelled(Exception):
-    """The run was cancelled: its result is not wanted any more."""
+    """The run was cancelled: its result is no longer needed."""
 
 
 class NotRunning(Exception):

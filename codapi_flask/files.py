@@ -1,4 +1,4 @@
-"""The files of a request: what their texts mean, which names are fit, how they are written."""
+"""The files of a request: decoding, checks of their names, writing."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ MAX_NAME = 255
 MAX_PATH = 1024
 
 MAX_ENTRIES = 10_000
-"""Files and directories of a request: a small body could name half a million."""
+"""Limit on the files and directories of a request: a small body could name half a million."""
 
 
 def decode(name: str, text: str) -> bytes:
     """Return the bytes of a file: those of a `data:` URL (RFC 2397), else the text in UTF-8.
 
     Raises:
-        FileError: the URL's base64 is broken.
+        FileError: the URL's base64 is invalid.
     """
     url = DATA_URL.match(text)
     if not url:
-        # JSON may hold half a surrogate pair, UTF-8 may not
+        # JSON allows a lone surrogate, UTF-8 does not
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
     data = unquote_to_bytes(text[url.end() :].encode("utf-8", "replace"))
     if not url["base64"]:
         return data
     try:
-        # as Go's decoder, which Codapi uses
+        # Go's decoder, which Codapi uses, skips line breaks, too
         return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
     except binascii.Error:
         raise FileError(name, "invalid base64 in the data URL") from None
@@ -49,7 +49,7 @@ def check_name(name: str) -> None:
     """Check that a name is a relative path to a file that stays inside its directory.
 
     Raises:
-        FileError: it is not, or a part of it is longer than 255 bytes, or all are than 1024.
+        FileError: it is not, or it exceeds 255 bytes between two slashes, or 1,024 in all.
     """
     try:
         path = name.encode()
@@ -62,12 +62,12 @@ def check_name(name: str) -> None:
 
 
 def write(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a directory: parents 0755, files 0444, whatever the umask.
+    """Write files into a directory: parents 0755, files 0444, regardless of the umask.
 
     Every name is checked before the first file is written.
 
     Raises:
-        FileError: a name is unfit, or is another file's directory, or there are too many.
+        FileError: a name is invalid, or is another file's directory, or there are too many.
         ServerFault: the disk is full, or read-only.
     """
     entries: set[str] = set()
@@ -88,12 +88,12 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise FileError(name, "invalid name") from None
         except OSError as error:
-            # without the name, which is for no log
+            # without the file's name: clients' names do not belong in the log
             raise ServerFault(f"cannot write to {directory}: {error.strerror}") from error
 
 
 def copy(root: Path, patterns: Iterable[str], directory: Path) -> None:
-    """Copy the files under `root` that match a glob pattern; those that exist already stay."""
+    """Copy the files under `root` that match a glob pattern; existing files stay."""
     for pattern in patterns:
         for source in sorted(iglob(pattern, root_dir=root)):
             if (root / source).is_file():

@@ -13,7 +13,7 @@ Kind = Literal["fresh", "warm", "reused", "cold"]
 
 @dataclass(frozen=True)
 class Job:
-    """An admitted request: every name in it is one of the config's."""
+    """An accepted request: its sandbox, command and version are names of the config."""
 
     id: str
     sandbox: str
@@ -24,10 +24,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run in a box: an argv, as a user (name or number, maybe with `:group`).
+    """What a step runs in a box: an argv, as a user (name or number, optionally with `:group`).
 
-    `stdin` is its input; `None`: it is empty. `timeout` is in seconds from its start, `noutput`
-    the most that is kept of each of its output streams, in bytes.
+    `stdin` is its input, `None` if empty. `timeout` is in seconds from its start, `noutput` the
+    most that is kept of each of its output streams, in bytes.
     """
 
     argv: Sequence[str]
@@ -39,7 +39,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: its id, and what it brings along of an argv and (`HOME=…`) of an environment."""
+    """An image: its id, the argv that it defines, and `HOME=…` of its environment."""
 
     id: str
     entrypoint: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Image:
     home: tuple[str, ...] = ()
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """Return what Docker would execute for a command."""
+        """Return the argv that Docker would execute for a command."""
         return [*self.entrypoint, *(command or self.cmd)]
 
 
@@ -62,9 +62,9 @@ class Outcome:
 
     `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
     largest resident set of one of the step's processes in KiB; `None` is unknown. `box` is the
-    name of the box that was used and `kind` how it came about: `warm` (started ahead), `reused`,
-    `cold` (started for this step),
-    `fresh` (a plain container, without init; `fell_back` when it should have had one).
+    name of the box that was used and `kind` its origin: `warm` (started ahead), `reused`, `cold`
+    (started for this step) or `fresh` (a plain container, without init). `fell_back` marks a plain
+    container that replaces a box whose init did not report.
     """
 
     stdout: str = ""
@@ -84,11 +84,11 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the next step may follow."""
+        """Whether the next step may run."""
         return self.reason == "ok"
 
     def details(self) -> dict[str, object]:
-        """Return what a client may know beyond the answer."""
+        """Return what the answer's `details` hold of the step."""
         return {
             "exit_code": self.exit_code,
             "signal": self.signal,
@@ -109,7 +109,7 @@ class Execution:
 
     The first five fields are the answer; `duration` is in whole milliseconds. `steps` are the
     outcomes of the steps that count, the deciding one last. The others are for the log: `box` is
-    where the answer was made, `fault` the cause of an internal error.
+    the box of the deciding step, `fault` the cause of an internal error.
     """
 
     id: str
@@ -124,10 +124,10 @@ class Execution:
 
     @classmethod
     def of(cls, id: str, steps: Sequence[Outcome], duration: int) -> Execution:
-        """Turn the outcomes of the steps into the answer: the last one decides.
+        """Turn the outcomes of the steps into an execution: the last one decides.
 
-        Of a failed program, all that it printed becomes stderr: the widget shows stdout when
-        there is any, and nobody would see the error.
+        A failed program's stdout moves to stderr: the widget shows stdout if there is any, which
+        would hide the error.
         """
         outcome = steps[-1]
         stdout, stderr = outcome.stdout, outcome.stderr
@@ -157,12 +157,12 @@ class Execution:
 
     @classmethod
     def cancelled(cls, id: str, start: float) -> Execution:
-        """Return the answer to a job that was cancelled; `start` is a monotonic instant."""
+        """Return the execution of a cancelled job; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
         return cls(id, duration=duration, stderr="cancelled", reason="cancelled")
 
     def answer(self, details: bool = False) -> dict[str, object]:
-        """Return the five fields that the client reads, and `details` if it asked for them."""
+        """Return the five fields of the answer, and `details` if the client asked for them."""
         answer: dict[str, object] = {
             "id": self.id,
             "ok": self.ok,

@@ -1,4 +1,4 @@
-"""A child process of the server: how its parent starts and ends it, and how it behaves."""
+"""Child processes of the server: their start, signals and end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from multiprocessing import current_process, resource_tracker
 from typing import Any
 
 START_TIMEOUT = 60.0
-"""Seconds that a child may take to be ready."""
+"""Seconds that a child may take to become ready."""
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
-"""linux/prctl.h: the signal to get when the parent dies; what ps and top show."""
+"""linux/prctl.h: the signal sent when the parent dies; the name in ps and top."""
 
 
 def log_to_stderr(verbose: bool) -> None:
@@ -44,19 +44,19 @@ def become_child(verbose: bool) -> None:
 
 
 class Child:
-    """A child process and the parent's end of its pipe. It leaves when the pipe closes.
+    """A child process and the parent's end of its pipe; the child exits when the pipe closes.
 
-    The thread that makes it takes no signals from then on.
+    The thread that makes it blocks all signals but SIGCHLD from then on.
     """
 
     def __init__(self, main: Callable[..., None], args: Sequence[Any], preload: list[str]) -> None:
-        """Start `main(pipe, *args)` in a process forked from one that has imported `preload`."""
+        """Start `main(pipe, *args)`, forked from a fork server that has imported `preload`."""
         # the fork server has the modules, but none of this process's descriptors
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(preload)
-        # a signal to the whole process group is for the server alone: the fork server inherits the
-        # mask, which the start of a resource tracker has changed. But it needs SIGCHLD: without,
-        # it reports no child's end, and the server would wait for one when it ends
+        # The fork server inherits the mask: a signal to the process group must reach the server
+        # alone. The resource tracker comes first, since its start unblocks signals. SIGCHLD stays:
+        # without it the fork server reports no child's end, and the server's end would hang
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         self.pipe, theirs = context.Pipe()
@@ -64,30 +64,30 @@ class Child:
         process = context.Process(target=main, args=(theirs, *args), name=name)
         process.start()
         theirs.close()
-        # a pid may be another process's by the time it is used, a pidfd may not
+        # a pid may be reused, a pidfd is not
         self._pidfd = os.pidfd_open(process.pid or 0)
         self.pid = process.pid
         self.deadline = math.inf
 
     def ready(self) -> Any:
-        """Return the child's first message, or `None` when it does not come."""
+        """Return the child's first message, `None` if it dies or exceeds `START_TIMEOUT`."""
         with suppress(EOFError, OSError):
             if self.pipe.poll(START_TIMEOUT):
                 return self.pipe.recv()
         return None
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Send SIGKILL to the process, unless it has ended."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def hang_up(self) -> None:
-        """Ask the process to leave; a thread that reads from the pipe wakes."""
+        """Shut the pipe down: the process exits, and a thread that reads from the pipe wakes."""
         with socket.socket(fileno=os.dup(self.pipe.fileno())) as end, suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
 
     def join(self, deadline: float) -> None:
-        """Wait for the process's end, which comes by force at the deadline."""
+        """Wait until the process ends, kill it at the deadline, and close the pipe."""
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):

@@ -1,4 +1,4 @@
-"""Carries a program's input and output, cuts the output while it reads, and knows when to end."""
+"""Pumps a program's input and output, caps the output as it reads, and ends at a deadline."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from codapi_flask.errors import Cancelled
 
 CHUNK = 1 << 16
 WATCH_INTERVAL = 0.25
-"""Seconds between two looks at what a program has written to a disk."""
+"""Seconds between two checks of what a program has written to disk."""
 
 
 class Source(Protocol):
-    """Something to read from whenever its descriptor is readable."""
+    """A descriptor to poll, and how to read from it."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
 
     def read(self) -> bool:
-        """Take what has come, without blocking; return False at the end."""
+        """Read what is available, without blocking; return False at the end."""
 
 
 class Sink(Protocol):
@@ -33,17 +33,17 @@ class Sink(Protocol):
         """Return the descriptor to poll."""
 
     def write(self, data: memoryview) -> int:
-        """Take a part without blocking; return how much, all when nobody reads any more."""
+        """Write a part, without blocking; return its size, or that of all data without a reader."""
 
     def end_stdin(self) -> None:
-        """Let the program read the end of its stdin."""
+        """End the program's stdin."""
 
 
 class Cancel:
-    """The reasons to end a run early, for everything that waits.
+    """The reasons to end a run early, watched by every wait of the run.
 
     Each reason is a descriptor that becomes readable, and a function that then raises
-    `Cancelled` or `Abandoned`; one that returns lets the run go on.
+    `Cancelled` or `Abandoned`. If the function returns, the run goes on.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Cancel:
         self._is_held = self._is_late = False
 
     def add(self, descriptor: int, end: Callable[[], None]) -> None:
-        """Add a reason."""
+        """Add a reason: `end` is called when the descriptor is readable."""
         self._reasons[descriptor] = end
 
     def remove(self, descriptor: int) -> None:
@@ -74,15 +74,15 @@ class Cancel:
             raise Cancelled
 
     def register(self, poll: select.poll) -> None:
-        """Let a poll wake for every reason."""
+        """Register the descriptors of all reasons with a poll."""
         for descriptor in self._reasons:
             poll.register(descriptor, select.POLLIN)
 
     def end(self, descriptor: int) -> bool:
-        """Raise if a readable descriptor is a reason to end; return whether it is a reason.
+        """Call the reason of a readable descriptor; return whether it has one.
 
         Raises:
-            Cancelled, Abandoned: as the reason says.
+            Cancelled, Abandoned: the reason's function raised it.
         """
         reason = self._reasons.get(descriptor)
         try:
@@ -95,10 +95,10 @@ class Cancel:
         return reason is not None
 
     def check(self) -> None:
-        """Raise if there is a reason to end now.
+        """Call the reasons whose descriptors are readable now.
 
         Raises:
-            Cancelled, Abandoned: as the reason says.
+            Cancelled, Abandoned: a reason's function raised it.
         """
         poll = select.poll()
         self.register(poll)
@@ -114,13 +114,13 @@ def pump(
     deadline: float,
     is_too_much: Callable[[], bool] | None = None,
 ) -> bool:
-    """Carry a program's input and output until the last source ends; False at the deadline.
+    """Pump a program's input and output until the last source ends; return False at the deadline.
 
-    The other sources may end earlier, and may hold data then. `is_too_much` is called every
-    `WATCH_INTERVAL`; the pump ends with False when it returns true.
+    The other sources may end earlier, and may still hold data afterwards. `is_too_much` is called
+    at least every `WATCH_INTERVAL`; if it returns true, the pump returns False.
 
     Raises:
-        Cancelled, Abandoned: as `cancel` says.
+        Cancelled, Abandoned: a reason of `cancel` raised it.
     """
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
@@ -152,21 +152,21 @@ def pump(
 
 
 def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> memoryview:
-    """Write a part of a program's stdin; return what is left of it, at the end close it."""
+    """Write a part of a program's stdin and return the rest; end stdin when nothing is left."""
     left = left[sink.write(left) :]
     if left:
         return left
     if is_source:
         poll.modify(sink, select.POLLIN)
     else:
-        # once it is closed, it would wake us for ever
+        # once closed, it would wake the poll forever
         poll.unregister(sink)
     sink.end_stdin()
     return left
 
 
 class Output:
-    """Keeps the first `limit` bytes of a stream and forgets the others."""
+    """Keeps the first `limit` bytes of a stream and discards the rest."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -174,7 +174,7 @@ class Output:
         self.truncated = False
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take what came next."""
+        """Append data, up to the limit."""
         room = self._limit - len(self._kept)
         if len(data) > room:
             self.truncated = True
@@ -182,6 +182,6 @@ class Output:
         self._kept += data
 
     def text(self) -> str:
-        """Return the text so far, cut at a character's boundary; invalid UTF-8 is U+FFFD."""
+        """Return the text so far; a cut falls between characters, invalid UTF-8 is U+FFFD."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return decoder.decode(bytes(self._kept), final=not self.truncated)

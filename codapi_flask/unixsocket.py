@@ -13,17 +13,17 @@ def bind(sock: socket.socket, path: Path) -> None:
     """Bind a socket to a path.
 
     Raises:
-        OSError: that does not work.
+        OSError: the path cannot be bound.
     """
     with _short(path) as address:
         sock.bind(address)
 
 
 def connect(sock: socket.socket, path: Path) -> None:
-    """Connect a socket to the one that is bound to a path.
+    """Connect a socket to the listener at a path.
 
     Raises:
-        OSError: that does not work, as for a socket that nobody listens on.
+        OSError: the connection fails, for example because nothing listens there.
     """
     with _short(path) as address:
         sock.connect(address)
@@ -31,7 +31,7 @@ def connect(sock: socket.socket, path: Path) -> None:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Give a short name for a path, by way of a descriptor of its directory."""
+    """Yield a short name for a path, through a descriptor of its directory."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{directory}/{path.name}"
