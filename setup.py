@@ -19,7 +19,7 @@ FLAGS += ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes"]
 class BuildInit(Command):
     """Compiles `init` with the C compiler in the wheel of ziglang.
 
-    A wheel of ours gets it for all machines, an editable installation for this one. The methods
+    A wheel gets it for all machines, an editable installation for this one. The methods
     are those of `setuptools.command.build.SubCommand`.
     """
 

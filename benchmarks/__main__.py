@@ -26,6 +26,7 @@ CASES = {
         cost.processors,
         cost.idle,
         cost.endurance,
+        cost.config,
     )
 }
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 from benchmarks.load import Question, closed_loop
 from benchmarks.plan import Plan
 from benchmarks.programs import SH, serving, wait_for_stock, wait_until_quiet
 from benchmarks.rows import Row, ratio, record
+from codapi_flask.config.load import load_config
 from tests.support import machine
-from tests.support.server import Server
+from tests.support.server import Server, write_root
 
 WARM = CLIENTS = 8
+CONFIGS = 30
 NOWHERE = Question({"sandbox": "nowhere", "command": "run"}, "unknown sandbox")
 
 
@@ -79,6 +84,27 @@ def endurance(plan: Plan) -> Iterator[Row]:
         yield ratio(case, unit, [after[name]], [before[name]], "before", at_most=1.1)
 
 
+def config(plan: Plan) -> Iterator[Row]:
+    """Reading the config files."""
+    boxes = {f"box{number}": {"image": f"image{number}"} for number in range(CONFIGS)}
+    commands = {
+        f"sandbox{number}": {"run": {"steps": [{"box": box, "command": ["true"]}]}}
+        for number, box in enumerate(boxes)
+    }
+    times = []
+    with tempfile.TemporaryDirectory() as path:
+        root = write_root(Path(path), {}, commands, {})
+        (root / "configs/boxes.json").unlink()
+        (root / "configs/boxes").mkdir()
+        for name, box in boxes.items():
+            (root / f"configs/boxes/{name}.json").write_text(json.dumps(box))
+        for _ in range(plan.rounds):
+            start = time.perf_counter()
+            load_config(root)
+            times.append((time.perf_counter() - start) * 1000)
+    yield record(f"config of {2 * CONFIGS} files", "ms", *times, at_most=100)
+
+
 def _serve(server: Server, question: Question, seconds: float) -> int:
     end = time.monotonic() + seconds
     ends, _ = closed_loop(server.port, question, CLIENTS, lambda _: time.monotonic() < end)
@@ -89,10 +115,10 @@ def _holdings(plan: Plan, server: Server, runs: int) -> dict[str, float]:
     """Return what the server holds after a number of runs."""
     closed_loop(server.port, SH.question("sh"), CLIENTS, lambda count: count + CLIENTS <= runs)
     wait_for_stock(plan, server, "sh", CLIENTS)
-    ours = machine.flat(server.pids)
+    pids = machine.flat(server.pids)
     return {
-        "memory": machine.resident(ours),
-        "descriptors": machine.descriptors(ours),
+        "memory": machine.resident(pids),
+        "descriptors": machine.descriptors(pids),
         "directories": sum(1 for path in server.work_dir.rglob("*") if path.is_dir()),
         "containers": len(server.containers()),
     }

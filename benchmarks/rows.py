@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-HEAD = ("case", "ours", "reference", "figure (lowest to highest)", "target", "met")
+HEAD = ("case", "measured", "reference", "figure (lowest to highest)", "target", "met")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: codapi_flask (`ours`) and the reference, and the figure of each round.
+    """One case: what codapi_flask takes (`measured`), the reference, and each round's figure.
 
-    `ours` and `reference` are medians of all rounds. The figures are `ours / reference`, for the
-    unit `ms more` `ours - reference`, and `ours` without a reference. The target applies to their
-    median.
+    `measured` and `reference` are medians of all rounds. The figures are `measured / reference`,
+    for the unit `ms more` `measured - reference`, and `measured` without a reference. The target
+    applies to their median.
     """
 
     case: str
     unit: str
-    ours: float
+    measured: float
     reference: float | None
     against: str
     figures: tuple[float, ...]
@@ -55,33 +55,33 @@ class Row:
         bound, limit = ("≤", self.at_most) if self.at_least is None else ("≥", self.at_least)
         target = "-" if limit is None else f"{bound} {sign}{_text(limit, figure_unit)}"
         met = {None: "-", True: "yes", False: "NO"}[self.met]
-        return self.case, _text(self.ours, unit), reference, figure, target, met
+        return self.case, _text(self.measured, unit), reference, figure, target, met
 
 
 def ratio(
     case: str,
     unit: str,
-    ours: Sequence[float],
+    measured: Sequence[float],
     references: Sequence[float],
     against: str,
     **target: float,
 ) -> Row:
     """Make a row of ratios, one for each round; `target` is `at_most` or `at_least`."""
-    figures = tuple(a / b for a, b in zip(ours, references, strict=True))
-    return Row(case, unit, median(ours), median(references), against, figures, **target)
+    figures = tuple(a / b for a, b in zip(measured, references, strict=True))
+    return Row(case, unit, median(measured), median(references), against, figures, **target)
 
 
 def more(
-    case: str, ours: Sequence[float], references: Sequence[float], against: str, **target: float
+    case: str, measured: Sequence[float], references: Sequence[float], against: str, **target: float
 ) -> Row:
     """Make a row of differences, in milliseconds, one for each round."""
-    figures = tuple(a - b for a, b in zip(ours, references, strict=True))
-    return Row(case, "ms more", median(ours), median(references), against, figures, **target)
+    figures = tuple(a - b for a, b in zip(measured, references, strict=True))
+    return Row(case, "ms more", median(measured), median(references), against, figures, **target)
 
 
-def record(case: str, unit: str, *ours: float, **target: float) -> Row:
+def record(case: str, unit: str, *measured: float, **target: float) -> Row:
     """Make a row without a reference."""
-    return Row(case, unit, median(ours), None, "", ours, **target)
+    return Row(case, unit, median(measured), None, "", measured, **target)
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -26,27 +26,27 @@ def latency(plan: Plan) -> Iterator[Row]:
     boxes = {"sh": (SH, {}), "plain": (SH, PLAIN)}
     with references(SH) as (docker, bare), serving(plan, boxes) as server:
         calls = [requests(server.port, SH.question(name)) for name in boxes]
-        ours, plain, run, forked = latencies(plan, *calls, docker.call, bare.call)
+        measured, plain, run, forked = latencies(plan, *calls, docker.call, bare.call)
     yield ratio("sh, plain, alone", "ms", plain, run, DOCKER, at_most=1)
-    yield ratio("sh, warm, alone", "ms", ours, run, DOCKER, at_most=1 / 50)
-    yield more("sh, warm, alone", ours, forked, BARE, at_most=4)
+    yield ratio("sh, warm, alone", "ms", measured, run, DOCKER, at_most=1 / 50)
+    yield more("sh, warm, alone", measured, forked, BARE, at_most=4)
     with references(PYTHON) as (docker, bare), serving(plan, {"python": (PYTHON, {})}) as server:
         call = requests(server.port, PYTHON.question("python"))
-        ours, run, forked = latencies(plan, call, docker.call, bare.call)
-    yield ratio("python, warm, alone", "ms", ours, run, DOCKER)
-    yield more("python, warm, alone", ours, forked, BARE, at_most=5)
+        measured, run, forked = latencies(plan, call, docker.call, bare.call)
+    yield ratio("python, warm, alone", "ms", measured, run, DOCKER)
+    yield more("python, warm, alone", measured, forked, BARE, at_most=5)
 
 
 def cold(plan: Plan) -> Iterator[Row]:
     """The first request after the start of a server."""
-    ours, run = [], []
+    measured, run = [], []
     with references(SH) as (docker, _):
         for _ in range(2 * plan.rounds):
             with serving(plan, {"sh": (SH, {})}) as server:
-                ours.append(ask(server.port, SH.question("sh")) * 1000)
+                measured.append(ask(server.port, SH.question("sh")) * 1000)
             wait_until_quiet(plan)
             run.append(docker.call() * 1000)
-    yield ratio("sh, first request ever", "ms", ours, run, DOCKER, at_most=0.7)
+    yield ratio("sh, first request ever", "ms", measured, run, DOCKER, at_most=0.7)
 
 
 def throughput(plan: Plan) -> Iterator[Row]:
@@ -63,8 +63,8 @@ def throughput(plan: Plan) -> Iterator[Row]:
         # room for the boxes of all cases, so that none evicts another's
         serving(plan, boxes, stock_size=CLIENTS * len(boxes)) as server,
     ):
-        ours = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
-        loops = [*ours, docker.loops, bare_sh.loops, bare_python.loops]
+        measured = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
+        loops = [*measured, docker.loops, bare_sh.loops, bare_python.loops]
         own, fresh, sh, python, run, forked_sh, forked_python = rates(plan, CLIENTS, *loops)
     case = f"{CLIENTS} clients"
     yield ratio(f"sh, plain, {case}", "/s", own, run, DOCKER, at_least=1)
@@ -95,9 +95,9 @@ def sizes(plan: Plan) -> Iterator[Row]:
             loops = (clients(server.port, box[0].question(name)) for name, box in boxes.items())
             figures = rates(short, size, *loops)
         single = single or figures
-        for name, ours, alone in zip(boxes, figures, single, strict=True):
+        for name, measured, alone in zip(boxes, figures, single, strict=True):
             case = f"{name}, uses: 1000, pool_size {size}, {size} clients"
-            yield ratio(case, "/s", ours, alone, f"pool_size {plan.sizes[0]}")
+            yield ratio(case, "/s", measured, alone, f"pool_size {plan.sizes[0]}")
 
 
 def _burst(plan: Plan, server: Server, name: str, program: Program) -> Row:

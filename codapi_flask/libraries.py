@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TODO = "install the release that constraints.txt names"
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -18,7 +20,7 @@ class Inside:
     after it, an object is made and looked at: for attributes that the class computes.
     """
 
-    library: str
+    name: str
     at_least: int
     below: int
     names: Mapping[str, str]
@@ -26,11 +28,11 @@ class Inside:
     def problems(self) -> list[str]:
         """Return why the installed release cannot be used: nothing when it can."""
         # not what is on the disk: at a SIGHUP the release that was loaded stays in use
-        version = str(importlib.import_module(self.library).__version__)
+        version = str(importlib.import_module(self.name).__version__)
         if not self.at_least <= int(version.partition(".")[0]) < self.below:
             wanted = f">={self.at_least},<{self.below}"
-            return [f"{self.library} {version} is installed, {self.library}{wanted} is needed"]
-        return [f"{self.library} {version} has no {missing}" for missing in self._missing()]
+            return [f"{self.name} {version} is installed, {self.name}{wanted} is needed: {TODO}"]
+        return [f"{self.name} {version} has no {missing}: {TODO}" for missing in self._missing()]
 
     def _missing(self) -> Iterator[str]:
         for path, names in self.names.items():

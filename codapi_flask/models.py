@@ -1,4 +1,4 @@
-"""What travels between the processes, and to the box and back."""
+"""What is passed between client, server and box: job, outcome, execution."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Literal
 
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error", "cancelled"]
 Kind = Literal["fresh", "warm", "reused", "cold"]
+
+INTERNAL_ERROR = "internal error"
+"""What a client reads of any fault of the server; the log has the cause."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,10 @@ class Outcome:
     """How one step ended.
 
     `stdout` and `stderr` are what the program printed, each cut at the step's limit;
-    `truncated` names those of which something is missing. `exit_code` is that of a shell: 128 + S
-    for a program ended by `signal` S, `None` when there is none (timeout, error). For the reason
-    `error`, `stderr` says what is wrong; `note` is what we have to say to another failure.
+    `truncated` names the streams that were cut. `exit_code` is that of a shell: 128 + S for a
+    program ended by `signal` S, `None` if there is none (timeout, error). For the reason `error`,
+    `stderr` is the error; for another failure, `note` is the server's text before the program's
+    output.
 
     `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
     largest resident set of one of the step's processes in KiB; `None` is unknown. `box` is the
@@ -151,9 +155,9 @@ class Execution:
 
     @classmethod
     def failed(cls, id: str, fault: str, start: float) -> Execution:
-        """Return the answer to a job that a fault ended; `start` is a monotonic instant."""
+        """Return the execution of a job that a fault ended; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
-        return cls(id, duration=duration, stderr="internal error", fault=fault)
+        return cls(id, duration=duration, stderr=INTERNAL_ERROR, fault=fault)
 
     @classmethod
     def cancelled(cls, id: str, start: float) -> Execution:

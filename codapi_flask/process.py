@@ -30,10 +30,10 @@ def log_to_stderr(verbose: bool) -> None:
 
 
 def become_child(verbose: bool) -> None:
-    """Make this process end with its parent, and by no signal that is meant for the parent.
+    """Make this process die with its parent, and ignore the signals meant for the parent.
 
     Its log goes to stderr (`log_to_stderr`). Ctrl-C and a service manager's SIGTERM reach the whole
-    process group; only the server decides when its children go, by closing their pipes.
+    process group, but only the server ends its children, by closing their pipes.
     """
     log_to_stderr(verbose)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -59,11 +59,11 @@ class Child:
         # without it the fork server reports no child's end, and the server's end would hang
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
-        self.pipe, theirs = context.Pipe()
+        self.pipe, child_end = context.Pipe()
         name = f"codapi-{main.__module__.rpartition('.')[2]}"
-        process = context.Process(target=main, args=(theirs, *args), name=name)
+        process = context.Process(target=main, args=(child_end, *args), name=name)
         process.start()
-        theirs.close()
+        child_end.close()
         # a pid may be reused, a pidfd is not
         self._pidfd = os.pidfd_open(process.pid or 0)
         self.pid = process.pid

@@ -22,13 +22,13 @@ def test_every_requirement_has_a_tested_version():
     assert required <= {name.lower().replace("_", "-") for name in TESTED}
 
 
-@pytest.mark.parametrize("inside", [GUNICORN, DOCKER, URLLIB3], ids=lambda inside: inside.library)
+@pytest.mark.parametrize("inside", [GUNICORN, DOCKER, URLLIB3], ids=lambda inside: inside.name)
 def test_pinned_range_is_the_one_that_is_checked_at_the_start(inside):
-    found = [line for line in RUNTIME if line.startswith(f"{inside.library}>=")]
+    found = [line for line in RUNTIME if line.startswith(f"{inside.name}>=")]
     (at_least, below) = re.fullmatch(r"[\w-]+>=(\d+)[\d.]*,<(\d+)", found[0]).groups()
     assert (int(at_least), int(below)) == (inside.at_least, inside.below)
 
 
-@pytest.mark.parametrize("inside", [GUNICORN, DOCKER, URLLIB3], ids=lambda inside: inside.library)
+@pytest.mark.parametrize("inside", [GUNICORN, DOCKER, URLLIB3], ids=lambda inside: inside.name)
 def test_tested_version_is_in_the_pinned_range(inside):
-    assert inside.at_least <= int(TESTED[inside.library].split(".")[0]) < inside.below
+    assert inside.at_least <= int(TESTED[inside.name].split(".")[0]) < inside.below

@@ -127,7 +127,7 @@ class Box:
             stdin_pipe = stack.enter_context(closing(InputPipe()))
             stdout = stack.enter_context(closing(OutputPipe(program.noutput)))
             stderr = stack.enter_context(closing(OutputPipe(program.noutput)))
-            self._start(program, (stdin_pipe.theirs, stdout.theirs, stderr.theirs))
+            self._start(program, (stdin_pipe.program_end, stdout.program_end, stderr.program_end))
             answer = _Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""

@@ -10,22 +10,22 @@ from codapi_flask.streams import CHUNK, Output
 
 
 class OutputPipe:
-    """The pipe of a program's stdout or stderr; `theirs` is the program's end."""
+    """The pipe of a program's stdout or stderr; `program_end` is for the program."""
 
     def __init__(self, noutput: int) -> None:
         """Keep at most `noutput` bytes of the output."""
-        self._ours, self.theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.theirs)
+        self._end, self.program_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _hand_out(self.program_end)
         self.output = Output(noutput)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
-        return self._ours
+        return self._end
 
     def read(self) -> bool:
         """Read what is available; return False when no writer is left."""
         try:
-            data = os.read(self._ours, CHUNK)
+            data = os.read(self._end, CHUNK)
         except BlockingIOError:
             return True
         self.output.write(data)
@@ -36,32 +36,32 @@ class OutputPipe:
 
         It reads a full pipe at most: more comes from a process of another box that got its end.
         """
-        left = fcntl.fcntl(self._ours, fcntl.F_GETPIPE_SZ)
+        left = fcntl.fcntl(self._end, fcntl.F_GETPIPE_SZ)
         with suppress(BlockingIOError):
-            while left > 0 and (data := os.read(self._ours, CHUNK)):
+            while left > 0 and (data := os.read(self._end, CHUNK)):
                 self.output.write(data)
                 left -= len(data)
 
     def close(self) -> None:
         """Close this process's end."""
-        os.close(self._ours)
+        os.close(self._end)
 
 
 class InputPipe:
-    """The pipe of a program's stdin; `theirs` is the program's end."""
+    """The pipe of a program's stdin; `program_end` is for the program."""
 
     def __init__(self) -> None:
-        self.theirs, self._ours = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.theirs)
+        self.program_end, self._end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _hand_out(self.program_end)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
-        return self._ours
+        return self._end
 
     def write(self, data: memoryview) -> int:
         """Write a part; return its size, or that of all data if no reader is left."""
         try:
-            return os.write(self._ours, data[:CHUNK])
+            return os.write(self._end, data[:CHUNK])
         except BlockingIOError:
             return 0
         except BrokenPipeError:
@@ -69,9 +69,9 @@ class InputPipe:
 
     def end_stdin(self) -> None:
         """Close this process's end."""
-        if self._ours >= 0:
-            os.close(self._ours)
-        self._ours = -1
+        if self._end >= 0:
+            os.close(self._end)
+        self._end = -1
 
     close = end_stdin
 

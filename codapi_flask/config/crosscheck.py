@@ -39,8 +39,9 @@ def check_box(box: BoxSpec) -> Found:
 
 def check_stock(size: int, boxes: Mapping[str, BoxSpec]) -> Found:
     """Check that the stock has room for all that is to be kept warm."""
-    if sum(box.warm for box in boxes.values()) > size:
-        yield "stock_size", "is less than the sum of the boxes' warm"
+    warm = sum(box.warm for box in boxes.values())
+    if warm > size:
+        yield "stock_size", f"must be at least {warm}, the sum of the boxes' warm, not {size}"
 
 
 def check_engine(command: Command, has_hosts: bool) -> Found:

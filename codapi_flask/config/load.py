@@ -75,7 +75,8 @@ class _Reader:
             except ValueError as error:
                 self._problems.add(file, "auth.tokens_file", f"{name}: {error}")
         if auth and not tokens:
-            self._problems.add(file, "auth", "there is no token: nobody could use the server")
+            todo = "set tokens or tokens_file, or CODAPI_TOKENS"
+            self._problems.add(file, "auth", f"there is no token: {todo}")
         return tuple(tokens)
 
     def _with_profile(self, file: Path, key: str, box: Values) -> Values:

@@ -86,7 +86,7 @@ MAX_LIMIT = 1 << 63
 MAX_NPROC = (4 << 20) - 1
 """The kernel's limit (linux/threads.h), of which init takes one."""
 MIN_FILES = 16
-"""Descriptors that Docker and our init need to start a program."""
+"""Descriptors that Docker and init need to start a program."""
 IMAGE = (
     # a registry, the repository, a tag, a digest
     r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"

@@ -163,13 +163,13 @@ static long read_names(const char *path)
 	return n;
 }
 
-void clean_start(const char *theirs)
+void clean_start(const char *excluded)
 {
 	static char mountinfo[65536];
 	uint64_t waiting;
 	struct text text = read_text("/proc/self/mountinfo", mountinfo, sizeof(mountinfo));
 
-	parse_mounts(mountinfo, text.length, theirs, &places);
+	parse_mounts(mountinfo, text.length, excluded, &places);
 	for (size_t i = 0; i < places.count; i++) {
 		places.other |= !look(places.path[i], &at_start[i]);
 		at_start[i].filled = read_names(places.path[i]) > EMPTY;

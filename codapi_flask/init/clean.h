@@ -5,8 +5,8 @@
 #include "parse.h"
 
 /* Records the state of the box's writable mounts and sockets before any program has run in it. The mount point
- * `theirs` (or NULL) is left to the worker. */
-void clean_start(const char *theirs);
+ * `excluded` (or NULL) is left to the worker. */
+void clean_start(const char *excluded);
 
 /* Whether one check proves that programs of this user, all dead, left nothing to delete. False means that it proves
  * nothing: they may still have left nothing. */

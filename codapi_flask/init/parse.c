@@ -225,7 +225,7 @@ static bool is_writable(struct text options)
 	return same(parse_field(options, 0, ','), "rw");
 }
 
-void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out)
+void parse_mounts(char *mountinfo, size_t length, const char *excluded, struct places *out)
 {
 	/* The kernel provides their files and checks every write; nothing can be kept in them. */
 	static const char *const kernel[] = {"proc", "sysfs", "devpts", "cgroup", "cgroup2"};
@@ -246,7 +246,7 @@ void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct pla
 		if (harmless)
 			continue;
 		const char *name = decode(path);
-		if (theirs && strcmp(name, theirs) == 0)
+		if (excluded && strcmp(name, excluded) == 0)
 			continue;
 		/* A mount of a part of a file system (root is not /) is a volume: init must not delete its files. */
 		bool mqueue = same(type, "mqueue");

@@ -75,8 +75,8 @@ bool parse_env(char **first, char **second, char *home, char **out);
 bool parse_count(struct text text, const char *key, uint64_t *out);
 
 /* Finds the places in /proc/self/mountinfo that a program may fill; decodes their names inside the text. The mount
- * point `theirs`, if not NULL, is left out. */
-void parse_mounts(char *mountinfo, size_t length, const char *theirs, struct places *out);
+ * point `excluded`, if not NULL, is left out. */
+void parse_mounts(char *mountinfo, size_t length, const char *excluded, struct places *out);
 
 /* Takes the next line, with no '\n', from the text. False at its end. */
 bool parse_line(struct text *rest, struct text *line);

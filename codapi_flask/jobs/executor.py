@@ -15,7 +15,10 @@ class Run(Protocol):
     """A job that is being executed."""
 
     def __iter__(self) -> Iterator[Event]:
-        """Yield what happens, and at the end the execution; to be called once, to its end."""
+        """Yield what happens, the execution last; iterate once, to the end.
+
+        A run that nobody iterates holds its place until its time budget is over.
+        """
 
     def cancel(self) -> None:
         """Cancel the run: its program is killed, and its execution has the reason `cancelled`.

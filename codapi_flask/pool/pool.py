@@ -8,6 +8,7 @@ supervising thread starts all processes, replaces dead workers and kills overdue
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -187,7 +188,10 @@ class Pool:
         """Replace a worker that died or hung, or whose answer is lost."""
         child.forget()
         with self._lock:
-            self._lost.append(child)
+            # once: the supervisor and the run's thread may both find it lost
+            if child.deadline < math.inf:
+                child.deadline = math.inf
+                self._lost.append(child)
         self._wake.set()
 
     def _supervise(self) -> None:
@@ -211,9 +215,13 @@ class Pool:
         """Kill the overdue workers; return those to replace."""
         with self._lock:
             self._set_lost_aside(list(self._idle))
+            now = time.monotonic()
             for child in self._workers:
-                if time.monotonic() >= child.deadline:
+                if now >= child.deadline:
                     child.kill()
+                if now >= child.deadline + self._config.timeouts.margin:
+                    # its run was dropped: nobody waits for the answer, or has seen the end
+                    self.lose(child)
             lost, self._lost = self._lost, []
         return list(lost)
 

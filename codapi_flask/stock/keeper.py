@@ -197,11 +197,10 @@ class Keeper:
         os.eventfd_write(self._wake, 1)
 
     def _look_around(self, warns: bool, daemon: Daemon) -> None:
-        with suppress(ServerFault):
-            for warning in (
-                preflight.warnings(daemon, self._config, self._instance) if warns else ()
-            ):
-                log.warning("%s", warning)
+        if warns:
+            with suppress(ServerFault):
+                for warning in preflight.warnings(daemon, self._config, self._instance):
+                    log.warning("%s", warning)
         self._janitor.sweep(daemon)
 
     def _images_changed(self, ids: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from werkzeug.http import http_date
 
 from codapi_flask.errors import RequestError
-from codapi_flask.models import Execution
+from codapi_flask.models import INTERNAL_ERROR, Execution
 
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
@@ -19,7 +19,7 @@ TEXTS = {
     408: "the request did not come in time",
     413: "the request is larger than {max_body} bytes",
     431: "malformed request: the head is too large",
-    500: "internal error",
+    500: INTERNAL_ERROR,
     503: "too many requests are being sent",
 }
 """What a client reads for each status that the transport sends; any path may answer with them."""

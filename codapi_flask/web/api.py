@@ -12,7 +12,7 @@ from codapi_flask.errors import Busy, RequestError
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.executor import Executor, run
 from codapi_flask.jobs.request import Request
-from codapi_flask.models import Execution
+from codapi_flask.models import INTERNAL_ERROR, Execution
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics
@@ -63,7 +63,7 @@ def blueprint(
     @routes.app_errorhandler(Exception)
     def fail(error: Exception) -> Response:
         log.error("id=- internal error", exc_info=error)
-        return _answer(Execution("-", stderr=answers.TEXTS[500]), 500)
+        return _answer(Execution("-", stderr=INTERNAL_ERROR), 500)
 
     @routes.before_app_request
     def authorize() -> None:

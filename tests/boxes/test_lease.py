@@ -55,10 +55,10 @@ def _hold(work_dir, pipe):
 
 def test_lease_of_a_killed_owner_is_abandoned(tmp_path):
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    owner = context.Process(target=_hold, args=(tmp_path, theirs))
+    own, peer = context.Pipe()
+    owner = context.Process(target=_hold, args=(tmp_path, peer))
     owner.start()
-    path = ours.recv()
+    path = own.recv()
     assert not is_abandoned(path, tmp_path)
     owner.kill()
     wait_for(lambda: is_abandoned(path, tmp_path))

@@ -369,7 +369,7 @@ def test_tokens_of_all_sources_count(load, monkeypatch):
 @pytest.mark.parametrize(
     ("auth", "problem"),
     [
-        ({"tokens": []}, "auth: there is no token: nobody could use the server"),
+        ({"tokens": []}, "auth: there is no token: set tokens or tokens_file, or CODAPI_TOKENS"),
         ({"tokens": ["a", "b c"]}, "auth.tokens[1]: must be a text without white space"),
         ({"tokens": ["a"], "tokens_file": "x"}, "auth.tokens_file: x: No such file or directory"),
     ],
@@ -593,7 +593,7 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
         ({SH: {"a/b": RUN["run"]}}, f"{SH}: a/b: 'a/b' is no name: use letters, digits, _.-"),
         (
             {TOP: {"stock_size": 3}, BOXES: {"sh": {"image": "i", "warm": 4}}},
-            f"{TOP}: stock_size: is less than the sum of the boxes' warm",
+            f"{TOP}: stock_size: must be at least 4, the sum of the boxes' warm, not 3",
         ),
         (
             {SH: {"run": {"steps": [{**STEP, "user": "root"}]}}, TOP: {"box": {"uses": 2}}},

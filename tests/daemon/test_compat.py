@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
 FRAME = b"\1\0\0\0\0\0\0\6hello\n"
 
 
-@pytest.mark.parametrize("inside", [DOCKER, URLLIB3], ids=lambda inside: inside.library)
+@pytest.mark.parametrize("inside", [DOCKER, URLLIB3], ids=lambda inside: inside.name)
 def test_installed_release_has_every_name_of_the_table(inside):
     assert inside.problems() == []
 

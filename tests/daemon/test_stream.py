@@ -15,9 +15,9 @@ def frame(stream, data):
 @pytest.fixture
 def ends():
     """Return the daemon's end of a connection, and the stream at the other end."""
-    theirs, ours = socket.socketpair()
-    with theirs, closing(Stream(ours, b"", 100, ours)) as stream:
-        yield theirs, stream
+    peer, own = socket.socketpair()
+    with peer, closing(Stream(own, b"", 100, own)) as stream:
+        yield peer, stream
 
 
 frames = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_size=40)))
@@ -26,12 +26,12 @@ frames = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_siz
 @given(frames, st.lists(st.integers(1, 30), min_size=1), st.integers(0, 60))
 def test_stream_reads_frames_split_anywhere(frames, sizes, leftover):
     sent = b"".join(frame(*each) for each in frames)
-    theirs, ours = socket.socketpair()
-    with theirs, closing(Stream(ours, sent[:leftover], 1 << 20, ours)) as stream:
+    peer, own = socket.socketpair()
+    with peer, closing(Stream(own, sent[:leftover], 1 << 20, own)) as stream:
         rest, i = sent[leftover:], 0
         while rest:
             size = sizes[i % len(sizes)]
-            theirs.sendall(rest[:size])
+            peer.sendall(rest[:size])
             assert stream.read()
             rest, i = rest[size:], i + 1
         for number, output in [(STDOUT, stream.stdout), (STDERR, stream.stderr)]:
@@ -40,23 +40,23 @@ def test_stream_reads_frames_split_anywhere(frames, sizes, leftover):
 
 
 def test_stream_ends_when_the_connection_is_closed(ends):
-    theirs, stream = ends
+    peer, stream = ends
     assert stream.read()
-    theirs.close()
+    peer.close()
     assert not stream.read()
 
 
 def test_stream_ends_when_the_connection_is_reset(ends):
-    theirs, stream = ends
+    peer, stream = ends
     # unread data turns the close into a reset
     stream.write(memoryview(b"unread"))
-    theirs.close()
+    peer.close()
     assert not stream.read()
 
 
 def test_stream_caps_stdout_and_stderr_separately(ends):
-    theirs, stream = ends
-    theirs.sendall(frame(STDOUT, b"o" * 300) + frame(STDERR, b"e" * 99) + frame(STDOUT, b"more"))
+    peer, stream = ends
+    peer.sendall(frame(STDOUT, b"o" * 300) + frame(STDERR, b"e" * 99) + frame(STDOUT, b"more"))
     stream.read()
     assert (stream.stdout.text(), stream.stdout.truncated) == ("o" * 100, True)
     assert (stream.stderr.text(), stream.stderr.truncated) == ("e" * 99, False)
@@ -69,14 +69,14 @@ def test_write_to_a_program_not_reading_does_not_block(ends):
 
 
 def test_write_to_an_exited_program_drops_the_input(ends):
-    theirs, stream = ends
-    theirs.close()
+    peer, stream = ends
+    peer.close()
     assert stream.write(memoryview(b"never read")) == len(b"never read")
     stream.end_stdin()
 
 
 def test_end_stdin_comes_after_the_written_input(ends):
-    theirs, stream = ends
+    peer, stream = ends
     assert stream.write(memoryview(b"input")) == 5
     stream.end_stdin()
-    assert theirs.makefile("rb").read() == b"input"
+    assert peer.makefile("rb").read() == b"input"

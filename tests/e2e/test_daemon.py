@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import is_our_fault, serves, wait_for
+from tests.support.server import is_server_fault, serves, wait_for
 
 pytestmark = [
     pytest.mark.docker,
@@ -87,7 +87,7 @@ def test_server_started_without_a_daemon_recovers_with_it(daemon, server_with):
     server = server_with("fresh", DOCKER_HOST=daemon.address)
     assert server.request("GET", "/v1/health").status == 200
     answer = server.exec("sh", "run", "echo hello")
-    assert is_our_fault(answer)
+    assert is_server_fault(answer)
     (line,) = [line for line in server.log.splitlines() if f"id={answer[1]['id']}" in line]
     assert "ERROR" in line
     assert "No such file or directory" in line
@@ -116,7 +116,7 @@ def test_hanging_daemon_is_a_server_fault_in_bounded_time(daemon, server_with, k
     daemon.kill(signal.SIGSTOP)
     # a box that waits needs no daemon
     answers = [server.exec("sh", "run", "echo hello") for _ in range(2)]
-    assert is_our_fault(answers[1])
+    assert is_server_fault(answers[1])
     assert server.request("GET", "/v1/health").status == 200
     daemon.kill(signal.SIGCONT)
     wait_for(lambda: serves(server), 30)

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.support.configs import COMMANDS, KINDS
-from tests.support.server import Server, boxes, is_our_fault, serves, wait_for
+from tests.support.server import Server, boxes, is_server_fault, serves, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -22,7 +22,7 @@ def test_killed_worker_fails_only_its_own_job(server_with, start, kind):
     os.kill(victim, signal.SIGKILL)
     programs, answers = zip(*jobs, strict=True)
     wait_for(lambda: any(answer.done() for answer in answers), 3)
-    assert sorted(is_our_fault(answer.result()) for answer in answers) == [False, True]
+    assert sorted(is_server_fault(answer.result()) for answer in answers) == [False, True]
     assert {answer.result()[1]["stdout"] for answer in answers} == {"", "done\n"}
     wait_for(lambda: len(server.pids["worker"]) == 2)
     assert victim not in server.pids["worker"]
@@ -89,7 +89,7 @@ def test_killed_forkserver_fails_the_running_jobs(server_with, start, kind):
     server = server_with(kind)
     program, answer = start(server, 60)
     os.kill(server.pids["forkserver"][0], signal.SIGKILL)
-    assert is_our_fault(answer.result())
+    assert is_server_fault(answer.result())
     wait_for(lambda: serves(server))
     wait_for(lambda: not program.runs() and len(server.pids["worker"]) == 2, 30)
 
@@ -156,8 +156,8 @@ def test_hanging_worker_fails_its_job_and_is_replaced(root, start_server, start)
         os.kill(worker, signal.SIGSTOP)
     _, waiting = start(server, 60, wait=False)
     # a second for the step, two for each of the box's start and end, two on top
-    assert is_our_fault(running.result(15))
-    assert is_our_fault(waiting.result(3))
+    assert is_server_fault(running.result(15))
+    assert is_server_fault(waiting.result(3))
     wait_for(lambda: serves(server))
     wait_for(lambda: not program.runs())
     assert not set(server.pids["worker"]) & set(workers)

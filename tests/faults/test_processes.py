@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.faults import POOL, ask, load, restored
 from tests.support.programs import Sleep
-from tests.support.server import Server, is_our_fault, wait_for
+from tests.support.server import Server, is_server_fault, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -80,7 +80,7 @@ def test_workers_killed_while_starting_boxes_leave_none(server, daemon, threads)
                 answers = [threads.submit(server.exec, kind, "run", "true") for kind in kinds]
                 wait_for(lambda: len(held) >= 4, 30)
                 workers = kill(server, "worker")
-                assert all(is_our_fault(answer.result(30)) for answer in answers)
+                assert all(is_server_fault(answer.result(30)) for answer in answers)
             wait_for_others(server, "worker", workers)
             wait_for(lambda: ask(server, "fresh") == "right", 60)
 
@@ -118,7 +118,7 @@ def test_workers_killed_during_cleanup_leave_nothing(server, threads):
             wait_for(lambda: not program.runs())  # noqa: B023
             kill(server, "worker")
             status, body = answer.result(30)
-            assert is_our_fault((status, body)) or body["stdout"] == "done\n"
+            assert is_server_fault((status, body)) or body["stdout"] == "done\n"
             wait_for(lambda: ask(server, kind) == "right", 60)  # noqa: B023
 
 

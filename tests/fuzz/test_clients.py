@@ -131,9 +131,9 @@ def connections(server) -> list[str]:
     """Return the connections that the server holds (proc(5), /proc/net/tcp)."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     port, listening = f"{server.port:04X}", "0A"
-    ours = [line for line in lines if line[1].endswith(f":{port}") and line[3] != listening]
+    own = [line for line in lines if line[1].endswith(f":{port}") and line[3] != listening]
     # a closed connection has no file any more
-    return [line[2] for line in ours if line[9] != "0"]
+    return [line[2] for line in own if line[9] != "0"]
 
 
 def metric(server, name: str) -> float:

@@ -69,8 +69,8 @@ class Host:
     def _look(self) -> set[tuple[object, ...]]:
         """Return the state: settings, the canary, and the server's files mounted in boxes."""
         state: set[tuple[object, ...]] = {(name, Path(name).read_text()) for name in SETTINGS}
-        ours = self.instance.path
-        for path in (ours / "init", self.canary, *self.canary.iterdir()):
+        own = self.instance.path
+        for path in (own / "init", self.canary, *self.canary.iterdir()):
             info, content = path.stat(), b"" if path.is_dir() else path.read_bytes()
             times = info.st_mtime_ns, info.st_ctime_ns
             state.add((path, content, info.st_mode, info.st_uid, info.st_nlink, *times))

@@ -69,8 +69,8 @@ def test_installed_gunicorn_has_every_name_of_the_table():
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_overridden_method_takes_what_gunicorn_passes(name):
-    ours, theirs = getattr(BufferingWorker, name), getattr(ThreadWorker, name)
-    assert len(inspect.signature(ours).parameters) == len(inspect.signature(theirs).parameters)
+    own, peer = getattr(BufferingWorker, name), getattr(ThreadWorker, name)
+    assert len(inspect.signature(own).parameters) == len(inspect.signature(peer).parameters)
 
 
 def test_no_own_name_of_the_worker_is_one_of_gunicorns():

@@ -42,10 +42,10 @@ def loop():
 
     def connect():
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            theirs = socket.create_connection(listener.getsockname(), 5)
-            ours = BufferedSocket(listener.accept()[0])
-        sockets.extend((ours, theirs))
-        return Conn(ours), theirs
+            peer = socket.create_connection(listener.getsockname(), 5)
+            own = BufferedSocket(listener.accept()[0])
+        sockets.extend((own, peer))
+        return Conn(own), peer
 
     with selectors.DefaultSelector() as poller:
         closed = []
@@ -62,7 +62,7 @@ def test_finish_with_all_data_sent_completes_at_once(loop):
 
 
 def test_finish_with_unsent_data_completes_once_the_client_reads(loop):
-    conn, theirs = loop.connect()
+    conn, peer = loop.connect()
     data = bytes(SEND_BUFFER * 32)
     conn.sock.sendall(data)
     loop.finish(conn)
@@ -70,7 +70,7 @@ def test_finish_with_unsent_data_completes_once_the_client_reads(loop):
     assert not loop.done
     size = 0
     while size < len(data):
-        size += len(theirs.recv(1 << 20))
+        size += len(peer.recv(1 << 20))
         loop.look()
     assert (loop.done, loop.closed) == ([conn], [])
     # nothing is polled any more
@@ -96,10 +96,10 @@ def test_client_within_the_send_timeout_stays_connected(loop):
 
 
 def test_client_gone_before_its_answer_is_closed(loop):
-    conn, theirs = loop.connect()
+    conn, peer = loop.connect()
     conn.sock.sendall(bytes(SEND_BUFFER * 32))
     loop.finish(conn)
-    theirs.close()
+    peer.close()
     while not loop.closed:
         loop.look()
     assert (loop.done, loop.closed) == ([], [conn])
@@ -107,13 +107,13 @@ def test_client_gone_before_its_answer_is_closed(loop):
 
 def test_single_answer_may_exceed_the_unsent_limit(loop, monkeypatch):
     monkeypatch.setattr(sending, "UNSENT_MAX", 0)
-    conn, theirs = loop.connect()
+    conn, peer = loop.connect()
     data = bytes(range(256)) * SEND_BUFFER
     conn.sock.sendall(data)
     loop.finish(conn)
     found = b""
     while len(found) < len(data):
-        found += theirs.recv(1 << 20)
+        found += peer.recv(1 << 20)
         loop.look()
     assert (loop.done, loop.closed, found) == ([conn], [], data)
 

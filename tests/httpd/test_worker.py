@@ -19,9 +19,6 @@ class Unlimited:
 
     max_body, read_timeout, send_timeout = 1 << 20, 10.0, 10.0
 
-    def is_full(self):
-        return False
-
     def shed(self, head, body):
         return None
 
@@ -47,12 +44,12 @@ def connect(worker):
     clients = []
 
     def connect():
-        ours, theirs = socket.socketpair()
-        clients.append(theirs)
+        own, peer = socket.socketpair()
+        clients.append(peer)
         worker.nr_conns += 1
-        worker.enqueue_req(TConn(worker.cfg, ours, ("a", 1), ("b", 2)))
-        theirs.settimeout(5)
-        return theirs
+        worker.enqueue_req(TConn(worker.cfg, own, ("a", 1), ("b", 2)))
+        peer.settimeout(5)
+        return peer
 
     yield connect
     for client in clients:

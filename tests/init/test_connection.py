@@ -36,11 +36,11 @@ def listener(tmp_path: Path, program: Path) -> Iterator[Listener]:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[InitConnection, socket.socket]]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    init = InitConnection(ours)
-    yield init, theirs
+    own, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    init = InitConnection(own)
+    yield init, peer
     init.close()
-    theirs.close()
+    peer.close()
 
 
 def connect(listener: Listener, greeting: bytes | None = HELLO) -> socket.socket:

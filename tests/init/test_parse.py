@@ -184,7 +184,7 @@ def _env(*variables: bytes) -> ctypes.Array[ctypes.c_char_p]:
 
 
 @pytest.mark.parametrize(
-    ("ours", "image", "result"),
+    ("own", "image", "result"),
     [
         ([], [b"PATH=/bin", b"A=1"], [b"PATH=/bin", b"A=1", b"HOME=/h"]),
         ([b"A=2", b"B="], [b"A=1", b"C=3"], [b"A=2", b"B=", b"C=3", b"HOME=/h"]),
@@ -197,10 +197,10 @@ def _env(*variables: bytes) -> ctypes.Array[ctypes.c_char_p]:
     ],
 )
 def test_variables_of_the_worker_precede_those_of_the_box(
-    parser: ctypes.CDLL, ours: list[bytes], image: list[bytes], result: list[bytes] | None
+    parser: ctypes.CDLL, own: list[bytes], image: list[bytes], result: list[bytes] | None
 ) -> None:
     out = (ctypes.c_char_p * 1025)()
-    fits = parser.parse_env(_env(*ours), _env(*image), b"HOME=/h", out)
+    fits = parser.parse_env(_env(*own), _env(*image), b"HOME=/h", out)
     assert fits == (result is not None)
     if result is not None:
         assert list(out[: len(result) + 1]) == [*result, None]
@@ -264,9 +264,9 @@ def test_mounts_that_programs_may_fill_are_places(
 
 def test_mounted_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> None:
     mounts = ROOT + MQUEUE + b"3 1 8:0 /x/work /my\\040work rw - ext4 /dev/sda rw\n"
-    for theirs, other in ((b"/my work", False), (b"/my", True), (None, True)):
+    for excluded, other in ((b"/my work", False), (b"/my", True), (None, True)):
         found, text = Places(), ctypes.create_string_buffer(mounts, len(mounts))
-        parser.parse_mounts(text, len(text), theirs, ctypes.byref(found))
+        parser.parse_mounts(text, len(text), excluded, ctypes.byref(found))
         assert found.other is other
 
 

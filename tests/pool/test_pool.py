@@ -9,6 +9,7 @@ import pytest
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
 from codapi_flask.config.model import Command, Config
+from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import Busy
 from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
@@ -255,4 +256,12 @@ def test_job_that_cannot_be_sent_costs_no_worker(start_pool):
     with pytest.raises(TypeError):
         pool.start(replace(job("/"), files={"": threading.Lock()}))
     wait_for(lambda: not pool.is_full())
+    assert run(pool, job("/")).ok
+
+
+def test_worker_of_a_run_that_nobody_iterates_is_replaced(start_pool):
+    pool = start_pool(pool_size=1, timeouts=Timeouts(http=0.2, margin=0.2))
+    victim = workers(pool)
+    pool.start(job("/"))
+    wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
     assert run(pool, job("/")).ok

@@ -14,6 +14,6 @@ from codapi_flask.models import Image
 
 def make_box(instance: Path, config: BoxSpec) -> tuple[Box, socket.socket]:
     """Return a box, and init's end of its connection."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    own, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     lease = Lease.make_work(instance)
-    return Box(config, "container", Image("1"), lease, InitConnection(ours), "warm"), theirs
+    return Box(config, "container", Image("1"), lease, InitConnection(own), "warm"), peer

@@ -29,20 +29,20 @@ class Browser:
     """Chromium with one page; leaving the `with` ends it. It keeps its files in a directory."""
 
     def __init__(self, directory: Path) -> None:
-        theirs, self._commands = os.pipe()
-        self._answers, ours = os.pipe()
+        peer, self._commands = os.pipe()
+        self._answers, own = os.pipe()
         # it reads from 3 and writes to 4
-        script = f'exec "$@" 3<&{theirs} 4>&{ours}'
+        script = f'exec "$@" 3<&{peer} 4>&{own}'
         command = ["chromium", *FLAGS, f"--user-data-dir={directory}"]
         with (directory / "log").open("w") as log:
             self._process = subprocess.Popen(
                 ["bash", "-c", script, "bash", *command],
-                pass_fds=(theirs, ours),
+                pass_fds=(peer, own),
                 stdout=log,
                 stderr=log,
             )
-        os.close(theirs)
-        os.close(ours)
+        os.close(peer)
+        os.close(own)
         self._numbers, self._buffer = itertools.count(), b""
         self._session: dict[str, str] = {}
         target = self._call("Target.createTarget", url="about:blank")["targetId"]

@@ -140,10 +140,10 @@ class Run:
         self, init: InitConnection, argv: Sequence[str], user: str, env: Sequence[str]
     ) -> None:
         self._init = init
-        theirs, self.stdin = os.pipe()
+        peer, self.stdin = os.pipe()
         self.stdout, out = os.pipe()
         self.stderr, err = os.pipe()
-        files = (theirs, out, err)
+        files = (peer, out, err)
         for file in files:
             os.fchmod(file, 0o666)
         init.run(argv, user, files, env)

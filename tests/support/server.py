@@ -53,8 +53,8 @@ def write_root(
 
 def environment(root: Path, **more: str) -> dict[str, str]:
     """Return this process's environment for a server on a free port, without CODAPI_ names."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("CODAPI_")}
-    return {**ours, "CODAPI_ROOT": str(root), "PORT": "0", **more}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CODAPI_")}
+    return {**own, "CODAPI_ROOT": str(root), "PORT": "0", **more}
 
 
 class Answer(NamedTuple):
@@ -250,7 +250,7 @@ def serves(server: Server) -> bool:
         return False
 
 
-def is_our_fault(answer: tuple[int, dict[str, Any]]) -> bool:
+def is_server_fault(answer: tuple[int, dict[str, Any]]) -> bool:
     """Tell whether an answer is that of a server fault, not of the program's failure."""
     status, body = answer
     rest = {"ok": False, "duration": body["duration"], "stdout": "", "stderr": "internal error"}

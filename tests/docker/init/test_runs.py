@@ -216,14 +216,14 @@ def test_killed_box_raises_at_its_connection(box: Box) -> None:
 
 
 def test_connection_works_after_a_handoff(box: Box) -> None:
-    ours, theirs = socket.socketpair()
-    socket.send_fds(ours, [b"x"], [box.init.fileno()])
-    _, files, _, _ = socket.recv_fds(theirs, 1, 1)
+    own, peer = socket.socketpair()
+    socket.send_fds(own, [b"x"], [box.init.fileno()])
+    _, files, _, _ = socket.recv_fds(peer, 1, 1)
     box.init.close()
     box.init = InitConnection(socket.socket(fileno=files[0]))
     assert box.run(["echo", "hi"]).stdout == "hi\n"
-    ours.close()
-    theirs.close()
+    own.close()
+    peer.close()
 
 
 def test_full_box_refuses_a_run_and_stays(start_box: Callable[..., Box]) -> None:
