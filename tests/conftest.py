@@ -25,18 +25,11 @@ PROGRAMS = {
 }
 
 
-SERIAL = (
-    "hostile",
-    "faults",
-    "soak",
-    "e2e/test_bound.py",
-    "e2e/test_walkthrough.py",
-    "test_benchmarks.py",
-)
-"""Tests that compare the host before and after, or measure: nothing may run beside them."""
+SERIAL = ("faults", "soak", "e2e/test_bound.py")
+"""Tests that disturb the whole host, or count what it does: nothing may run beside them."""
 
 
-SLOW_FIRST = ("faults", "e2e", "docker")
+SLOW_FIRST = ("e2e", "hostile", "docker", "test_benchmarks.py")
 """Tests that begin first where several run beside each other: their files take longest."""
 
 
