@@ -15,6 +15,7 @@ An import points down. Each room's docstring says what comes in and what goes ou
     init       the C program that is process 1 of a box, and its protocol
     files, streams, process, unixsocket     what several rooms need
     libraries                               which insides of libraries are used, and a check
+    stdio                                   stdout and stderr, whose writers never wait
     models, errors                          what travels between them
 
 A request goes httpd, web, jobs, pool (to a worker process), engines, then to a box: a warm one from

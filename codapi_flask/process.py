@@ -16,6 +16,8 @@ from contextlib import suppress
 from multiprocessing import current_process, resource_tracker
 from typing import Any
 
+from codapi_flask import stdio
+
 START_TIMEOUT = 60.0
 """Seconds that a child may take to become ready."""
 
@@ -25,6 +27,7 @@ PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 def log_to_stderr(verbose: bool) -> None:
     """Let this process write its log to stderr; `verbose` adds what is for debugging."""
+    stdio.install()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("codapi").setLevel(logging.DEBUG if verbose else logging.INFO)
 
@@ -41,6 +44,13 @@ def become_child(verbose: bool) -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     libc.prctl(PR_SET_NAME, current_process().name.encode())
+
+
+def _run(main: Callable[..., None], *args: Any) -> None:
+    try:
+        main(*args)
+    finally:
+        stdio.drain()
 
 
 class Child:
@@ -61,7 +71,7 @@ class Child:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         self.pipe, child_end = context.Pipe()
         name = f"codapi-{main.__module__.rpartition('.')[2]}"
-        process = context.Process(target=main, args=(child_end, *args), name=name)
+        process = context.Process(target=_run, args=(main, child_end, *args), name=name)
         process.start()
         child_end.close()
         # a pid may be reused, a pidfd is not

@@ -7,6 +7,7 @@ import resource
 import sys
 from typing import Any
 
+from codapi_flask import stdio
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
 from codapi_flask.httpd.compat import GUNICORN
 from codapi_flask.server import process
@@ -30,6 +31,8 @@ END_MARGIN = 5
 
 def settings() -> dict[str, Any]:
     """Read the config and return gunicorn's settings; called at the start and at each SIGHUP."""
+    # before gunicorn opens its log
+    stdio.install()
     _check_libraries()
     config = active_config.read()
     files = _raise_file_limit()

@@ -14,9 +14,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 PATIENCE = float(os.environ.get("CODAPI_TEST_PATIENCE", "1"))
 """How much slower than a quiet machine this one may be."""
@@ -73,7 +73,7 @@ class Server:
 
     Without a `work_dir` it has its own, below /var/tmp as real ones are. `arguments` are
     gunicorn's, `cwd` is where it starts, `timeouts` change `config.timeouts`, `variables` are the
-    environment's.
+    environment's. With `has_logger`, the process `logger` reads its log from a short pipe.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Server:
         work_dir: Path | None = None,
         cwd: Path = REPOSITORY,
         timeouts: Mapping[str, float] | None = None,
+        has_logger: bool = False,
         **variables: str,
     ) -> None:
         self._own = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
@@ -91,7 +92,13 @@ class Server:
         variables = {"CODAPI_WORK_DIR": str(self.work_dir), **variables}
         variables["CODAPI_TEST_TIMEOUTS"] = json.dumps(dict(timeouts or {}))
         # a session of its own: a test may signal the whole group, as a terminal does
-        with self._log.open("w") as log:
+        with ExitStack() as stack:
+            log: IO[Any] = stack.enter_context(self._log.open("w"))
+            self.logger = None
+            if has_logger:
+                pipes = {"stdin": subprocess.PIPE, "stdout": log, "pipesize": 4096}
+                self.logger = subprocess.Popen(["cat"], start_new_session=True, **pipes)
+                log = stack.enter_context(self.logger.stdin)
             self._process = subprocess.Popen(
                 [GUNICORN, *arguments],
                 cwd=cwd,
@@ -197,6 +204,9 @@ class Server:
         for pid in self._processes():
             os.kill(pid, signal.SIGKILL)
         self._process.wait()
+        if self.logger:
+            self.logger.kill()
+            self.logger.wait()
         print(self.log)
         if containers := self.containers():
             subprocess.run(["docker", "rm", "--force", *containers], check=True)
