@@ -41,7 +41,7 @@ def binary(machine: str = "") -> Path:
     """
     file = Path(__file__).parent / "bin" / f"init-{machine or platform.machine()}"
     if not file.is_file():
-        raise FileNotFoundError(f"{file}: not built")
+        raise FileNotFoundError(f"{file}: not built: run `make setup`")
     return file
 
 

@@ -41,5 +41,5 @@ def test_binary_exists_for_this_machine() -> None:
 
 
 def test_binary_for_an_unknown_machine_raises() -> None:
-    with pytest.raises(FileNotFoundError, match="init-pdp11: not built"):
+    with pytest.raises(FileNotFoundError, match="init-pdp11: not built: run `make setup`"):
         binary("pdp11")
