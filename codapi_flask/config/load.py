@@ -68,7 +68,11 @@ class _Reader:
 
     def _tokens(self, file: Path, auth: Values) -> tuple[str, ...]:
         """Return the tokens of the config, of the file that it names, and of the environment."""
-        tokens = [*auth.get("tokens", ()), *os.environ.get("CODAPI_TOKENS", "").split()]
+        tokens = list(auth.get("tokens", ()))
+        try:
+            tokens += references.tokens(os.environ.get("CODAPI_TOKENS", ""))
+        except ValueError as error:
+            self._problems.add(Path("environment"), "CODAPI_TOKENS", str(error))
         if name := auth.get("tokens_file"):
             try:
                 tokens += references.read_tokens(self._root / name)

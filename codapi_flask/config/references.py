@@ -38,11 +38,21 @@ def read_tokens(path: Path) -> list[str]:
     """Return the tokens of a file, where white space separates them.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, or holds a character beyond ASCII.
     """
     try:
-        return path.read_text(encoding="utf-8").split()
+        return tokens(path.read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
         raise ValueError(str(error.strerror)) from error
-    except ValueError:
-        raise ValueError("is no text") from None
+
+
+def tokens(text: str) -> list[str]:
+    """Return the tokens of a text, where white space separates them.
+
+    Raises:
+        ValueError: it holds a character beyond ASCII, which clients encode in different ways.
+    """
+    found = text.split()
+    if not all(token.isascii() and token.isprintable() for token in found):
+        raise ValueError("a token may have only ASCII characters")
+    return found

@@ -147,7 +147,7 @@ User = Annotated[
     str,
     _like(r"[^:+\s\x00]+(?::[^:+\s\x00]+)?", "a user's name or number, maybe with a group's"),
 ]
-Token = Annotated[str, _like(r"[^ \t\r\n]+", "a text without white space")]
+Token = Annotated[str, _like("[!-~]+", "a text of ASCII characters without white space")]
 Origin = Annotated[str, _like(r"[a-z][a-z0-9+.-]*://[^/\s]+", "like 'https://example.org'")]
 Address = Annotated[
     str,

@@ -359,6 +359,8 @@ def test_invalid_work_dir_of_the_environment_is_a_problem(problems, monkeypatch)
 
 # tokens
 
+TOKEN = "must be a text of ASCII characters without white space"
+
 
 def test_tokens_of_all_sources_count(load, monkeypatch):
     monkeypatch.setenv("CODAPI_TOKENS", "three four")
@@ -370,12 +372,24 @@ def test_tokens_of_all_sources_count(load, monkeypatch):
     ("auth", "problem"),
     [
         ({"tokens": []}, "auth: there is no token: set tokens or tokens_file, or CODAPI_TOKENS"),
-        ({"tokens": ["a", "b c"]}, "auth.tokens[1]: must be a text without white space"),
+        ({"tokens": ["a", "b c"]}, f"auth.tokens[1]: {TOKEN}"),
+        ({"tokens": ["geheim", "schlüssel"]}, f"auth.tokens[1]: {TOKEN}"),
         ({"tokens": ["a"], "tokens_file": "x"}, "auth.tokens_file: x: No such file or directory"),
     ],
 )
 def test_invalid_tokens_are_a_problem(problems, auth, problem):
     assert problems({TOP: {"auth": auth}}) == [f"{TOP}: {problem}"]
+
+
+@pytest.mark.parametrize("text", ["schlüssel", "good \x7f", "\udcff"])
+def test_token_beyond_ascii_is_a_problem_of_its_source(problems, monkeypatch, tmp_path, text):
+    (tmp_path / "secrets").write_bytes(text.encode("utf-8", "surrogateescape"))
+    monkeypatch.setenv("CODAPI_TOKENS", text)
+    problem = "a token may have only ASCII characters"
+    assert problems({TOP: {"auth": {"tokens": ["a"], "tokens_file": "secrets"}}}) == [
+        f"environment: CODAPI_TOKENS: {problem}",
+        f"{TOP}: auth.tokens_file: secrets: {problem}",
+    ]
 
 
 # problems
