@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,9 @@ class Inside:
     def problems(self) -> list[str]:
         """Return why the installed release cannot be used: nothing when it can."""
         # not what is on the disk: at a SIGHUP the release that was loaded stays in use
-        version = str(importlib.import_module(self.name).__version__)
+        module = importlib.import_module(self.name)
+        # a library of Python has its version
+        version = str(getattr(module, "__version__", platform.python_version()))
         if not self.at_least <= int(version.partition(".")[0]) < self.below:
             wanted = f">={self.at_least},<{self.below}"
             return [f"{self.name} {version} is installed, {self.name}{wanted} is needed: {TODO}"]

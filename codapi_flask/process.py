@@ -11,18 +11,37 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import current_process, resource_tracker
+from pathlib import Path
 from typing import Any
 
-from codapi_flask import stdio
+from codapi_flask import stdio, unixsocket
+from codapi_flask.libraries import Inside
 
 START_TIMEOUT = 60.0
 """Seconds that a child may take to become ready."""
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 """linux/prctl.h: the signal sent when the parent dies; the name in ps and top."""
+
+
+MULTIPROCESSING = Inside(
+    "multiprocessing", 3, 4, {"multiprocessing.process:BaseProcess": "_config"}
+)
+"""What this module uses of multiprocessing's inside; without it, no server starts."""
+
+
+@contextmanager
+def sockets_in(directory: Path) -> Iterator[None]:
+    """Let multiprocessing make its sockets in a directory, whatever the length of its path.
+
+    Otherwise it makes them in one below `TMPDIR`, which stays there after a SIGKILL.
+    """
+    with unixsocket.short(directory) as path:
+        current_process()._config["tempdir"] = path  # type: ignore[attr-defined]
+        yield
 
 
 def log_to_stderr(verbose: bool) -> None:

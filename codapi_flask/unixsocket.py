@@ -15,8 +15,8 @@ def bind(sock: socket.socket, path: Path) -> None:
     Raises:
         OSError: the path cannot be bound.
     """
-    with _short(path) as address:
-        sock.bind(address)
+    with short(path.parent) as directory:
+        sock.bind(f"{directory}/{path.name}")
 
 
 def connect(sock: socket.socket, path: Path) -> None:
@@ -25,15 +25,15 @@ def connect(sock: socket.socket, path: Path) -> None:
     Raises:
         OSError: the connection fails, for example because nothing listens there.
     """
-    with _short(path) as address:
-        sock.connect(address)
+    with short(path.parent) as directory:
+        sock.connect(f"{directory}/{path.name}")
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """Yield a short name for a path, through a descriptor of its directory."""
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def short(directory: Path) -> Iterator[str]:
+    """Yield a short path of a directory, through a descriptor of this process."""
+    handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
+        yield f"/proc/{os.getpid()}/fd/{handle}"
     finally:
-        os.close(directory)
+        os.close(handle)

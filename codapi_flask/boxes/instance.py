@@ -5,6 +5,7 @@ WORK_DIR/                   0700, shared by all servers of one user
     i-1f2e3d4c/             an instance: the lease of one server (its web process)
         init                process 1 of the boxes, and the root boxes' program
         stock               the keeper's socket
+        forkserver/         the sockets of multiprocessing
         x-9c8d7e6f/         a lease: one execution, or a box that waits for one
             work/           its work directory, 0777
             hosts           the /etc/hosts of its boxes without a network
@@ -47,6 +48,7 @@ class Instance:
         try:
             instance = cls(lease.path)
             init.install(init.binary(), instance.init)
+            instance.forkserver.mkdir()
             yield instance
         finally:
             lease.remove()
@@ -70,6 +72,11 @@ class Instance:
     def socket(self) -> Path:
         """The socket that the keeper listens on."""
         return self.path / "stock"
+
+    @property
+    def forkserver(self) -> Path:
+        """The directory of multiprocessing's sockets."""
+        return self.path / "forkserver"
 
     def lease(self) -> Lease:
         """Make a lease with a work directory, for one execution or a box that waits for one.

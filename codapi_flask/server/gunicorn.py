@@ -10,6 +10,7 @@ from typing import Any
 from codapi_flask import stdio
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
 from codapi_flask.httpd.compat import GUNICORN
+from codapi_flask.process import MULTIPROCESSING
 from codapi_flask.server import process
 from codapi_flask.server.settings import active_config
 
@@ -58,7 +59,8 @@ def settings() -> dict[str, Any]:
 
 def _check_libraries() -> None:
     """Refuse to start with a release of a library that lacks what is used of its inside."""
-    problems = [each for inside in (GUNICORN, DOCKER, URLLIB3) for each in inside.problems()]
+    insides = (GUNICORN, DOCKER, URLLIB3, MULTIPROCESSING)
+    problems = [each for inside in insides for each in inside.problems()]
     if problems:
         sys.exit("\n  ".join(["the installed libraries cannot be used:", *problems]))
 

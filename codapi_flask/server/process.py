@@ -16,7 +16,7 @@ from codapi_flask.boxes import instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import ConfigError
 from codapi_flask.pool.pool import Pool
-from codapi_flask.process import log_to_stderr
+from codapi_flask.process import log_to_stderr, sockets_in
 from codapi_flask.server.settings import active_config
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
@@ -38,6 +38,7 @@ class Server:
         with ExitStack() as stack:
             with _signals_blocked():
                 own = stack.enter_context(instance.Instance.created(directory))
+                stack.enter_context(sockets_in(own.forkserver))
                 self.pool = Pool(config, own)
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()

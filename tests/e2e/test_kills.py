@@ -146,6 +146,23 @@ def test_startup_cleans_up_after_a_killed_server(server_with, start, kind):
     wait_for(lambda: not program.runs() and not boxes(instance) and not instance.exists())
 
 
+def test_killed_server_leaves_no_temporary_file(server_with, tmp_path):
+    # longer than a socket's address may be
+    directory = tmp_path / ("t" * 140)
+    directory.mkdir()
+    server = server_with("fresh", TMPDIR=str(directory))
+    assert serves(server)
+    os.kill(server.pids["forkserver"][0], signal.SIGKILL)
+    wait_for(lambda: serves(server))
+    os.killpg(server.pid, signal.SIGKILL)
+    wait_for(lambda: not server.pids)
+    assert not list(directory.iterdir())
+    (instance,) = server.work_dir.glob("i-*")
+    assert list(instance.glob("forkserver/*"))
+    server_with("fresh", work_dir=server.work_dir)
+    wait_for(lambda: not instance.exists(), 30)
+
+
 @pytest.mark.slow
 def test_hanging_worker_fails_its_job_and_is_replaced(root, start_server, start):
     commands = {"sh": COMMANDS["sh"]}
