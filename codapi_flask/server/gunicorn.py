@@ -32,6 +32,7 @@ END_MARGIN = 5
 
 def settings() -> dict[str, Any]:
     """Read the config and return gunicorn's settings; called at the start and at each SIGHUP."""
+    _use_utf8()
     # before gunicorn opens its log
     stdio.install()
     _check_libraries()
@@ -55,6 +56,12 @@ def settings() -> dict[str, Any]:
         "nworkers_changed": nworkers_changed,
         "worker_exit": worker_exit,
     }
+
+
+def _use_utf8() -> None:
+    """Have the names of files in UTF-8, whatever the locale: start again in that mode (PEP 540)."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
 def _check_libraries() -> None:

@@ -80,6 +80,24 @@ def test_server_listens_on_an_ipv6_address(start_server, root):
     socket.create_connection(("::1", server.port)).close()
 
 
+@pytest.mark.parametrize("locale", ["C", "en_US.ISO-8859-1"])
+def test_names_of_files_are_utf8_in_any_locale(start_server, root, tmp_path, locale):
+    if locale != "C":
+        if not Path("/usr/share/i18n/locales/en_US").exists():
+            pytest.skip("the Debian package locales is not installed")
+        command = ["localedef", "--inputfile=en_US", "--charmap=ISO-8859-1", tmp_path / locale]
+        subprocess.run(command, check=True)
+    boxes = {**BOXES, "sh": {**BOXES["sh"], "files": ["*.größe"]}}
+    directory = root(boxes, pool_size=1).rename(tmp_path / "日本")
+    (directory / "ü.größe").write_text("content")
+    legacy = {"LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    work_dir = tmp_path / "작업"
+    server = start_server(directory, work_dir=work_dir, LOCPATH=str(tmp_path), **legacy)
+    files = {"": "cat 日本/€ ü.größe; ls -d [!m]*", "日本/€": "text "}
+    status, body = server.exec("sh", "run", files)
+    assert (status, body["stdout"]) == (200, "text contentü.größe\n日本\n")
+
+
 @pytest.mark.parametrize("port", ["99999", "80x", "-1"])
 def test_invalid_port_prevents_startup(root, port):
     said = refused_start(root(pool_size=1), PORT=port)
