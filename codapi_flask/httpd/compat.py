@@ -13,6 +13,12 @@ GUNICORN = Inside(
             murder_pending notify nr_conns on_client_socket_readable poller set_accept_enabled
             sockets worker_connections wsgi
         """,
+        "gunicorn.arbiter:Arbiter": """
+            WORKERS app kill_worker log manage_workers reload setup spawn_worker worker_age
+        """,
+        "gunicorn.app.base:BaseApplication": "reload",
+        "gunicorn.workers.base:Worker": "age tmp",
+        "gunicorn.workers.workertmp:WorkerTmp": "last_update",
         "gunicorn.workers.gthread:TConn": """
             close data_ready init initialized parser set_timeout sock
         """,
@@ -21,6 +27,6 @@ GUNICORN = Inside(
         "gunicorn.http:Request": "_expected_100_continue body",
         "gunicorn.http.body:Body": "read",
         "gunicorn.config:Config()": "is_ssl keepalive statsd_host",
-        "gunicorn.glogging:Logger": "access_log_enabled error exception",
+        "gunicorn.glogging:Logger": "access_log_enabled error exception reopen_files",
     },
 )

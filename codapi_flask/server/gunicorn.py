@@ -10,6 +10,7 @@ from typing import Any
 from codapi_flask import stdio
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
 from codapi_flask.httpd.compat import GUNICORN
+from codapi_flask.httpd.handover import Handover
 from codapi_flask.process import MULTIPROCESSING
 from codapi_flask.server import process
 from codapi_flask.server.settings import active_config
@@ -51,6 +52,7 @@ def settings() -> dict[str, Any]:
         "graceful_timeout": int(longest + config.queue_timeout) + END_MARGIN,
         # a control socket would need protection, too
         "control_socket_disable": True,
+        "on_starting": on_starting,
         "when_ready": when_ready,
         "post_fork": post_fork,
         "nworkers_changed": nworkers_changed,
@@ -87,6 +89,11 @@ def _address() -> str:
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         sys.exit(f"PORT={port}: must be a number, 0 to 65535")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def on_starting(server: Any) -> None:
+    """Let a web process serve until its successor does."""
+    Handover(server)
 
 
 def when_ready(server: Any) -> None:

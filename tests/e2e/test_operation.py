@@ -6,11 +6,15 @@ import json
 import os
 import re
 import signal
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.server import wait_for
+from tests.support.configs import COMMANDS, KINDS
+from tests.support.daemon import Daemon
+from tests.support.server import PATIENCE, serves, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -76,6 +80,56 @@ def test_sighup_reads_a_new_config_and_loses_no_request(start_server, root):
         server.kill(signal.SIGHUP)
         wait_for(lambda: server.exec("sh", "again", "echo new")[0] == 200, 30)
         assert running.result()[1]["stdout"] == "done\n"
+
+
+def test_web_process_serves_until_its_successor_does(start_server, root, tmp_path):
+    daemon = Daemon(tmp_path / "socket")
+    # its runs need no call of the daemon
+    config = root({"sh": KINDS["reused"]}, {"sh": COMMANDS["sh"]}, pool_size=1)
+    server = start_server(config, DOCKER_HOST=daemon.address)
+    assert serves(server)
+    [old] = server.pids["web"]
+    # the first call of each new process
+    with daemon.hanging("GET /version") as held:
+        server.kill(signal.SIGHUP)
+        wait_for(lambda: held, 30)
+        assert serves(server)
+        assert old in server.pids["web"]
+        # its death does not need another signal
+        os.kill(max(set(server.pids["web"]) - {old}), signal.SIGKILL)
+        wait_for(lambda: len(held) > 1, 30)
+        assert serves(server)
+    wait_for(lambda: server.pids["web"] and old not in server.pids["web"], 30)
+    assert serves(server)
+    assert len(server.pids["web"]) == 1
+
+
+def test_no_request_waits_for_a_reload(start_server, root):
+    server = start_server(root(pool_size=2))
+    times, is_over = [], threading.Event()
+
+    def ask() -> None:
+        while not is_over.is_set():
+            start = time.monotonic()
+            assert server.request("GET", "/v1/health").status == 200
+            times.append(time.monotonic() - start)
+
+    def run() -> None:
+        while not is_over.is_set():
+            assert serves(server)
+
+    with ThreadPoolExecutor(2) as clients:
+        answers = [clients.submit(client) for client in (ask, run)]
+        try:
+            for _ in range(2):
+                before = server.pids["web"]
+                server.kill(signal.SIGHUP)
+                wait_for(lambda: set(server.pids["web"]).isdisjoint(before), 30)  # noqa: B023
+        finally:
+            is_over.set()
+        assert [answer.result() for answer in answers] == [None, None]
+    # the limit that docs/deploy.md promises
+    assert max(times) < PATIENCE
 
 
 def test_sighup_with_a_broken_config_keeps_the_old_one(start_server, root):

@@ -16,6 +16,10 @@ from codapi_flask.httpd.worker import BufferingWorker
 WORKER = "gunicorn.workers.gthread:ThreadWorker"
 UNREADER = "gunicorn.http.unreader:Unreader"
 OWNERS = {
+    "arbiter": "gunicorn.arbiter:Arbiter",
+    "app": "gunicorn.app.base:BaseApplication",
+    "worker": "gunicorn.workers.base:Worker",
+    "tmp": "gunicorn.workers.workertmp:WorkerTmp",
     "conn": "gunicorn.workers.gthread:TConn",
     "parser": "gunicorn.http:RequestParser",
     "unreader": UNREADER,
