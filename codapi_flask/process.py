@@ -20,9 +20,6 @@ from typing import Any
 from codapi_flask import stdio, unixsocket
 from codapi_flask.libraries import Inside
 
-START_TIMEOUT = 60.0
-"""Seconds that a child may take to become ready."""
-
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 """linux/prctl.h: the signal sent when the parent dies; the name in ps and top."""
 
@@ -98,10 +95,10 @@ class Child:
         self.pid = process.pid
         self.deadline = math.inf
 
-    def ready(self) -> Any:
-        """Return the child's first message, `None` if it dies or exceeds `START_TIMEOUT`."""
+    def ready(self, deadline: float) -> Any:
+        """Return the child's first message, `None` if it dies or has sent none at the deadline."""
         with suppress(EOFError, OSError):
-            if self.pipe.poll(START_TIMEOUT):
+            if self.pipe.poll(max(deadline - time.monotonic(), 0)):
                 return self.pipe.recv()
         return None
 

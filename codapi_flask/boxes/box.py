@@ -28,9 +28,6 @@ from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stag
 from codapi_flask.models import Image, Kind, Outcome, Program
 from codapi_flask.streams import Cancel, Output, pump
 
-KILL_TIMEOUT = 5.0
-"""Seconds that init may take to kill a run; after that the daemon kills the box."""
-
 LOOK_INTERVAL = 0.5
 """Seconds between two checks whether a box that does not report has died."""
 
@@ -114,8 +111,12 @@ class Box:
         """Return a descriptor that becomes readable when the waiting box dies."""
         return self._init.fileno()
 
-    def run(self, program: Program, cancel: Cancel, quota: Quota | None = None) -> Outcome:
+    def run(
+        self, program: Program, cancel: Cancel, quota: Quota | None = None, kill_timeout: float = 5
+    ) -> Outcome:
         """Run a program; on return all its processes are dead. Over its quota, it is killed.
+
+        Its processes may take `kill_timeout` seconds to die.
 
         Raises:
             NotRunning: the box died.
@@ -133,7 +134,7 @@ class Box:
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
             if not in_time:
-                self._kill(answer, cancel)
+                self._kill(answer, cancel, time.monotonic() + kill_timeout)
             stdout.drain()
             stderr.drain()
         if quota and quota.is_exceeded:
@@ -191,12 +192,12 @@ class Box:
             for end in ends:
                 os.close(end)
 
-    def _kill(self, answer: _Answer, cancel: Cancel) -> None:
+    def _kill(self, answer: _Answer, cancel: Cancel, deadline: float) -> None:
         try:
             self._init.kill()
         except ConnectionError:
             return
-        if not pump(cancel, [answer], None, b"", time.monotonic() + KILL_TIMEOUT):
+        if not pump(cancel, [answer], None, b"", deadline):
             raise ServerFault(f"init of box {self.container} does not kill")
 
     def _outcome(

@@ -63,7 +63,7 @@ class _Reader:
         stock_size = top.get("stock_size", Config().stock_size)
         self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
         commands = dict(self._commands(step, has_hosts=bool(http.get("hosts"))))
-        top["timeouts"] = Timeouts.from_environment()
+        top["timeouts"] = Timeouts.of(top.get("start_timeout", Config().start_timeout))
         return Config(root=str(self._root), boxes=self._boxes, commands=commands, **top)
 
     def _tokens(self, file: Path, auth: Values) -> tuple[str, ...]:

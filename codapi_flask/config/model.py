@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from codapi_flask.config.timeouts import Timeouts
+from codapi_flask.config.timeouts import START, Timeouts
 from codapi_flask.config.values import (
     Amount,
     Boxes,
@@ -27,6 +27,7 @@ from codapi_flask.config.values import (
     Processes,
     Requests,
     Seconds,
+    StartTime,
     Text,
     Tmpfs,
     Ulimit,
@@ -169,6 +170,7 @@ class Config:
     work_dir: Annotated[Directory, "directory for the files of requests"] = ""
     max_body: Annotated[Count, "maximum size of a request body, in bytes"] = 1 << 20
     read_timeout: Annotated[Amount, "seconds in which a client must have sent its request"] = 10
+    start_timeout: Annotated[StartTime, "seconds that a box may take to start"] = START
     queue_timeout: Annotated[Seconds, "seconds for which a request waits for a worker"] = 0
     queue_size: Annotated[Requests, "maximum number of waiting requests"] = 64
     tokens: tuple[str, ...] = field(default=(), repr=False)

@@ -222,7 +222,8 @@ class Workspace:
 
     def _run(self, box: Box, program: Program, quota: Quota | None) -> Outcome:
         try:
-            return box.run(program, self._context.cancel, quota)
+            timeout = self._context.daemon.timeouts.kill
+            return box.run(program, self._context.cancel, quota, timeout)
         except (NotRunning, ServerFault, Cancelled):
             # the box must be dead before anything else is done
             self._context.daemon.find(box.container).remove()

@@ -12,15 +12,14 @@ from typing import Any
 from codapi_flask.models import Execution, Job
 from codapi_flask.process import Child
 
-CLEAN_TIMEOUT = 60.0
-"""Seconds that a worker may take to clean up after a job before it counts as hung."""
-
 
 class WorkerChild(Child):
     """A worker: executes one job after another, and may clean up between two."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, clean_timeout: float, *args: Any) -> None:
+        """Start a worker; it may clean up for `clean_timeout` seconds until it counts as hung."""
         super().__init__(*args)
+        self._clean_timeout = clean_timeout
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
         self.cleans_up, self.sandbox = False, ""
@@ -73,7 +72,7 @@ class WorkerChild(Child):
         with self._sending:
             self._job = None
         self.cleans_up = not is_clean
-        self.deadline = math.inf if is_clean else time.monotonic() + CLEAN_TIMEOUT
+        self.deadline = math.inf if is_clean else time.monotonic() + self._clean_timeout
         return execution  # type: ignore[no-any-return]
 
     def is_lost(self) -> bool:

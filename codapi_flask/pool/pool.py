@@ -23,11 +23,8 @@ from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
 from codapi_flask.pool.run import PoolRun
-from codapi_flask.process import START_TIMEOUT, Child
+from codapi_flask.process import Child
 from codapi_flask.stock import keeper
-
-END_TIMEOUT = 15.0
-"""Seconds that the child processes may take to clean up when the server ends."""
 
 PRELOAD = [worker.__name__, keeper.__name__]
 """The modules that all children need, imported once by the fork server."""
@@ -147,7 +144,7 @@ class Pool:
         children = [*self._workers, *filter(None, [self._keeper])]
         for child in children:
             child.hang_up()
-        deadline = time.monotonic() + END_TIMEOUT
+        deadline = time.monotonic() + self._config.timeouts.end
         for child in children:
             child.join(deadline)
 
@@ -201,7 +198,7 @@ class Pool:
                 new_keeper = self._supervise_keeper()
                 self._replace(lost)
                 if new_keeper:
-                    self._receive(new_keeper, START_TIMEOUT)
+                    self._receive(new_keeper, self._config.timeouts.ready)
             except Exception as error:
                 # EOFError, for example: the fork server is gone; the next start makes a new one
                 log.error("cannot start a process, will try again: %r", error)
@@ -228,13 +225,14 @@ class Pool:
     def _replace(self, lost: list[WorkerChild | None]) -> None:
         """Start a worker for each lost one, all at the same time."""
         new: list[WorkerChild] = []
+        timeouts = self._config.timeouts
         try:
             while lost:
                 old = lost[-1]
                 if old:
                     old.kill()
                 args = self._config, self._instance, old is not None
-                new.append(WorkerChild(worker.main, args, PRELOAD))
+                new.append(WorkerChild(timeouts.clean, worker.main, args, PRELOAD))
                 lost.pop()
                 if old:
                     log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
@@ -243,8 +241,9 @@ class Pool:
                         self.lost += 1
                     old.join(time.monotonic())
         finally:
+            deadline = time.monotonic() + timeouts.ready
             for child in new:
-                is_ready = child.ready()
+                is_ready = child.ready(deadline)
                 with self._lock:
                     self._workers.add(child)
                     (self._idle if is_ready else self._lost).append(child)
@@ -263,7 +262,8 @@ class Pool:
             old.join(time.monotonic())
         args = self._config, self._instance, self._started.is_set()
         self._keeper = Child(keeper.main, args, PRELOAD)
-        self._keeper.deadline = time.monotonic() + START_TIMEOUT + self._config.timeouts.keeper
+        timeouts = self._config.timeouts
+        self._keeper.deadline = time.monotonic() + timeouts.ready + timeouts.keeper
         return self._keeper
 
     def _receive(self, keeper: Child, timeout: float) -> bool:

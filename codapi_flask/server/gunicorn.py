@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
@@ -27,6 +28,9 @@ EXTRA_THREADS = 24
 KEEPALIVE = 90
 """Seconds for which an idle connection is kept: above nginx's 60 s."""
 
+HEARTBEAT = 30
+"""Seconds without a heartbeat after which gunicorn kills the web process; more on slow hosts."""
+
 END_MARGIN = 5
 """Seconds beyond the longest job that the last jobs may take when the server ends."""
 
@@ -49,6 +53,7 @@ def settings() -> dict[str, Any]:
         "worker_connections": min(CONNECTIONS, files // 2),
         "threads": config.pool_size + waiting + EXTRA_THREADS,
         "keepalive": KEEPALIVE,
+        "timeout": math.ceil(max(HEARTBEAT, 3 * config.start_timeout)),
         "graceful_timeout": int(longest + config.queue_timeout) + END_MARGIN,
         # a control socket would need protection, too
         "control_socket_disable": True,

@@ -243,6 +243,8 @@ def test_null_counts_as_an_absent_value(load, tmp_path):
         ("work_dir", "/var/tmp/x"),
         ("max_body", 5),
         ("stock_size", 0),
+        ("start_timeout", 1),
+        ("start_timeout", 90.5),
     ],
 )
 def test_value_of_the_top_file_is_in_the_config(load, key, value):
@@ -413,6 +415,8 @@ def one(kind, key, value):
         ("top", "pool_size", True, "must be a whole number above 0, not true"),
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
         ("top", "max_body", -1, "must be a whole number above 0, not -1"),
+        ("top", "start_timeout", 0.5, "must be a number of seconds, 1 to 600, not 0.5"),
+        ("top", "start_timeout", 601, "must be a number of seconds, 1 to 600, not 601"),
         ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("top", "verbose", 1, "must be true or false, not 1"),
         ("top", "work_dir", "tmp", "must be an absolute path without a colon, not 'tmp'"),

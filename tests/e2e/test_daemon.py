@@ -7,12 +7,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.server import is_server_fault, serves, wait_for
+from tests.support.configs import COMMANDS, KINDS
+from tests.support.daemon import Daemon
+from tests.support.server import PATIENCE, is_server_fault, serves, wait_for
 
 pytestmark = [
     pytest.mark.docker,
@@ -106,6 +109,23 @@ def test_server_recovers_after_a_restart_of_the_daemon(daemon, server_with, star
     wait_for(lambda: serves(server), 30)
     wait_for(lambda: not before & set(daemon.boxes()), 30)
     assert not program.runs()
+
+
+@pytest.mark.parametrize("kind", ["plain", "fresh"])
+def test_box_that_does_not_start_in_the_configured_time_is_a_server_fault(
+    start_server, root, tmp_path, kind
+):
+    daemon = Daemon(tmp_path / "socket")
+    top = {"pool_size": 1, "stock_size": 0, "start_timeout": 1}
+    config = root({"sh": KINDS[kind]}, {"sh": COMMANDS["sh"]}, **top)
+    server = start_server(config, DOCKER_HOST=daemon.address)
+    with daemon.hanging(r"POST /v\S+/containers/create") as held:
+        begin = time.monotonic()
+        assert is_server_fault(server.exec("sh", "run", "echo hello"))
+        assert held
+        # less than other calls have
+        assert time.monotonic() - begin < 5 * PATIENCE
+    wait_for(lambda: serves(server), 30)
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
