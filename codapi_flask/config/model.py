@@ -14,7 +14,6 @@ from codapi_flask.config.timeouts import START, Timeouts
 from codapi_flask.config.values import (
     Amount,
     Boxes,
-    Bytes,
     Capability,
     Count,
     Directory,
@@ -112,7 +111,7 @@ class Step:
     stdin: Annotated[Flag, "pass the request's files, concatenated, on stdin"] = False
     command: Annotated[tuple[Text, ...], "program and arguments, without a shell"] = ()
     timeout: Annotated[Amount, "seconds from the program's start"] = 5
-    noutput: Annotated[Bytes, "maximum bytes of each of stdout and stderr"] = 4096
+    noutput: Annotated[Count, "maximum bytes of each of stdout and stderr"] = 4096
 
     @property
     def runs_as_root(self) -> bool:

@@ -1,13 +1,14 @@
 """The objects of the config files as pydantic models, which check them and give JSON Schemas.
 
 They are made from the frozen dataclasses of `config.model`: a field with a line of documentation is
-a key. Each key may be absent or `null`, as defaults are merged before an object is built. Only
-processes that read config files import this module: pydantic takes 0.1 s.
+a key. Each key may be absent or `null`, as defaults are merged before an object is built; so may
+Codapi's own keys be `0` or `""`. Only processes that read config files import this module: pydantic
+takes 0.1 s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,28 @@ TEXTS = {
 
 SECRETS = "auth"
 """The key of the top file whose values no text shows."""
+
+
+class _Blank:
+    """Reads a blank value, `0` or `""`, as `null`."""
+
+    def __init__(self, value: int | str) -> None:
+        self._value = value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Return the type's schema behind the reading of the blank value."""
+        function = {"type": "no-info", "function": self._read}
+        return {"type": "function-before", "function": function, "schema": handler(source)}
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        """Return the type's JSON Schema, which also accepts the blank value."""
+        found = handler(schema)
+        return {**found, "anyOf": [*found["anyOf"], {"const": self._value}]}
+
+    def _read(self, given: Any) -> Any:
+        # `false` equals 0, but is a mistake
+        is_blank = given == self._value and not isinstance(given, bool)
+        return None if is_blank else given
 
 
 @dataclass(frozen=True)
@@ -51,18 +74,33 @@ def _keys_of(spec: type, **types: Any) -> dict[str, _Key]:
     }
 
 
-def _model(name: str, keys: Mapping[str, _Key]) -> type[BaseModel]:
+def _model(name: str, keys: Mapping[str, _Key], codapis: str = "") -> type[BaseModel]:
+    """Return a model; `codapis` are the keys for which Codapi reads `0` or `""` as absent."""
+
+    def type_of(field: str) -> Any:
+        hint = keys[field].type
+        if field not in codapis.split():
+            return hint | None
+        is_number = hint.__origin__ in (int, float)
+        return Annotated[hint | None, _Blank(0 if is_number else "")]
+
     definitions: dict[str, Any] = {
-        field: (key.type | None, Field(default=key.default, description=key.doc))
+        field: (type_of(field), Field(default=key.default, description=key.doc))
         for field, key in keys.items()
     }
     return create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
 
 
-BOX = _model("box", _keys_of(BoxSpec))
-STEP = _model("step", _keys_of(Step))
+BOX = _model(
+    "box",
+    _keys_of(BoxSpec),
+    codapis="name image runtime cpu memory storage network volume nproc",
+)
+STEP = _model("step", _keys_of(Step), codapis="box version user action timeout noutput")
 STEPS: Any = tuple[STEP, ...]  # type: ignore[valid-type]
-COMMAND = _model("command", _keys_of(Command, before=STEP, steps=STEPS, after=STEP))
+COMMAND = _model(
+    "command", _keys_of(Command, before=STEP, steps=STEPS, after=STEP), codapis="engine entry"
+)
 HTTP = _model("http", {"hosts": _Key(dict[str, Address], "hosts of the http engine")})
 AUTH = _model(
     "auth",
@@ -81,6 +119,7 @@ DOCKER = _model(
         "bin": _Key(Text, "ignored: the server runs no Docker command"),
         "tmp": _Key(Directory, "Codapi's name for work_dir"),
     },
+    codapis="bin tmp",
 )
 TOP = _model(
     "config",
@@ -93,6 +132,7 @@ TOP = _model(
         "cors": _Key(CORS, "which web pages may use the server"),
         "docker": _Key(DOCKER, "Codapi's settings of Docker"),
     },
+    codapis="pool_size",
 )
 
 
@@ -115,8 +155,8 @@ def json_schemas() -> dict[str, dict[str, Any]]:
 def check(model: type[BaseModel], given: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the valid values of an object of a config file, and key and text of each error.
 
-    `null` is an absent value, as in Codapi. A list with an invalid item is invalid as a whole.
-    Invalid values are deleted from `given`.
+    `null` is an absent value, as in Codapi, and so is what Codapi reads as one. A list with an
+    invalid item is invalid as a whole. Invalid values are deleted from `given`.
     """
     wrong = []
     try:

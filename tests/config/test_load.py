@@ -191,7 +191,7 @@ def test_defaults_are_merged_into_each_box_and_step(load):
     )
 
 
-def test_false_zero_and_the_empty_list_are_values(load):
+def test_false_and_the_empty_list_are_values(load):
     config = load(
         {
             TOP: {
@@ -201,17 +201,52 @@ def test_false_zero_and_the_empty_list_are_values(load):
                     "ulimit": ["nofile=19"],
                     "init": True,
                 },
-                "step": {"detach": True, "noutput": 99, "stdin": True},
+                "step": {"detach": True, "stdin": True},
             },
             BOXES: {
                 "sh": {"image": "i", "writable": False, "cap_drop": [], "ulimit": [], "init": False}
             },
-            SH: {"run": {"steps": [{**STEP, "detach": False, "noutput": 0, "stdin": False}]}},
+            SH: {"run": {"steps": [{**STEP, "detach": False, "stdin": False}]}},
         }
     )
     box, [step] = config.boxes["sh"], config.commands["sh"]["run"].steps
     assert (box.writable, box.cap_drop, box.ulimit, box.init) == (False, (), (), False)
-    assert (step.detach, step.noutput, step.stdin) == (False, 0, False)
+    assert (step.detach, step.stdin) == (False, False)
+
+
+CODAPIS = {
+    "config": {"pool_size": 0, "docker": {"bin": "", "tmp": ""}},
+    "box": {
+        **dict.fromkeys(["name", "runtime", "storage", "network", "volume", "image"], ""),
+        **dict.fromkeys(["cpu", "memory", "nproc"], 0),
+    },
+    "command": {"engine": "", "entry": ""},
+    "step": {"version": "", "user": "", "action": "", "timeout": 0, "noutput": 0},
+}
+"""The keys of Codapi with the values that it reads as absent."""
+
+
+def test_zero_and_the_empty_text_of_codapis_keys_count_as_absent(load, tmp_path):
+    common = {"image": "common", "cpu": 0.5, "network": "n", "volume": "%s:/x:ro", "storage": "1g"}
+    config = load(
+        {
+            TOP: {**CODAPIS["config"], "box": common, "step": {"user": "u", "noutput": 9}},
+            BOXES: {"sh": CODAPIS["box"]},
+            SH: {"run": {**CODAPIS["command"], "steps": [{**STEP, **CODAPIS["step"]}]}},
+        }
+    )
+    step = Step(box="sh", command=("sh", "main.sh"), user="u", noutput=9)
+    assert config == Config(
+        root=str(tmp_path),
+        boxes={"sh": BoxSpec(name="sh", **common)},
+        commands={"sh": {"run": Command(steps=(step,))}},
+    )
+
+
+def test_zero_of_the_servers_own_keys_is_a_value(load):
+    top = {"stock_size": 0, "queue_timeout": 0, "queue_size": 0, "box": {"warm": 1}}
+    config = load({**GOOD, TOP: top, BOXES: {"sh": {"image": "i", "warm": 0}}})
+    assert (config.stock_size, config.queue_size, config.boxes["sh"].warm) == (0, 0, 0)
 
 
 def test_null_counts_as_an_absent_value(load, tmp_path):
@@ -264,7 +299,6 @@ def test_value_of_the_top_file_is_in_the_config(load, key, value):
         ("cpu", 2),
         ("memory", 6),
         ("storage", "1g"),
-        ("storage", ""),
         ("network", "codapi"),
         ("writable", True),
         ("volume", "%s:/sandbox"),
@@ -298,7 +332,7 @@ def test_box_value_is_in_the_config(load, key, value):
         ("command", ["sh", "-c", "", ":name"]),
         ("timeout", 0.1),
         ("timeout", 60),
-        ("noutput", 0),
+        ("noutput", 1),
     ],
 )
 def test_step_value_is_in_the_config(load, key, value):
@@ -410,7 +444,9 @@ def one(kind, key, value):
 @pytest.mark.parametrize(
     ("kind", "key", "value", "must"),
     [
-        ("top", "pool_size", 0, "must be a whole number above 0, not 0"),
+        ("top", "pool_size", False, "must be a whole number above 0, not false"),
+        ("top", "pool_size", "", "must be a whole number above 0, not ''"),
+        ("top", "max_body", 0, "must be a whole number above 0, not 0"),
         ("top", "pool_size", "8", "must be a whole number above 0, not '8'"),
         ("top", "pool_size", True, "must be a whole number above 0, not true"),
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
@@ -424,12 +460,13 @@ def one(kind, key, value):
         ("top", "box", [], "must be an object, not []"),
         ("top", "step", "x", "must be an object, not 'x'"),
         ("top", "http", 1, "must be an object, not 1"),
-        ("box", "image", "", IMAGE + "''"),
+        ("box", "image", 0, IMAGE + "0"),
+        ("box", "seccomp", "", "must be a text that is not empty, not ''"),
         ("box", "image", "Python", IMAGE + "'Python'"),
         ("box", "image", "a\0b", IMAGE + "'a\\x00b'"),
-        ("box", "network", "", "must be a text that is not empty, not ''"),
+        ("box", "network", False, "must be a text that is not empty, not false"),
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
-        ("box", "cpu", 0, "must be a number above 0, up to a million, not 0"),
+        ("box", "cpu", -1, "must be a number above 0, up to a million, not -1"),
         ("box", "cpu", "1", "must be a number above 0, up to a million, not '1'"),
         ("box", "cpu", True, "must be a number above 0, up to a million, not true"),
         ("box", "memory", 5, "must be a whole number of MiB, at least 6, not 5"),
@@ -443,7 +480,7 @@ def one(kind, key, value):
         ("box", "volume", "%s", "must be like '%s:/sandbox:ro', not '%s'"),
         ("box", "tmpfs", "/tmp", "must be a list, not '/tmp'"),
         ("box", "cap_drop", "all", "must be a list, not 'all'"),
-        ("box", "nproc", 0, "must be a whole number, 1 to 4194303, not 0"),
+        ("box", "nproc", -1, "must be a whole number, 1 to 4194303, not -1"),
         ("box", "nproc", 4194304, "must be a whole number, 1 to 4194303, not 4194304"),
         ("box", "work_size", 1 << 43, f"must be a whole number of MiB above 0, not {1 << 43}"),
         ("box", "warm", -1, "must be a number of boxes, 0 to 1000, not -1"),
@@ -454,18 +491,17 @@ def one(kind, key, value):
         ("command", "before", [], "must be an object, not []"),
         ("command", "steps", {}, "must be a list, not {}"),
         ("step", "action", "start", "must be 'run', 'exec' or 'stop', not 'start'"),
-        ("step", "user", "", f"{USER}, not ''"),
         ("step", "user", ":70", f"{USER}, not ':70'"),
         ("step", "user", "+5", f"{USER}, not '+5'"),
         ("step", "user", "a:", f"{USER}, not 'a:'"),
         ("step", "version", 3.12, "must be a text, not 3.12"),
         ("step", "detach", "false", "must be true or false, not 'false'"),
         ("step", "command", "sh main.sh", "must be a list, not 'sh main.sh'"),
-        ("step", "timeout", 0, "must be a number above 0, up to a million, not 0"),
+        ("step", "timeout", -1, "must be a number above 0, up to a million, not -1"),
         ("step", "timeout", 3e6, "must be a number above 0, up to a million, not 3000000.0"),
         ("step", "timeout", "5s", "must be a number above 0, up to a million, not '5s'"),
-        ("step", "noutput", -1, "must be a whole number of bytes, not -1"),
-        ("step", "noutput", 4096.5, "must be a whole number of bytes, not 4096.5"),
+        ("step", "noutput", -1, "must be a whole number above 0, not -1"),
+        ("step", "noutput", 4096.5, "must be a whole number above 0, not 4096.5"),
     ],
 )
 def test_invalid_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
@@ -735,7 +771,7 @@ def test_root_without_configs_names_the_directory_and_the_setting(tmp_path):
 def test_problems_of_all_files_are_reported_together(problems):
     found = problems(
         {
-            TOP: {"pool_size": 0, "step": {"timeout": -1}, "color": "red"},
+            TOP: {"pool_size": -1, "step": {"timeout": -1}, "color": "red"},
             BOXES: {"sh": {"image": "i", "memory": "64m", "cpus": 1}},
             "configs/commands/a.json": "{broken",
             "configs/commands/b.json": {

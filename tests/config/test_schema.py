@@ -42,6 +42,7 @@ def test_json_schemas_accept_the_repositorys_configs(kind, pattern):
     ("kind", "document"),
     [
         ("config", {"pool_size": None, "auth": {"tokens": ["a"]}, "box": {"cap_drop": []}}),
+        ("config", {"pool_size": 0, "step": {"timeout": 0, "user": ""}, "docker": {"bin": ""}}),
         ("box", {"image": "codapi/sh", "cpu": 2, "ulimit": ["nofile=96:128"]}),
         ("commands", {"run": {"engine": "http"}, "test": {"before": {"box": "a"}}}),
     ],
@@ -54,7 +55,10 @@ def test_json_schemas_accept_valid_documents(kind, document):
     ("kind", "document"),
     [
         ("config", {"pool_sizes": 1}),
-        ("config", {"pool_size": 0}),
+        ("config", {"pool_size": -1}),
+        ("config", {"max_body": 0}),
+        ("box", {"seccomp": ""}),
+        ("box", {"cpu": ""}),
         ("config", {"step": {"tiemout": 1}}),
         ("config", {"auth": {"tokens": ["a b"]}}),
         ("config", {"http": {"hosts": {"a": "http://b"}}}),
@@ -108,7 +112,7 @@ def test_check_returns_valid_values_beside_the_errors():
 
 
 def test_check_list_with_an_invalid_item_is_invalid_as_a_whole():
-    given = {"steps": [{"timeout": 0}, "sh", {"box": "a"}, 5]}
+    given = {"steps": [{"timeout": -1}, "sh", {"box": "a"}, 5]}
     right, wrong = schema.check(schema.COMMAND, given)
     assert right == {}
     assert [key for key, _ in wrong] == ["steps[0].timeout", "steps[1]", "steps[3]"]
