@@ -180,7 +180,7 @@ class Box:
 
     def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
         """Have init start the program with these ends of its pipes; close them in this process."""
-        argv, env = self.image.argv(program.argv), self.image.home
+        argv, env = self.image.argv(program.argv), self.spec.home or self.image.home
         try:
             self._init.run(argv, program.user, ends, env)
         except ValueError as error:

@@ -99,6 +99,8 @@ class _Reader:
         for file, key, given in self._box_objects():
             values = self._with_profile(file, key, self._checked(schema.BOX, file, key, given))
             name = values.setdefault("name", key or layouts.stem(file))
+            env = {**defaults.get("env", {}), **values.get("env", {})}
+            values["env"] = tuple(f"{variable}={text}" for variable, text in env.items())
             self._boxes[name] = box = BoxSpec(**{"image": "", **defaults, **values})
             self._cross(file, key, crosscheck.check_box_name(name))
             if isinstance(given, dict):

@@ -6,6 +6,7 @@ A field with a line of documentation is a key of the config files: its type has 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -41,7 +42,7 @@ class BoxSpec:
     """A container in which steps run: an image and its limits.
 
     `seccomp` is a profile: the server's (`default`), Docker's (`docker`) or the text of one in
-    Docker's form.
+    Docker's form. `env` holds `NAME=value`.
     """
 
     name: Annotated[Word, "the box's name, if it differs from its key, file or folder"]
@@ -60,6 +61,7 @@ class BoxSpec:
     cap_drop: Annotated[tuple[Capability, ...], "Linux capabilities to drop"] = ("all",)
     ulimit: Annotated[tuple[Ulimit, ...], "limits of each process, soft and hard"] = ("nofile=96",)
     nproc: Annotated[Processes, "maximum number of processes and threads"] = 64
+    env: Annotated[tuple[str, ...], "variables of the environment, on top of the image's"] = ()
     files: Annotated[
         tuple[Glob, ...], "files below the root that the server copies into the work directory"
     ] = ()
@@ -68,6 +70,11 @@ class BoxSpec:
     warm: Annotated[Boxes, "minimum number of boxes kept started, from startup on"] = 0
     uses: Annotated[Count, "maximum number of runs that one box serves"] = 1
     init: Annotated[Flag, "whether the server's init is process 1"] = True
+
+    @property
+    def home(self) -> tuple[str, ...]:
+        """`HOME=…` of the environment, if it is set and not empty."""
+        return tuple(text for text in self.env if re.match("HOME=.", text, re.DOTALL))
 
     @property
     def has_gvisor(self) -> bool:

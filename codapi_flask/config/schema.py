@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.config.problems import join, shown
-from codapi_flask.config.values import Address, Directory, Origin, Text, Token, Word
+from codapi_flask.config.values import Address, Directory, Origin, Text, Token, Variables, Word
 
 TEXTS = {
     "literal_error": "must be {expected}, not {given}",
@@ -66,8 +66,8 @@ def _keys_of(spec: type, **types: Any) -> dict[str, _Key]:
         field.name: _Key(
             types.get(field.name, hint),
             hint.__metadata__[-1],
-            # an empty text stands for an absent one
-            None if field.default in (MISSING, "") else field.default,
+            # an empty text stands for an absent one; a type of files has other values
+            None if field.name in types or field.default in (MISSING, "") else field.default,
         )
         for field in fields(spec)
         if get_origin(hint := hints[field.name]) is Annotated
@@ -93,7 +93,7 @@ def _model(name: str, keys: Mapping[str, _Key], codapis: str = "") -> type[BaseM
 
 BOX = _model(
     "box",
-    _keys_of(BoxSpec),
+    _keys_of(BoxSpec, env=Variables),
     codapis="name image runtime cpu memory storage network volume nproc",
 )
 STEP = _model("step", _keys_of(Step), codapis="box version user action timeout noutput")

@@ -35,7 +35,9 @@ class Must:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
         """Return the type's JSON Schema with `what` as its description."""
-        return {**handler(schema), "description": self.what}
+        found = {**handler(schema), "description": self.what}
+        # pydantic refuses names that do not match, JSON Schema only if it is told
+        return {**found, "additionalProperties": False} if "patternProperties" in found else found
 
     def _check(self, value: Any) -> Any:
         if self.fits and not self.fits(value):
@@ -108,6 +110,10 @@ CAPABILITIES = (
 CAPABILITY = re.compile(rf"(cap_)?({CAPABILITIES})", re.IGNORECASE)
 
 Text = Annotated[str, _like(r"[^\x00]*", "a text")]
+Variable = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "a variable's name")]
+Variables = Annotated[
+    dict[Variable, Text], Must('an object of texts by variable, like {"TZ": "Europe/Berlin"}')
+]
 Word = Annotated[str, _like(r"[^\x00]+", "a text that is not empty")]
 Flag = Annotated[bool, Must("true or false")]
 Count = Annotated[int, Must("a whole number above 0", gt=0, lt=1 << 53)]

@@ -116,6 +116,7 @@ class Daemon(Client):
         if not (box.has_gvisor or self.has_user_namespace):
             # gVisor has no such setting, and in a user namespace it needs a new kernel
             limits = {**limits, "sysctls": hostconfig.QUEUES}
+        process = {**process, "environment": list(box.env)}
         with self.calls(f"create a box of {box.image}", deadline) as api:
             return self._create(api, process, limits, box.network, instance, directory, name)
 

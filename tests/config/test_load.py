@@ -21,6 +21,7 @@ TOP, BOXES, SH = "configs/config.json", "configs/boxes.json", "configs/commands/
 GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
 
 IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
+ENV = """must be an object of texts by variable, like {"TZ": "Europe/Berlin"}, not """
 USER = "must be a user's name or number, maybe with a group's"
 CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
 
@@ -189,6 +190,14 @@ def test_defaults_are_merged_into_each_box_and_step(load):
         before=Step(box="b", user="root", timeout=2.5),
         steps=(Step(box="a", user="nobody", timeout=1),),
     )
+
+
+def test_env_of_the_default_and_of_the_box_are_merged_by_name(load):
+    common = {"A": "1", "B": "2"}
+    boxes = {"sh": {"image": "i", "env": {"B": "", "C": "x=y\n"}}, "b": {"image": "i"}}
+    config = load({**GOOD, TOP: {"box": {"env": common}}, BOXES: boxes})
+    assert config.boxes["sh"].env == ("A=1", "B=", "C=x=y\n")
+    assert config.boxes["b"].env == ("A=1", "B=2")
 
 
 def test_false_and_the_empty_list_are_values(load):
@@ -464,6 +473,14 @@ def one(kind, key, value):
         ("box", "seccomp", "", "must be a text that is not empty, not ''"),
         ("box", "image", "Python", IMAGE + "'Python'"),
         ("box", "image", "a\0b", IMAGE + "'a\\x00b'"),
+        ("box", "env", {"A": 1}, f'{ENV}{{"A": 1}}'),
+        ("box", "env", {"A": "a\0b"}, f'{ENV}{{"A": "a\\u0000b"}}'),
+        ("box", "env", {"A": None}, f'{ENV}{{"A": null}}'),
+        ("box", "env", {"1A": "x"}, f'{ENV}{{"1A": "x"}}'),
+        ("box", "env", {"A=B": "x"}, f'{ENV}{{"A=B": "x"}}'),
+        ("box", "env", {"": "x"}, f'{ENV}{{"": "x"}}'),
+        ("box", "env", {"A\n": "x"}, f'{ENV}{{"A\\n": "x"}}'),
+        ("box", "env", ["A=x"], f'{ENV}["A=x"]'),
         ("box", "network", False, "must be a text that is not empty, not false"),
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
         ("box", "cpu", -1, "must be a number above 0, up to a million, not -1"),

@@ -43,6 +43,7 @@ def test_json_schemas_accept_the_repositorys_configs(kind, pattern):
     [
         ("config", {"pool_size": None, "auth": {"tokens": ["a"]}, "box": {"cap_drop": []}}),
         ("config", {"pool_size": 0, "step": {"timeout": 0, "user": ""}, "docker": {"bin": ""}}),
+        ("box", {"env": {"TZ": "UTC", "_": ""}}),
         ("box", {"image": "codapi/sh", "cpu": 2, "ulimit": ["nofile=96:128"]}),
         ("commands", {"run": {"engine": "http"}, "test": {"before": {"box": "a"}}}),
     ],
@@ -64,6 +65,8 @@ def test_json_schemas_accept_valid_documents(kind, document):
         ("config", {"http": {"hosts": {"a": "http://b"}}}),
         ("box", {"image": "Python"}),
         ("box", {"init": "yes"}),
+        ("box", {"env": {"A": 1}}),
+        ("box", {"env": {"A B": "1"}}),
         ("boxes", {"sh": {"ulimit": ["nofiles=1"]}}),
         ("boxes", {"sh": []}),
         ("commands", {"run": {"engine": "podman"}}),

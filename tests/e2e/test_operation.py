@@ -224,3 +224,16 @@ def test_used_boxes_of_all_steps_are_uncounted_at_the_end(start_server, root):
     # the keeper's counts are up to a second old
     wait_for(lambda: 'state="idle"} 1.0' in server.request("GET", "/metrics").body.decode())
     wait_for(lambda: counts() == {"once": "0.0", "again": "0.0"})
+
+
+@pytest.mark.parametrize("uses", [1, 1000])
+def test_boxes_of_one_image_with_different_env_share_no_box(start_server, root, uses):
+    common = {"image": "codapi/sh", "warm": 1, "uses": uses}
+    boxes = {name: {**common, "env": {"TZ": f"XYZ-{name}"}} for name in ("3", "4")}
+    command = ["date", "+%z"]
+    commands = {box: {"run": {"steps": [{"box": box, "command": command}]}} for box in boxes}
+    server = start_server(root(boxes, commands, pool_size=1))
+    wait_for(lambda: server.request("GET", "/metrics").body.count(b'state="idle"} 1.0') == 2)
+    for name in "343434":
+        answer = server.exec(name, "run", "text", details=True)[1]
+        assert (answer["stdout"], answer["ok"]) == (f"+0{name}00\n", True)
