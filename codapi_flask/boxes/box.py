@@ -20,6 +20,7 @@ from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
 from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.names import safe
 from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
@@ -78,7 +79,7 @@ class Box:
         """
         deadline = time.monotonic() + daemon.timeouts.box
         image = daemon.box_image(spec)
-        name = f"{spec.name.replace(':', '.')}_{lease.path.name}_{os.urandom(2).hex()}"
+        name = f"{safe(spec.name)}_{lease.path.name}_{os.urandom(2).hex()}"
         listener = Listener(lease.init, instance.init)
         try:
             mounts = lease.mounts(lease.init)

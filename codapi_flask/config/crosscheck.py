@@ -5,28 +5,27 @@ Each check yields key and text of every error.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from codapi_flask.config.model import BoxSpec, Command, Step
+from codapi_flask.config.names import is_name
 from codapi_flask.config.problems import join
 
 Found = Iterator[tuple[str, str]]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-VERSIONED = re.compile(rf"{NAME.pattern}(:[A-Za-z0-9_.-]+)?")
+ALLOWED = "printable characters but blanks and / : = \\ ' \""
 
 
 def check_name(name: str) -> Found:
     """Check the name of a sandbox or a command."""
-    if not NAME.fullmatch(name):
-        yield "", f"{name!r} is no name: use letters, digits, _.-"
+    if not is_name(name):
+        yield "", f"{name!r} is no name: use {ALLOWED}"
 
 
 def check_box_name(name: str) -> Found:
     """Check the name of a box."""
-    if not VERSIONED.fullmatch(name):
-        yield "", f"{name!r} is no box name: use NAME or NAME:VERSION"
+    if not all(map(is_name, name.split(":", 1))):
+        yield "", f"{name!r} is no box name: use NAME or NAME:VERSION of {ALLOWED}"
 
 
 def check_box(box: BoxSpec) -> Found:

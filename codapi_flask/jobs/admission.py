@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from codapi_flask.config.model import Config
+from codapi_flask.config.names import safe
 from codapi_flask.errors import RequestError
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Job
@@ -40,7 +41,7 @@ class Admission:
         version = request.version if picks else ""
         sandbox = f"{request.sandbox}.{version}" if version else request.sandbox
         # a name, no secret: to ask the system would hand the interpreter to another thread
-        id = f"{sandbox}_{request.command}_{random.getrandbits(32):08x}"
+        id = f"{safe(sandbox)}_{safe(request.command)}_{random.getrandbits(32):08x}"
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
             raise RequestError(400, "empty request", id)
         if missing:

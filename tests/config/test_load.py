@@ -21,6 +21,7 @@ TOP, BOXES, SH = "configs/config.json", "configs/boxes.json", "configs/commands/
 GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
 
 IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
+ALLOWED = "printable characters but blanks and / : = \\ ' \""
 ENV = """must be an object of texts by variable, like {"TZ": "Europe/Berlin"}, not """
 USER = "must be a user's name or number, maybe with a group's"
 CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
@@ -113,6 +114,33 @@ def test_layouts_load_to_the_same_config(load, tmp_path, files):
 def test_box_is_named_by_its_place_or_by_its_name(load, files):
     images = {name: box.image for name, box in load(files).boxes.items()}
     assert images == {"python": "p", "python:3.12": "p12", "python:2": "p2"}
+
+
+NAMES = ["c++", "_x", ".net", "a-b", "c#", "-", "日本", "e\u0301", "$(id)", "py;ls", "x" * 200]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_hold_printable_characters(load, name):
+    config = load(
+        {
+            TOP: {},
+            BOXES: {name: {"image": "i"}, f"{name}:{name}": {"image": "i"}},
+            f"configs/commands/{name}.json": {name: {"steps": [{"box": name, "version": name}]}},
+        }
+    )
+    assert list(config.boxes) == [name, f"{name}:{name}"]
+    assert [(sandbox, *commands) for sandbox, commands in config.commands.items()] == [(name, name)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a\nb", "a=b", "a'b", 'a"b', "a\\b", "a\u202eb", "a\xa0"]
+)
+def test_name_that_a_log_or_path_would_change_is_a_problem(problems, name):
+    [problem] = problems({SH: {name: RUN["run"]}})
+    assert problem == f"{SH}{f': {name}' if name else ''}: {name!r} is no name: use {ALLOWED}"
+    for box in filter(None, (name, f"sh:{name}", f"{name}:2", "sh:2:3")):
+        [problem] = problems({BOXES: {"sh": {"image": "i"}, "x": {"image": "i", "name": box}}})
+        assert "is no box name" in problem
 
 
 @pytest.mark.parametrize("name", ["box", "boxes", "commands"])
@@ -651,7 +679,7 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
         ({SH: {"run": 5}}, f"{SH}: run: must be an object, not 5"),
         (
             {BOXES: {"sh": {"image": "i"}, "s h": {"image": "i"}}},
-            f"{BOXES}: s h: 's h' is no box name: use NAME or NAME:VERSION",
+            f"{BOXES}: s h: 's h' is no box name: use NAME or NAME:VERSION of {ALLOWED}",
         ),
         (
             {BOXES: {"sh": {"image": "i"}, "b": {"image": "i", "name": "sh"}}},
@@ -659,9 +687,9 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
         ),
         (
             {"configs/commands/s h.json": {}},
-            "configs/commands/s h.json: 's h' is no name: use letters, digits, _.-",
+            f"configs/commands/s h.json: 's h' is no name: use {ALLOWED}",
         ),
-        ({SH: {"a/b": RUN["run"]}}, f"{SH}: a/b: 'a/b' is no name: use letters, digits, _.-"),
+        ({SH: {"a/b": RUN["run"]}}, f"{SH}: a/b: 'a/b' is no name: use {ALLOWED}"),
         (
             {TOP: {"stock_size": 3}, BOXES: {"sh": {"image": "i", "warm": 4}}},
             f"{TOP}: stock_size: must be at least 4, the sum of the boxes' warm, not 3",

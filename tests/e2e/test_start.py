@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.configs import BOXES, COMMANDS
-from tests.support.server import GUNICORN, REPOSITORY, environment
+from tests.support.server import GUNICORN, REPOSITORY, environment, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -171,3 +172,28 @@ def test_work_dir_unseen_by_the_daemon_prevents_startup(root):
     assert done.returncode != 0
     assert "the Docker daemon does not see the work directory /mnt/work" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_names_beyond_dockers_grammar_are_served(start_server, root):
+    plain = {"image": "codapi/sh", "init": False}
+    boxes = {"c++": {"image": "codapi/sh", "warm": 1}, "c++:1+2": plain, "_x": plain}
+    commands = {"run": {"steps": [{"box": "c++", "command": ["echo", ":name"]}]}}
+    service = [
+        {"box": "_x", "detach": True, "command": ["sleep", "1000"]},
+        {"box": ":name", "action": "exec", "command": ["echo", "-n", ":name"]},
+    ]
+    sandboxes = {"c++": commands, "_x": {"-日本": {"steps": service}}}
+    server = start_server(root(boxes, sandboxes, pool_size=1))
+    wait_for(
+        lambda: 'box="c++",state="idle"} 1.0' in server.request("GET", "/metrics").body.decode()
+    )
+    for version, prefix in (("", "c___run_"), ("1+2", "c__.1_2_run_")):
+        answer = server.exec("c++", "run", "text", version=version)[1]
+        assert (answer["stdout"], answer["stderr"]) == (answer["id"] + "\n", "")
+        assert answer["id"].startswith(prefix)
+    answer = server.exec("_x", "-日本", "text")[1]
+    assert (answer["stdout"], answer["stderr"]) == (answer["id"], "")
+    assert answer["id"].startswith("x_x_")
+    metrics = server.request("GET", "/metrics").body.decode()
+    assert 'codapi_executions_total{command="run",reason="ok",sandbox="c++"} 2.0' in metrics
+    wait_for(lambda: re.search(r"id=c__\.1_2_run_\w+ ok=true .* box=c\+\+:1\+2$", server.log, re.M))

@@ -7,7 +7,10 @@ from codapi_flask.errors import RequestError
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.request import Request
 
-BOXES = {name: BoxSpec(name=name, image="i") for name in ("python", "python:3.12", "sh")}
+BOXES = {
+    name: BoxSpec(name=name, image="i")
+    for name in ("python", "python:3.12", "sh", "c++", "c++:1+2")
+}
 COMMANDS = {
     "python": {
         "run": Command(steps=(Step(box="python"),)),
@@ -16,6 +19,9 @@ COMMANDS = {
         "service": Command(steps=(Step(box="postgres", action="exec"),)),
     },
     "web": {"run": Command(engine="http")},
+    "c++": {"++": Command(steps=(Step(box="c++"),))},
+    "_x": {"-run it": Command(engine="http")},
+    "++": {"日本": Command(engine="http")},
 }
 SANDBOXES = Admission(Config(boxes=BOXES, commands=COMMANDS))
 
@@ -38,6 +44,10 @@ def refusal(**request):
         ({"version": "3.12"}, "python.3.12_run"),
         ({"version": "latest"}, "python.latest_run"),
         ({"sandbox": "web"}, "web_run"),
+        ({"sandbox": "c++", "command": "++"}, "c___x"),
+        ({"sandbox": "c++", "command": "++", "version": "1+2"}, "c__.1_2_x"),
+        ({"sandbox": "_x", "command": "-run it"}, "x_run_it"),
+        ({"sandbox": "++", "command": "日本"}, "x_x"),
     ],
 )
 def test_job_has_a_unique_id(request_, id):
