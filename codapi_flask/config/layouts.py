@@ -1,8 +1,7 @@
 """Finds the config files, in all three layouts of Codapi, and reads them.
 
 With `codapi.json` in the root, that is the top file, else `configs/config.json`. Boxes and commands
-come from `sandboxes/NAME/`, else from `configs/boxes/` or `configs/boxes.json`, and from
-`configs/commands/`.
+come from all of `sandboxes/NAME/`, `configs/boxes/`, `configs/boxes.json` and `configs/commands/`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +40,18 @@ def top_file(root: Path) -> Path:
 
 
 def box_files(root: Path) -> list[Path]:
-    """Return the files of the first place that has boxes; `ALL_BOXES` holds them by name."""
-    if (root / "sandboxes").is_dir():
-        return _found(root / "sandboxes", "box.json")
-    if (root / "configs/boxes").is_dir():
-        return _found(root / "configs/boxes", "*.json")
-    return [root / ALL_BOXES]
+    """Return the files of all places that have boxes; `ALL_BOXES` holds them by name.
+
+    That one is missing only if there is another place.
+    """
+    places = _there(root, {"sandboxes": "box.json", "configs/boxes": "*.json"})
+    files = _found_in(places)
+    return files if places and not (root / ALL_BOXES).exists() else [*files, root / ALL_BOXES]
 
 
 def command_files(root: Path) -> list[Path]:
-    """Return the files that hold a sandbox's commands by name."""
-    if (root / "sandboxes").is_dir():
-        return _found(root / "sandboxes", "commands.json")
-    return _found(root / "configs/commands", "*.json")
+    """Return the files of all places that hold a sandbox's commands by name."""
+    return _found_in(_there(root, {"sandboxes": "commands.json", "configs/commands": "*.json"}))
 
 
 def stem(file: Path) -> str:
@@ -84,6 +83,15 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Unreadable(f"must be an object, not {shown(document)}")
     return document
+
+
+def _there(root: Path, places: Mapping[str, str]) -> dict[Path, str]:
+    """Return the folders that exist, each with the name of its files."""
+    return {root / name: files for name, files in places.items() if (root / name).is_dir()}
+
+
+def _found_in(places: Mapping[Path, str]) -> list[Path]:
+    return [file for folder, name in places.items() for file in _found(folder, name)]
 
 
 def _found(folder: Path, name: str) -> list[Path]:

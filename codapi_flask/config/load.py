@@ -22,7 +22,7 @@ Values = dict[str, Any]
 
 
 def load_config(root: Path) -> Config:
-    """Read the config under `root`: `codapi.json` and `sandboxes/`, or `configs/`.
+    """Read the config under `root`: `codapi.json`, `sandboxes/` and `configs/`.
 
     The environment's `CODAPI_WORK_DIR` comes before the config's `work_dir`.
 
@@ -95,7 +95,7 @@ class _Reader:
             return box
 
     def _read_boxes(self, defaults: Values) -> None:
-        files: dict[str, Path] = {}
+        places: dict[str, tuple[Path, str]] = {}
         for file, key, given in self._box_objects():
             values = self._with_profile(file, key, self._checked(schema.BOX, file, key, given))
             name = values.setdefault("name", key or layouts.stem(file))
@@ -105,10 +105,8 @@ class _Reader:
             self._cross(file, key, crosscheck.check_box_name(name))
             if isinstance(given, dict):
                 self._cross(file, key, crosscheck.check_box(box))
-            if name in files:
-                where = self._problems.shown(files[name])
-                self._problems.add(file, key, f"the box {name!r} is in {where} too")
-            files[name] = file
+            if (first := places.setdefault(name, (file, key))) != (file, key):
+                self._not_twice(file, key, f"box {name!r}", first[0])
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
         """Yield file, key and value of each box."""
@@ -124,9 +122,12 @@ class _Reader:
     def _commands(
         self, step_defaults: Values, has_hosts: bool
     ) -> Iterator[tuple[str, dict[str, Command]]]:
+        files: dict[str, Path] = {}
         for file in layouts.command_files(self._root):
             sandbox, commands = layouts.stem(file), {}
             self._cross(file, "", crosscheck.check_name(sandbox))
+            if (first := files.setdefault(sandbox, file)) != file:
+                self._not_twice(file, "", f"sandbox {sandbox!r}", first)
             for name, given in (self._document(file) or {}).items():
                 self._cross(file, name, crosscheck.check_name(name))
                 values = self._checked(schema.COMMAND, file, name, given)
@@ -136,6 +137,9 @@ class _Reader:
                 found = crosscheck.check_steps(command, self._boxes, self._has_all_boxes)
                 self._cross(file, name, found)
             yield sandbox, commands
+
+    def _not_twice(self, file: Path, key: str, what: str, other: Path) -> None:
+        self._problems.add(file, key, f"the {what} is in {self._problems.shown(other)} too")
 
     def _document(self, file: Path) -> Values | None:
         """Return the object that a file holds, `None` if it cannot be read."""

@@ -856,6 +856,53 @@ def test_broken_top_file_does_not_hide_a_missing_box(problems):
     assert found[1:] == [f"{SH}: run.steps[0].box: no box named 'perl'"]
 
 
+OF_ALL_LAYOUTS = {
+    "codapi.json": {"box": {"memory": 32}},
+    "sandboxes/a/box.json": {"image": "a"},
+    "sandboxes/a/commands.json": RUN,
+    "configs/boxes/b.json": {"image": "b"},
+    "configs/boxes.json": {"sh": {"image": "c"}},
+    "configs/commands/b.json": RUN,
+}
+
+
+def test_layouts_beside_each_other_are_all_read(load):
+    config = load(OF_ALL_LAYOUTS)
+    assert {name: box.image for name, box in config.boxes.items()} == {
+        "a": "a",
+        "b": "b",
+        "sh": "c",
+    }
+    assert {box.memory for box in config.boxes.values()} == {32}
+    assert sorted(config.commands) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("file", "what", "other"),
+    [
+        ("configs/boxes/a.json", "box 'a'", "sandboxes/a/box.json"),
+        ("configs/boxes/sh.json", "box 'sh'", "configs/boxes.json"),
+        ("sandboxes/sh/box.json", "box 'sh'", "configs/boxes.json"),
+        ("configs/commands/a.json", "sandbox 'a'", "sandboxes/a/commands.json"),
+    ],
+)
+def test_name_in_two_layouts_is_a_problem_that_names_both_files(load, file, what, other):
+    document = {"image": "i"} if what.startswith("box") else RUN
+    with pytest.raises(ConfigError) as caught:
+        load({**OF_ALL_LAYOUTS, file: document})
+    [problem] = caught.value.problems
+    assert f"the {what} is in " in problem
+    assert file in problem
+    assert other in problem
+
+
+def test_root_without_boxes_names_the_missing_file(load):
+    with pytest.raises(ConfigError) as caught:
+        load({TOP: {}})
+    assert caught.value.problems == [f"{BOXES}: cannot be read: No such file or directory"]
+
+
 def test_box_in_two_files_is_a_problem(problems):
     files = {name: {"image": "i", "name": "sh"} for name in ("configs/boxes/a.json", BOXES_SH)}
+    files[BOXES] = {}
     assert problems(files) == [f"{BOXES_SH}: the box 'sh' is in configs/boxes/a.json too"]
