@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from glob import iglob
@@ -43,6 +44,20 @@ def decode(name: str, text: str) -> bytes:
         return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
     except binascii.Error:
         raise FileError(name, "invalid base64 in the data URL") from None
+
+
+def normalise(name: str) -> str:
+    """Return the name without empty, `.` and `..` parts; an invalid name is returned as it is.
+
+    Lexical, as in Codapi: `a/../b` is `b`, whatever `a` is.
+    """
+    # normpath of Python 3.11 cuts the name at a NUL
+    path = name if "\0" in name else posixpath.normpath(name)
+    try:
+        check_name(path)
+    except FileError:
+        return name
+    return path
 
 
 def check_name(name: str) -> None:

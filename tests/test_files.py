@@ -95,12 +95,19 @@ UNFIT = [
     "/etc/passwd",
     "../x",
     "a/../../x",
-    "a/../b",
-    "a/./b",
-    "./a",
-    "a/",
-    "a//b",
+    "a/b/../../../x",
+    "./../x",
+    "../work/x",
+    "a/..",
+    "./",
+    "//x",
+    "/./x",
+    "/work/../x",
     "/a",
+    "..\0/../x",
+    "a\0/../b",
+    "./\ud800",
+    "./" + "x" * 256,
     "a\0b",
     "\ud800",
     "x" * 256,
@@ -110,13 +117,50 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize("name", UNFIT)
+NORMALISED = {
+    "./a": "a",
+    "a/./b": "a/b",
+    "a/../b": "b",
+    "a/b/../../c": "c",
+    "a/": "a",
+    "a//b": "a/b",
+    ".//./a/.": "a",
+    "./..a": "..a",
+    "./" * 2000 + "a": "a",
+    "x" * 256 + "/../a": "a",
+    "\ud800/../a": "a",
+}
+
+
+@pytest.mark.parametrize("name", [*UNFIT, *NORMALISED])
 def test_invalid_name_is_refused_before_any_write(tmp_path, name):
     directory = tmp_path / "a" / "work"
     directory.mkdir(parents=True)
     with pytest.raises(FileError, match="invalid name"):
         files.write(directory, {"good": b"", name: b""})
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "path"), NORMALISED.items())
+def test_name_that_stays_inside_is_normalised(name, path):
+    assert files.normalise(name) == path
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_invalid_name_is_not_normalised(name):
+    assert files.normalise(name) == name
+
+
+PARTS = st.lists(st.sampled_from(["", ".", "..", "a", "..a", "\0", "\ud800", "x" * 256]))
+
+
+@given(PARTS.map("/".join) | st.text())
+def test_normalised_name_is_inside_the_directory_or_refused(name):
+    path = files.normalise(name)
+    assert files.normalise(path) == path
+    if path != name:
+        files.check_name(path)
+        assert os.path.normpath(f"/some/directory/{name}") == f"/some/directory/{path}"
 
 
 FIT = ["a", "a.b", "...", "..a", "a..b", "-rf", "a b", "$(id)", "a\nb", "\\..\\a", "é/ü", "~", "*"]

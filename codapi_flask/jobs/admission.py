@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
+from codapi_flask import files
 from codapi_flask.config.model import Config
 from codapi_flask.config.names import safe
-from codapi_flask.errors import RequestError
+from codapi_flask.errors import FileError, RequestError
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Job
 
@@ -24,8 +26,9 @@ class Admission:
         """Turn a request into a job with an id of its own.
 
         Raises:
-            RequestError: 404, no such sandbox or command; 400, nothing to run; 200, no box of
-                the version asked for (Codapi's contract: the sandbox's answer, not an error).
+            RequestError: 404, no such sandbox or command; 400, nothing to run, or two files of
+                one name; 200, no box of the version asked for (Codapi's contract: the sandbox's
+                answer, not an error).
         """
         commands = self._config.commands.get(request.sandbox)
         if commands is None:
@@ -46,4 +49,25 @@ class Admission:
             raise RequestError(400, "empty request", id)
         if missing:
             raise RequestError(200, f"unknown box {missing[:MAX_SHOWN]}", id)
-        return Job(id, request.sandbox, request.command, version, request.files)
+        named: Mapping[str, str] = request.files
+        if command.entry:
+            try:
+                named = _normalise(request.files, command.entry)
+            except FileError as error:
+                raise RequestError(400, str(error), id) from None
+        return Job(id, request.sandbox, request.command, version, named)
+
+
+def _normalise(given: Mapping[str, str], entry: str) -> dict[str, str]:
+    """Return files by normalised names; the entry's `""` and invalid ones stay for the engine.
+
+    Raises:
+        FileError: two names are one file's.
+    """
+    names: dict[str, str] = {}
+    for name in given:
+        path = files.normalise(name or entry)
+        if path in names:
+            raise FileError(name, f"the same file as files[{names[path][:MAX_SHOWN]}]")
+        names[path] = name
+    return {name and path: given[name] for path, name in names.items()}

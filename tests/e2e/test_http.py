@@ -188,7 +188,11 @@ def test_data_url_is_decoded_and_other_text_is_not(run):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/abs", "a/../../x", ".", "..", "a\0b", "x" * 300, "a//b", "\ud800"]
+    "name",
+    [
+        *("../x", "/abs", "a/../../x", "./../x", "../work/x", ".", "..", "a/..", "/./x"),
+        *("a\0b", "a\0/../b", "x" * 300, "\ud800"),
+    ],
 )
 def test_file_with_an_invalid_name_is_not_written(server, name):
     before = set(server.work_dir.parent.iterdir())
@@ -196,6 +200,24 @@ def test_file_with_an_invalid_name_is_not_written(server, name):
     assert (status, body["ok"], body["stdout"]) == (200, False, "")
     assert re.fullmatch(r"files\[.+\]: invalid name", body["stderr"], re.DOTALL)
     assert set(server.work_dir.parent.iterdir()) == before
+
+
+def test_file_names_are_normalised(run):
+    files = {"./main.sh": "find . -type f | sort", "./a": "", "b/../c": "", "d//e/": ""}
+    assert answer(run("run", files)) == (True, "./a\n./c\n./d/e\n./main.sh\n", "")
+
+
+@pytest.mark.parametrize(
+    ("files", "stderr"),
+    [
+        ({"": "x", "./main.sh": "y"}, "files[./main.sh]: the same file as files[]"),
+        ({"a/../b": "x", "b": "y"}, "files[b]: the same file as files[a/../b]"),
+    ],
+)
+def test_two_names_of_one_file_are_refused(server, files, stderr):
+    answer = server.post({**GOOD, "files": files})
+    assert refusal(answer) == (400, stderr)
+    assert re.fullmatch("sh_run_[0-9a-f]{8}", answer.json()["id"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ BOXES = {
 }
 COMMANDS = {
     "python": {
-        "run": Command(steps=(Step(box="python"),)),
+        "run": Command(entry="main.py", steps=(Step(box="python"),)),
         "pinned": Command(steps=(Step(box="python", version="3.12"),)),
         "both": Command(steps=(Step(box="python"), Step(box="sh"))),
         "service": Command(steps=(Step(box="postgres", action="exec"),)),
@@ -79,6 +79,37 @@ def test_invalid_request_is_refused(request_, status, text):
 
 def test_blank_code_beside_another_file_is_accepted():
     assert admit(files={"": "", "data.txt": ""}).files == {"": "", "data.txt": ""}
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "names"),
+    [
+        ("run", {"./a": "", "b/../c": "", "d//e/": ""}, ["a", "c", "d/e"]),
+        ("run", {"b": "", "": "", "./a": ""}, ["b", "", "a"]),
+        ("run", {"../a": "", "a/../../b": "", "c/..": "", "/d": ""}, None),
+        # these write no files
+        ("service", {"./a": "x", "a": ""}, None),
+        ("service", {"": "x", "main.py": ""}, None),
+    ],
+)
+def test_names_are_normalised_where_files_are_written(command, files, names):
+    assert list(admit(command=command, files=files).files) == (names or list(files))
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("", "main.py"), "files[main.py]: the same file as files[]"),
+        (("main.py", ""), "files[]: the same file as files[main.py]"),
+        (("./main.py", ""), "files[]: the same file as files[./main.py]"),
+        (("a", "./a"), "files[./a]: the same file as files[a]"),
+        (("b/../a", "a/"), "files[a/]: the same file as files[b/../a]"),
+        (("", "a//b", "a/b"), "files[a/b]: the same file as files[a//b]"),
+        (("./" * 99 + "a", "a"), "files[a]: the same file as files[" + "./" * 50 + "]"),
+    ],
+)
+def test_two_names_of_one_file_are_refused(names, text):
+    assert refusal(files=dict.fromkeys(names, "x")) == (400, text)
 
 
 @pytest.mark.parametrize("version", ["9", "$(id)", "a\nid=- ok=true", "\ud800", "x" * 1000])
