@@ -131,7 +131,7 @@ class Execution:
         """Turn the outcomes of the steps into an execution: the last one decides.
 
         A failed program's stdout moves to stderr: the widget shows stdout if there is any, which
-        would hide the error.
+        would hide the error. As in Codapi, the status follows on the last line.
         """
         outcome = steps[-1]
         stdout, stderr = outcome.stdout, outcome.stderr
@@ -140,8 +140,9 @@ class Execution:
         elif outcome.reason == "error":
             stdout = ""
         elif not outcome.ok:
-            printed, status = stdout + stderr, f"exit status {outcome.exit_code}"
-            stdout, stderr = "", outcome.note + (f"{printed} ({status})" if printed else status)
+            printed, status = (stdout + stderr).rstrip("\r\n"), f"exit status {outcome.exit_code}"
+            ended = f"{printed} ({status})" if printed.strip() else status
+            stdout, stderr = "", outcome.note + ended
         return cls(
             id,
             outcome.ok,

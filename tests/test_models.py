@@ -10,7 +10,13 @@ from codapi_flask.models import Execution, Job, Outcome
     [
         (Outcome(" a \n", "b"), True, " a \n", "b"),
         (Outcome("", "", 1, reason="exit"), False, "", "exit status 1"),
-        (Outcome("a\n", "b\n", 3, reason="exit"), False, "", "a\nb\n (exit status 3)"),
+        (Outcome("a\n", "b\n", 3, reason="exit"), False, "", "a\nb (exit status 3)"),
+        (Outcome(" a\n\n", "", 1, reason="exit"), False, "", " a (exit status 1)"),
+        (Outcome("", "b \r\n\n", 1, reason="exit"), False, "", "b  (exit status 1)"),
+        (Outcome("a\n\n", "\n", 1, reason="exit"), False, "", "a (exit status 1)"),
+        (Outcome("a\n", "", 1, reason="exit"), False, "", "a (exit status 1)"),
+        (Outcome("\n", " \n", 1, reason="exit"), False, "", "exit status 1"),
+        (Outcome("a\n", "", 139, 11, "signal"), False, "", "a (exit status 139)"),
         (Outcome("a", "", 139, 11, "signal"), False, "", "a (exit status 139)"),
         (
             Outcome("a", "", 137, 9, "memory", "out of memory (64 MiB)\n"),

@@ -27,15 +27,15 @@ FAILED = {
     "exit 3": "exit status 3",
     "exit 255": "exit status 255",
     "exit 127": "exit status 127",
-    "echo out; exit 3": "out\n (exit status 3)",
-    "echo err >&2; exit 3": "err\n (exit status 3)",
-    "echo err >&2; echo out; exit 3": "out\nerr\n (exit status 3)",
-    "echo out; kill -TERM $$": "out\n (exit status 143)",
+    "echo out; exit 3": "out (exit status 3)",
+    "echo err >&2; exit 3": "err (exit status 3)",
+    "echo err >&2; echo out; exit 3": "out\nerr (exit status 3)",
+    "echo out; kill -TERM $$": "out (exit status 143)",
     "kill -INT $$": "exit status 130",
     "kill -KILL $$": "exit status 137",
     "kill -SEGV $$": "exit status 139",
     f"exec {EAT}": f"{OOM}exit status 137",
-    f"echo out; exec {EAT}": f"{OOM}out\n (exit status 137)",
+    f"echo out; exec {EAT}": f"{OOM}out (exit status 137)",
 }
 # program that cannot be started: the reason
 UNSTARTABLE = {
@@ -78,7 +78,7 @@ def test_failed_program_is_answered_with_all_its_output(run, program):
 
 @pytest.mark.parametrize("kind", ["cold", "warm", "reused"])
 def test_child_out_of_memory_is_reported_when_its_program_fails(run):
-    assert run("sh", "-c", f"{EAT}; exit 3").stderr == f"{OOM}Killed\n (exit status 3)"
+    assert run("sh", "-c", f"{EAT}; exit 3").stderr == f"{OOM}Killed (exit status 3)"
 
 
 def test_details_keep_the_streams_of_a_failed_program_apart(run):

@@ -46,7 +46,7 @@ def any_service(request) -> str:
     [
         ("echo out; echo err >&2", True, "out\n", "err\n"),
         ("exit 3", False, "", "exit status 3"),
-        ("echo err >&2; echo out; exit 3", False, "", "out\nerr\n (exit status 3)"),
+        ("echo err >&2; echo out; exit 3", False, "", "out\nerr (exit status 3)"),
         ("kill -TERM $$", False, "", "exit status 143"),
         ("kill -KILL $$", False, "", "exit status 137"),
         ("exec >&- 2>&-; sleep 0.3; exit 3", False, "", "exit status 3"),

@@ -63,7 +63,7 @@ def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order
     elif {before, *ends, after} <= {OK, None}:
         assert (execution.ok, execution.stdout) == (True, f"{answering}\n")
     else:
-        assert (execution.ok, execution.stderr) == (False, f"{answering}\n (exit status 1)")
+        assert (execution.ok, execution.stderr) == (False, f"{answering} (exit status 1)")
 
 
 @pytest.mark.parametrize("kind", ["plain"])
@@ -84,7 +84,7 @@ def test_output_of_earlier_steps_is_dropped(execute):
 def test_output_of_earlier_steps_is_dropped_when_one_fails(execute):
     step = _sh("echo out; echo err >&2")
     execution = execute(step, _sh("echo last; exit 3"), _sh("echo never"), before=step, after=step)
-    assert (execution.ok, execution.stderr) == (False, "last\n (exit status 3)")
+    assert (execution.ok, execution.stderr) == (False, "last (exit status 3)")
 
 
 def test_step_finds_no_process_of_an_earlier_one(execute):

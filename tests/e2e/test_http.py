@@ -108,9 +108,9 @@ def test_output_of_a_program_is_answered_unchanged(run):
     ("code", "stderr"),
     [
         ("exit 1", "exit status 1"),
-        ("echo out; echo err >&2; exit 3", "out\nerr\n (exit status 3)"),
+        ("echo out; echo err >&2; exit 3", "out\nerr (exit status 3)"),
         ("kill -SEGV $$", "exit status 139"),
-        ("echo out; kill -KILL $$", "out\n (exit status 137)"),
+        ("echo out; kill -KILL $$", "out (exit status 137)"),
         ("kill -TERM $$", "exit status 143"),
     ],
 )

@@ -99,7 +99,7 @@ def test_widget_shows_all_output_of_a_failed_program(run):
     status, output = run("python", "print('before')\n1 / 0")
     assert status == "✘ Failed"
     assert output.startswith("before\nTraceback (most recent call last):\n")
-    assert output.endswith("ZeroDivisionError: division by zero\n (exit status 1)")
+    assert output.endswith("ZeroDivisionError: division by zero (exit status 1)")
 
 
 def test_widget_shows_the_timeout_of_a_program(run):

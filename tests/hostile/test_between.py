@@ -274,7 +274,7 @@ def test_box_whose_sockets_cannot_be_bounded_has_none(instance, kind):
     for family in ("AF_INET", "AF_INET6"):
         execution = instance.run("python", "-c", script.format(family), box=PYTHON)
         assert execution.stderr.endswith(
-            "PermissionError: [Errno 1] Operation not permitted\n (exit status 1)"
+            "PermissionError: [Errno 1] Operation not permitted (exit status 1)"
         )
 
 

@@ -65,4 +65,4 @@ def test_secrets_of_the_host_are_hidden(attack, user):
 
 def test_program_cannot_change_its_user(attack):
     execution = attack("sh", "-c", f"exec 2>&-; {SETUID}")
-    assert execution.stderr == "1000\n1000\n (exit status 126)"
+    assert execution.stderr == "1000\n1000 (exit status 126)"

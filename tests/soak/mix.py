@@ -69,13 +69,13 @@ def _ok(_: random.Random, token: str) -> tuple[str, Expected]:
 
 def _failing(random: random.Random, token: str) -> tuple[str, Expected]:
     status = random.randint(1, 255)
-    text = f"{token} :name\n{token}\n (exit status {status})"
+    text = f"{token} :name\n{token} (exit status {status})"
     return f"echo {token} $1; echo {token} >&2; exit {status}", (False, "", text)
 
 
 def _signalled(random: random.Random, token: str) -> tuple[str, Expected]:
     number = random.choice([1, 6, 9, 11, 15])
-    text = f"{token} :name\n (exit status {128 + number})"
+    text = f"{token} :name (exit status {128 + number})"
     return f"echo {token} $1; kill -{number} $$", (False, "", text)
 
 
@@ -92,7 +92,7 @@ def _flooding(random: random.Random, token: str) -> tuple[str, Expected]:
 
 
 def _greedy(_: random.Random, token: str) -> tuple[str, Expected]:
-    text = f"out of memory (64 MiB)\n{token} :name\n (exit status 137)"
+    text = f"out of memory (64 MiB)\n{token} :name (exit status 137)"
     return f"echo {token} $1; exec tail -q /dev/zero $1", (False, "", text)
 
 
