@@ -1,7 +1,7 @@
 """The http engine: sends the HTTP request that the code describes, to an allowed host.
 
-The code is `METHOD URL` (`GET` if the method is missing), optional lines that begin with `?` or
-`&` and continue the URL, headers, a blank line, and the body.
+The code is `METHOD URL` (`GET` if the method is missing; an HTTP version behind it is ignored),
+optional lines that begin with `?` or `&` and continue the URL, headers, a blank line, and the body.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ MAX_ANSWER = 1 << 20
 MAX_REASON = 1000
 """Limit on an error, in characters: it may repeat what the client sent."""
 
-METHOD = re.compile(r"[A-Za-z]+")
-# RFC 9110, 5.1: the name is a token
-HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+# RFC 9110, 5.6.2: methods and names of headers are tokens
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+METHOD = re.compile(TOKEN)
+VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
+HEADER = re.compile(rf"({TOKEN}):(.*)")
 # RFC 9110, 5.5: of the control characters, a value may hold only the tab
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # clients may not set these: they decide where the request goes and where it ends
@@ -56,6 +58,8 @@ class HttpRequest:
         """
         first, *lines = text.lstrip().replace("\r\n", "\n").split("\n")
         words = first.split() or [""]
+        if len(words) > 1 and VERSION.fullmatch(words[-1]):
+            del words[-1]
         method, url = words if len(words) == 2 else ("GET", words[0])
         if len(words) > 2 or not METHOD.fullmatch(method):
             raise ValueError("the first line must be METHOD URL")
