@@ -5,11 +5,12 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-# those of Codapi
+# the first three are Codapi's
 CORS = {
     "Access-Control-Allow-Methods": "options, post",
     "Access-Control-Allow-Headers": "authorization, content-type",
     "Access-Control-Max-Age": "3600",
+    "Access-Control-Expose-Headers": "Retry-After",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import http.server
+import json
 import socket
 import subprocess
 import threading
@@ -121,6 +122,24 @@ def test_widget_shows_that_the_server_is_busy(run, server):
         answer.result()
     text = "429 - Too many requests. Try again in a few seconds."
     assert shown == ("✘ Failed", text)
+
+
+def test_page_can_read_when_to_try_again(browser, site, server):
+    browser.open(f"{site}/")
+    document = json.dumps({"sandbox": "sh", "command": "run", "files": {"": "echo hello"}})
+    headers = {"content-type": "application/json", "authorization": "Bearer x"}
+    options = json.dumps({"method": "POST", "headers": headers, "body": document})
+    with ThreadPoolExecutor() as threads:
+        program = Sleep(60)
+        answer = threads.submit(server.exec, "sh", "run", program.text)
+        wait_for(program.runs)
+        browser.evaluate(
+            f"fetch('{server.url}/v1/exec', {options})"
+            ".then((answer) => (window.after = answer.headers.get('retry-after') || 'unknown'))"
+            " && null"
+        )
+        assert wait_for(lambda: browser.evaluate("window.after")) == "1"
+        answer.result()
 
 
 def test_widget_shows_that_the_server_is_down(run):

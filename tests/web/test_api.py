@@ -24,6 +24,7 @@ CORS = {
     "Access-Control-Allow-Methods": "options, post",
     "Access-Control-Allow-Headers": "authorization, content-type",
     "Access-Control-Max-Age": "3600",
+    "Access-Control-Expose-Headers": "Retry-After",
 }
 
 
