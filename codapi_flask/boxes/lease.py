@@ -17,7 +17,8 @@ from pathlib import Path
 from codapi_flask.boxes import trees
 from codapi_flask.daemon.hostconfig import Mounts
 
-HOSTS = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+HOSTS = b"127.0.0.1\tlocalhost\n"
+"""The boxes have no IPv6."""
 
 NO_STEP = 2147480001
 """A user and group that no step can have: `INIT_ID` of init/parse.h."""

@@ -113,12 +113,27 @@ class Daemon(Client):
         directory: Path,
         deadline: float,
     ) -> Container:
-        if not (box.has_gvisor or self.has_user_namespace):
-            # gVisor has no such setting, and in a user namespace it needs a new kernel
-            limits = {**limits, "sysctls": hostconfig.QUEUES}
+        limits = {**limits, "sysctls": self._sysctls(box)}
         process = {**process, "environment": list(box.env)}
         with self.calls(f"create a box of {box.image}", deadline) as api:
             return self._create(api, process, limits, box.network, instance, directory, name)
+
+    def _sysctls(self, box: BoxSpec) -> dict[str, str]:
+        """Return the kernel settings of a box; gVisor has none of them."""
+        sysctls = {}
+        # in a user namespace it needs a new kernel
+        if not (box.has_gvisor or self.has_user_namespace):
+            sysctls |= hostconfig.QUEUES
+        if not box.has_gvisor and self._disables(box.network) and hostconfig.has_ipv6():
+            sysctls |= hostconfig.NO_IPV6
+        return sysctls
+
+    def _disables(self, network: str) -> bool:
+        """Whether Docker makes a namespace without setting it up, which halves a box's start.
+
+        Not on another host, whose kernel may lack the settings that then are the server's work.
+        """
+        return network == "none" and self.is_local
 
     def create_root_box(
         self,
@@ -149,7 +164,7 @@ class Daemon(Client):
     ) -> Container:
         created = api.create_container(
             name=name,
-            network_disabled=network == "none",
+            network_disabled=self._disables(network),
             host_config=api.create_host_config(**limits),
             # an image's health check would run beside the program
             healthcheck={"test": ["NONE"]},

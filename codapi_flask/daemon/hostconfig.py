@@ -30,6 +30,10 @@ MEMLOCK = 1 << 16
 QUEUES = {"fs.mqueue.queues_max": "2"}
 """POSIX message queues of a box: the kernel counts their bytes by user, over all boxes."""
 
+NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1"}
+"""A network namespace that Docker does not set up has IPv6, unlike that of `--network none`: then
+`localhost` may be `::1`, where a server on 127.0.0.1 does not listen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
@@ -42,6 +46,11 @@ class Mounts:
     work: Path
     hosts: Path
     init: Path | None
+
+
+def has_ipv6() -> bool:
+    """Whether this host's kernel has IPv6: without it, `NO_IPV6` prevents a box's start."""
+    return Path("/proc/sys/net/ipv6").exists()
 
 
 def plain(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:

@@ -74,8 +74,12 @@ import socket
 names = [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]]
 server = socket.create_server(("127.0.0.1", 0))
 port = server.getsockname()[1]
-client = socket.create_connection(("localhost", port), 5)
-print(names, {a[4][0] for a in socket.getaddrinfo("localhost", 80, socket.AF_INET)})
+# in the order of the family, as node connects
+family, _, _, _, address = socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM)[0]
+socket.socket(family).connect(address)
+print(names, {a[4][0] for a in socket.getaddrinfo("localhost", 80)})
+print(open("/proc/sys/net/ipv6/conf/all/disable_ipv6").read(), end="")
+print(open("/etc/hosts").read(), end="")
 for host in ("169.254.169.254", "172.17.0.1", "8.8.8.8"):
     try:
         socket.create_connection((host, 80), 5)
@@ -94,7 +98,9 @@ for host in ("169.254.169.254", "172.17.0.1", "8.8.8.8"):
         pytest.param("print(len(bytearray(24 << 20)))", f"{24 * MIB}\n", id="memory"),
         pytest.param(WRITE, "Read-only file system\n" * 3, id="read-only"),
         pytest.param(
-            CONNECT, "['lo'] {'127.0.0.1'}\n" + "Network is unreachable\n" * 3, id="network"
+            CONNECT,
+            "['lo'] {'127.0.0.1'}\n1\n127.0.0.1\tlocalhost\n" + "Network is unreachable\n" * 3,
+            id="network",
         ),
     ],
 )
@@ -145,7 +151,7 @@ SHOWN = {
     "ReadonlyRootfs": True,
     "Privileged": False,
     "Tmpfs": {"/scratch": "size=4m,mode=1777", "/other": "", **NO_TERMINALS},
-    "Sysctls": {"fs.mqueue.queues_max": "2"},
+    "Sysctls": {"fs.mqueue.queues_max": "2", "net.ipv6.conf.all.disable_ipv6": "1"},
     "LogConfig": {"Type": "none", "Config": {}},
     "PidMode": "",
     "IpcMode": "private",
