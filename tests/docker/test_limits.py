@@ -192,7 +192,8 @@ def test_program_sees_nothing_of_the_servers_environment(run, monkeypatch):
     monkeypatch.setenv("CODAPI_SECRET", "secret")
     execution = run("env")
     variables = dict(line.split("=", 1) for line in execution.stdout.splitlines())
-    assert variables.keys() == {"PATH", "HOSTNAME", "HOME"}
+    assert variables.keys() == {"PATH", "HOSTNAME", "HOME", "LANG"}
+    assert variables["LANG"] == "C.UTF-8"
     assert (variables["HOME"], len(variables["HOSTNAME"])) == ("/sandbox", 12)
 
 
