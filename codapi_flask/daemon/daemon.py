@@ -120,7 +120,7 @@ class Daemon(Client):
 
     def _sysctls(self, box: BoxSpec) -> dict[str, str]:
         """Return the kernel settings of a box; gVisor has none of them."""
-        sysctls = {}
+        sysctls: dict[str, str] = {}
         # in a user namespace it needs a new kernel
         if not (box.has_gvisor or self.has_user_namespace):
             sysctls |= hostconfig.QUEUES

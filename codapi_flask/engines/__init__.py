@@ -17,10 +17,23 @@ class Engine(Protocol):
     def execute(self, job: Job, command: Command) -> list[Outcome]:
         """Execute the command on the job's files; return the outcomes, the deciding one last.
 
+        Whether it returns or raises, its `after` step may still be due: see `is_over`.
+
         Raises:
             FileError: a file of the request cannot be used.
             ServerFault: the server failed.
             Cancelled, Abandoned: the execution was cancelled, or the web process is gone.
+        """
+
+    def is_over(self) -> bool:
+        """Whether no step of the last execution is due; if one is, `finish` must follow."""
+
+    def finish(self) -> Outcome:
+        """Execute the `after` step that a failure left due, and return its outcome.
+
+        Raises:
+            ServerFault: the server failed.
+            Abandoned: the web process is gone.
         """
 
     def is_clean(self) -> bool:

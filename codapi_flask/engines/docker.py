@@ -9,7 +9,7 @@ from codapi_flask import files
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
-from codapi_flask.errors import Cancelled, NotRunning, ServerFault
+from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
 
 
@@ -19,9 +19,10 @@ class DockerEngine:
     def __init__(self, config: Config, context: WorkerContext) -> None:
         self._config, self._context = config, context
         self._workspace: Workspace | None = None
+        self._walk: _Walk | None = None
 
     def execute(self, job: Job, command: Command) -> list[Outcome]:
-        """Execute before, the steps until one fails, and after in any case."""
+        """Execute before, the steps until one fails, and after unless one failed."""
         texts = {name: files.decode(name, text) for name, text in job.files.items()}
         runs = {
             step: self._config.boxes[step.box_name(job.version)]
@@ -38,11 +39,20 @@ class DockerEngine:
         for box in runs.values():
             files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
-        outcomes = _Walk(self._context, workspace, runs, job, command, stdin).walk()
+        self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin)
+        outcomes = walk.walk()
         # before the answer: the client's next request may need the box
-        if workspace.give_back():
+        if walk.is_over and workspace.give_back():
             self._workspace = None
         return outcomes
+
+    def is_over(self) -> bool:
+        """Whether the last execution has no `after` step that is due."""
+        return not self._walk or self._walk.is_over
+
+    def finish(self) -> Outcome:
+        """Execute the `after` step of an execution that failed, then end its detached boxes."""
+        return self._walk.finish() if self._walk else Outcome()
 
     def is_clean(self) -> bool:
         """Whether the last execution gave its box back, or is cleaned up."""
@@ -50,7 +60,7 @@ class DockerEngine:
 
     def clean_up(self) -> None:
         """Remove the box of the last execution, and its directory."""
-        workspace, self._workspace = self._workspace, None
+        workspace, self._workspace, self._walk = self._workspace, None, None
         if workspace:
             workspace.close()
 
@@ -70,28 +80,45 @@ class _Walk:
         self._context, self._workspace, self._runs = context, workspace, runs
         self._job, self._command, self._stdin = job, command, stdin
         self._outcomes: list[Outcome] = []
+        self._after = command.after
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no `after` step is due."""
+        return self._after is None
 
     def walk(self) -> list[Outcome]:
-        """Execute all steps; return the outcomes, the deciding one last."""
+        """Execute the steps until one fails, and `after` if none does; the last outcome decides.
+
+        After a failure, whose answer must not wait for it, `after` is due: `finish` executes it.
+        """
         try:
-            try:
-                self._until_one_fails()
-            except (ServerFault, OSError, Cancelled):
-                self._after()
-                raise
-            went_well = all(outcome.ok for outcome in self._outcomes)
-            after = self._after()
-            if went_well and not after.ok:
-                self._outcomes.append(after)
+            self._until_one_fails()
+            if self._outcomes[-1].ok:
+                after = self._execute_after()
+                if not after.ok:
+                    self._outcomes.append(after)
             return self._outcomes
+        except Abandoned:
+            self._after = None
+            raise
+        finally:
+            if self.is_over:
+                self._workspace.end_detached()
+
+    def finish(self) -> Outcome:
+        """Execute `after` if it is due, and end the detached boxes."""
+        try:
+            return self._execute_after()
         finally:
             self._workspace.end_detached()
 
-    def _after(self) -> Outcome:
-        if not self._command.after:
+    def _execute_after(self) -> Outcome:
+        after, self._after = self._after, None
+        if not after:
             return Outcome()
         with self._context.cancel.held():
-            return self._step(self._command.after, b"")
+            return self._step(after, b"")
 
     def _until_one_fails(self) -> None:
         first = self._command.steps[0]

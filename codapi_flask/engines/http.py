@@ -97,6 +97,14 @@ class HttpEngine:
         name, text = next(iter(job.files.items()))
         return [self._fetch(files.decode(name, text).decode("utf-8", "replace"))]
 
+    def is_over(self) -> bool:
+        """Return True: the engine knows no `after` step."""
+        return True
+
+    def finish(self) -> Outcome:
+        """Do nothing."""
+        return Outcome()
+
     def is_clean(self) -> bool:
         """Return True: an execution leaves nothing."""
         return True

@@ -10,8 +10,8 @@ GUNICORN = Inside(
         "gunicorn.workers.gthread:ThreadWorker": """
             accept alive cfg enqueue_req finish_request handle_error handle_quit
             handle_request init_signals keepalived_conns load_wsgi log max_keepalived
-            murder_pending notify nr_conns on_client_socket_readable poller set_accept_enabled
-            sockets worker_connections wsgi
+            murder_pending notify nr_conns on_client_socket_readable poller run
+            set_accept_enabled sockets worker_connections wsgi
         """,
         "gunicorn.arbiter:Arbiter": """
             WORKERS app kill_worker log manage_workers reload setup spawn_worker worker_age
@@ -26,7 +26,7 @@ GUNICORN = Inside(
         "gunicorn.http.unreader:Unreader": "chunk take_buffered unread",
         "gunicorn.http:Request": "_expected_100_continue body",
         "gunicorn.http.body:Body": "read",
-        "gunicorn.config:Config()": "is_ssl keepalive statsd_host",
+        "gunicorn.config:Config()": "graceful_timeout is_ssl keepalive statsd_host",
         "gunicorn.glogging:Logger": "access_log_enabled error exception reopen_files",
     },
 )

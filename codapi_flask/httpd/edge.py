@@ -23,6 +23,9 @@ class Edge(Protocol):
         `None` leaves the request to the application.
         """
 
+    def is_busy(self) -> bool:
+        """Whether the application works on, although all requests may have been answered."""
+
     def error(self, status: int, origin: str = "", text: str = "") -> bytes:
         """Return the complete answer to a request that the transport refuses.
 

@@ -35,6 +35,9 @@ ACCEPT_PAUSE = 0.05
 ACCEPTS = 64
 """Connections accepted in a row before the event loop serves the others again."""
 
+END_PAUSE = 0.05
+"""Seconds between two checks whether the application still works, at the end."""
+
 LINGER, LINGER_MAX = 2.0, 1 << 16
 """Seconds that a client may take to close after its last answer, and bytes it may still send."""
 
@@ -128,6 +131,14 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
                 self.log.error("cannot accept connections: %s", error.strerror)
             self._cannot_accept = True
             time.sleep(ACCEPT_PAUSE)
+
+    def run(self) -> None:
+        """Serve; at a graceful end, also wait for what the application does beyond its answers."""
+        super().run()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while self.edge.is_busy() and time.monotonic() < deadline:
+            self.notify()
+            time.sleep(END_PAUSE)
 
     def init_signals(self) -> None:
         """Set the signal handlers; ignore SIGHUP: it is for the master, but reaches the group."""

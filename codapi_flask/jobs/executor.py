@@ -38,6 +38,9 @@ class Executor(Protocol):
             Busy: not now.
         """
 
+    def busy(self) -> int:
+        """Return how many jobs are executed, until the end of their `after` steps."""
+
     def is_full(self) -> bool:
         """Whether a job that came now would be refused; may be wrong a moment later."""
 

@@ -22,7 +22,7 @@ class WorkerChild(Child):
         self._clean_timeout = clean_timeout
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
-        self.cleans_up, self.sandbox = False, ""
+        self.is_over, self.cleans_up, self.sandbox = True, False, ""
         # guards the pipe's sending side: `cancel` comes from another thread
         self._sending = threading.Lock()
         self._job: Job | None = None
@@ -59,21 +59,38 @@ class WorkerChild(Child):
             self._job = None
 
     def result(self, job: Job) -> Execution:
-        """Wait for the execution of the job; `cleans_up` is then whether the worker still does.
+        """Wait for the execution of the job.
+
+        `is_over` is then whether the worker is done with its steps; if not, `finish` must follow.
+        `cleans_up` is whether it still cleans up.
 
         Raises:
             EOFError, OSError: the worker died.
         """
         if self.cleans_up:
             self._receive_clean()
-        execution, is_clean = self.pipe.recv()
+        execution, self.is_over, is_clean = self.pipe.recv()
         if execution.id != job.id:
             raise EOFError
         with self._sending:
             self._job = None
+        if self.is_over:
+            self._settle(is_clean)
+        return execution  # type: ignore[no-any-return]
+
+    def finish(self) -> None:
+        """Wait for the end of an `after` step, which the job's deadline still bounds.
+
+        Raises:
+            EOFError, OSError: the worker died.
+        """
+        self.pipe.recv()
+        self.is_over = True
+        self._settle(is_clean=False)
+
+    def _settle(self, is_clean: bool) -> None:
         self.cleans_up = not is_clean
         self.deadline = math.inf if is_clean else time.monotonic() + self._clean_timeout
-        return execution  # type: ignore[no-any-return]
 
     def is_lost(self) -> bool:
         """Whether a worker without a job is dead; also note the end of its cleanup."""

@@ -18,6 +18,9 @@ from codapi_flask.engines.http import HttpEngine
 from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
 from codapi_flask.models import Execution, Job
 
+MAX_CAUSE = 500
+"""Characters of a failed `after` step's error that the log repeats."""
+
 log = logging.getLogger("codapi")
 
 
@@ -55,6 +58,10 @@ class LocalExecutor:
                 self._current = None
                 os.eventfd_read(self._cancel)
 
+    def busy(self) -> int:
+        """Return 0."""
+        return 0
+
     def is_full(self) -> bool:
         """Return False."""
         return False
@@ -76,14 +83,14 @@ class LocalExecutor:
 
 
 class LocalRun:
-    """A job that this process executes: yields the execution, then cleans up."""
+    """A job that this process executes: yields the execution, then finishes and cleans up."""
 
     def __init__(self, job: Job, command: Command, engine: Engine, executor: LocalExecutor) -> None:
         self._job, self._command, self._engine = job, command, engine
         self._executor = executor
 
     def __iter__(self) -> Iterator[Execution]:
-        """Execute the job, yield its execution, and clean up when iterated further.
+        """Execute the job and yield its execution; iterated further, `finish` and clean up.
 
         Raises:
             Abandoned: the web process is gone.
@@ -92,12 +99,44 @@ class LocalRun:
             execution = self._execute()
             self._executor.end(self)
             yield execution
+            self.finish()
         finally:
             self._clean_up()
 
     def cancel(self) -> None:
         """Cancel the run; returns at once, safe from any thread."""
         self._executor.cancel(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is due."""
+        return self._engine.is_over()
+
+    def finish(self) -> None:
+        """Execute the `after` step that a failure left due; its own failure goes to the log.
+
+        Raises:
+            Abandoned: the web process is gone.
+        """
+        if self.is_over:
+            return
+        cause = ""
+        try:
+            outcome = self._engine.finish()
+            if not outcome.ok:
+                # repr: it may hold what the client sent
+                cause = repr(Execution.of(self._job.id, [outcome], 0).stderr[:MAX_CAUSE])
+        except Cancelled:
+            # the execution has ended
+            pass
+        except Abandoned:
+            raise
+        except (ServerFault, OSError) as error:
+            cause = str(error)
+        except Exception:
+            cause = traceback.format_exc()
+        if cause:
+            log.warning("id=%s the after step failed: %s", self._job.id, cause)
 
     @property
     def is_clean(self) -> bool:

@@ -114,10 +114,22 @@ class Pool:
                 return child
 
     def end(self, child: WorkerChild) -> None:
-        """Take back a worker that has finished its job."""
+        """Take back a worker that has answered; it stays busy while an `after` step is due."""
+        if not child.is_over:
+            # the run's own thread must answer its client
+            threading.Thread(target=self._finish, args=[child], daemon=True).start()
+            return
         with self._lock:
             self._idle.append(child)
             self._lock.notify()
+
+    def _finish(self, child: WorkerChild) -> None:
+        try:
+            child.finish()
+        except (EOFError, OSError):
+            self.lose(child)
+        else:
+            self.end(child)
 
     def is_full(self) -> bool:
         """Whether a job would be refused now; the answer may be outdated at once."""
@@ -131,7 +143,7 @@ class Pool:
         return self._problem or self._fault
 
     def busy(self) -> int:
-        """Return the number of workers that execute a job."""
+        """Return the number of workers that execute a job, its `after` step included."""
         with self._lock:
             return len(self._workers.difference(self._idle))
 

@@ -18,14 +18,14 @@ class Workers(Protocol):
         """Give a job to an idle worker."""
 
     def end(self, child: WorkerChild) -> None:
-        """Take back a worker that has finished its job."""
+        """Take back a worker that has answered."""
 
     def lose(self, child: WorkerChild) -> None:
         """Replace a worker that died or hung, or whose answer is lost."""
 
 
 class PoolRun:
-    """A job that a worker executes; the run owns the worker until it ends."""
+    """A job that a worker executes; the run owns the worker until its answer."""
 
     def __init__(self, workers: Workers, job: Job, child: WorkerChild) -> None:
         self._workers, self._job, self._child = workers, job, child

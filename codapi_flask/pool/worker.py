@@ -30,10 +30,11 @@ CLEAN_DELAY = 0.05
 def main(pipe: Connection, config: Config, instance: Instance, is_successor: bool) -> None:
     """Execute the jobs that come through the pipe until it closes.
 
-    The first message reports that the worker is ready. The answer to a job is its execution and
-    whether all that it left is gone; if not, another message follows once it is, before the next
-    job is read. A message that is not a job cancels the running job. The successor of a lost
-    worker first removes what that one left: its boxes count toward the bound.
+    The first message reports that the worker is ready. The answer to a job is its execution,
+    whether that is over, and whether all that it left is gone. If an `after` step is still due,
+    a message follows at its end. If something is left, the last message follows once that is gone,
+    before the next job is read. A message that is not a job cancels the running job. The successor
+    of a lost worker first removes what that one left: its boxes count toward the bound.
     """
     become_child(config.verbose)
     daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
@@ -60,8 +61,11 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
 def _serve(pipe: Connection, jobs: select.poll, executor: LocalExecutor, job: Job) -> None:
     run = executor.start(job)
     for execution in run:
-        is_clean = run.is_clean
-        pipe.send_bytes(pickle.dumps((execution, is_clean)))
+        is_over, is_clean = run.is_over, run.is_clean
+        pipe.send_bytes(pickle.dumps((execution, is_over, is_clean)))
+        if not is_over:
+            run.finish()
+            pipe.send("over")
         if not is_clean:
             # the cleanup makes the daemon use processors that other runs need
             jobs.poll(CLEAN_DELAY * 1000)

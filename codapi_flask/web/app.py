@@ -26,4 +26,4 @@ class App(Flask):
         self.register_blueprint(routes)
         self.register_blueprint(ops.blueprint(metrics, executor.problem))
         shedding = Shedding(admission, executor, metrics, access)
-        self.edge = WebEdge(config, shedding, access)
+        self.edge = WebEdge(config, shedding, access, executor)

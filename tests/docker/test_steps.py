@@ -28,7 +28,7 @@ ORDERS = [
     (None, [OK, FAULT, OK], OK, "1 after", "fault"),
     (None, [FAULT], FAILS, "after", "fault"),
     (OK, [OK], FAULT, "before 1", "fault"),
-    (OK, [FAILS], FAULT, "before 1", "fault"),
+    (OK, [FAILS], FAULT, "before 1", "1"),
 ]
 # a detached box is always a plain container; the others are not
 WITH_DETACHED = pytest.mark.parametrize("kind", ["plain", "warm"])
@@ -64,6 +64,24 @@ def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order
         assert (execution.ok, execution.stdout) == (True, f"{answering}\n")
     else:
         assert (execution.ok, execution.stderr) == (False, f"{answering} (exit status 1)")
+
+
+@pytest.mark.parametrize(
+    ("after", "cause"),
+    [
+        ({"box": "sh", "command": ["sh", "-c", "echo why >&2; exit 7"]}, "why\\n (exit status 7)"),
+        ({"box": "missing", "command": ["true"]}, "no image codapi/no-such-image"),
+    ],
+)
+@pytest.mark.parametrize("failing", ["sh", "missing"])
+@pytest.mark.parametrize("kind", ["plain"])
+def test_failed_after_of_a_failed_command_is_logged(execute, caplog, after, cause, failing):
+    execution = execute(_sh("exit 3", box=failing), after=after, boxes=BOXES)
+    assert execution.stderr == ("exit status 3" if failing == "sh" else "internal error")
+    assert "no-such-image" in execution.fault or failing == "sh"
+    [record] = caplog.records
+    assert record.message.startswith(f"id={execution.id} the after step failed: ")
+    assert cause in record.message
 
 
 @pytest.mark.parametrize("kind", ["plain"])

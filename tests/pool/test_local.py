@@ -24,6 +24,9 @@ class FakeEngine:
             raise self._result
         return [self._result]
 
+    def is_over(self):
+        return True
+
     def is_clean(self):
         return False
 
