@@ -74,6 +74,10 @@ class Unblocked(io.RawIOBase):
         """Return the descriptor."""
         return self._descriptor
 
+    def isatty(self) -> bool:
+        """Return whether it is a terminal: gunicorn's `--daemon` leaves one."""
+        return os.isatty(self._descriptor)
+
     def write(self, data: Any, /) -> int:
         """Write what the reader takes at once, and leave the rest to the thread."""
         with self._changed:

@@ -155,6 +155,15 @@ def test_backlog_is_written_at_the_end():
         assert len(text_of(reader).split()) == 100
 
 
+@pytest.mark.parametrize(("make", "is_one"), [(pipe, False), (terminal, True)])
+def test_stream_is_a_terminal_if_its_descriptor_is_one(make, is_one):
+    reader, writer = make()
+    with program("print(sys.stderr.fileno(), sys.stderr.isatty())", writer) as done:
+        assert done.stdout.read().decode() == f"2 {is_one}\n"
+    os.close(reader)
+    os.close(writer)
+
+
 def test_forked_process_neither_waits_nor_repeats_the_backlog():
     reader, writer = pipe()
     text = LINES.format(lines=100, width=999)
