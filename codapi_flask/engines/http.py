@@ -27,10 +27,10 @@ MAX_REASON = 1000
 """Limit on an error, in characters: it may repeat what the client sent."""
 
 # RFC 9110, 5.6.2: methods and names of headers are tokens
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-METHOD = re.compile(TOKEN)
+CHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+METHOD = re.compile(CHARS)
 VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
-HEADER = re.compile(rf"({TOKEN}):(.*)")
+HEADER = re.compile(rf"({CHARS}):(.*)")
 # RFC 9110, 5.5: of the control characters, a value may hold only the tab
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # clients may not set these: they decide where the request goes and where it ends
