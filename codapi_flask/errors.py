@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 
 class ConfigError(Exception):
@@ -16,15 +17,18 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+Kind = Literal["malformed", "unknown", "no box", "unauthorized", "unsupported", "too large", "busy"]
+
+
 class RequestError(Exception):
     """The client's mistake: a request that is answered without being executed.
 
-    `status` is the HTTP status, `text` the answer's stderr and `id` the execution's id, if it
+    `kind` is the kind of mistake, `text` the answer's stderr and `id` the execution's id, if it
     already has one.
     """
 
-    def __init__(self, status: int, text: str, id: str = "-") -> None:
-        self.status, self.text, self.id = status, text, id
+    def __init__(self, kind: Kind, text: str, id: str = "-") -> None:
+        self.kind, self.text, self.id = kind, text, id
         super().__init__(text)
 
 

@@ -9,8 +9,8 @@ def test_config_error_lists_one_problem_per_line():
 
 
 def test_request_error_id_defaults_to_a_dash():
-    assert RequestError(404, "unknown sandbox").id == "-"
-    assert RequestError(429, "busy", "sh_run_1").id == "sh_run_1"
+    assert RequestError("unknown", "unknown sandbox").id == "-"
+    assert RequestError("busy", "busy", "sh_run_1").id == "sh_run_1"
 
 
 @pytest.mark.parametrize(

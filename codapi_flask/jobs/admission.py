@@ -26,16 +26,15 @@ class Admission:
         """Turn a request into a job with an id of its own.
 
         Raises:
-            RequestError: 404, no such sandbox or command; 400, nothing to run, or two files of
-                one name; 200, no box of the version asked for (Codapi's contract: the sandbox's
-                answer, not an error).
+            RequestError: there is no such sandbox, command or box, nothing to run, or two files
+                of one name.
         """
         commands = self._config.commands.get(request.sandbox)
         if commands is None:
-            raise RequestError(404, "unknown sandbox")
+            raise RequestError("unknown", "unknown sandbox")
         command = commands.get(request.command)
         if command is None:
-            raise RequestError(404, "unknown command")
+            raise RequestError("unknown", "unknown command")
         runs = [step for step in command.all_steps() if step.action == "run"]
         names = [step.box_name(request.version) for step in runs]
         missing = next((name for name in names if name not in self._config.boxes), None)
@@ -46,15 +45,15 @@ class Admission:
         # a name, no secret: to ask the system would hand the interpreter to another thread
         id = f"{safe(sandbox)}_{safe(request.command)}_{random.getrandbits(32):08x}"
         if len(request.files) < 2 and not "".join(request.files.values()).strip():
-            raise RequestError(400, "empty request", id)
+            raise RequestError("malformed", "empty request", id)
         if missing:
-            raise RequestError(200, f"unknown box {missing[:MAX_SHOWN]}", id)
+            raise RequestError("no box", f"unknown box {missing[:MAX_SHOWN]}", id)
         named: Mapping[str, str] = request.files
         if command.entry:
             try:
                 named = _normalise(request.files, command.entry)
             except FileError as error:
-                raise RequestError(400, str(error), id) from None
+                raise RequestError("malformed", str(error), id) from None
         return Job(id, request.sandbox, request.command, version, named)
 
 

@@ -72,15 +72,15 @@ class Request(BaseModel):
         An absent field and `null` are empty, as in Codapi.
 
         Raises:
-            RequestError: 400, the document is not an object or a field is of the wrong type.
+            RequestError: the document is not an object or a field is of the wrong type.
         """
         if not isinstance(document, dict):
-            raise RequestError(400, "the request must be a JSON object")
+            raise RequestError("malformed", "the request must be a JSON object")
         given = {name: value for name, value in document.items() if value is not None}
         try:
             return cls.model_validate({**EMPTY, **given})
         except ValidationError as error:
-            raise RequestError(400, _explain(error)) from None
+            raise RequestError("malformed", _explain(error)) from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from werkzeug.http import http_date
 
-from codapi_flask.errors import RequestError
+from codapi_flask.errors import Kind, RequestError
 from codapi_flask.models import INTERNAL_ERROR, Execution
 
 RETRY_AFTER = "1"
@@ -42,6 +42,17 @@ MEANINGS = {
 }
 """When a client gets each status: all that the server sends."""
 
+STATUSES: dict[Kind, int] = {
+    "no box": 200,  # the sandbox's answer, not an error, as in Codapi
+    "malformed": 400,
+    "unauthorized": 401,
+    "unknown": 404,
+    "too large": 413,
+    "unsupported": 415,
+    "busy": 429,
+}
+"""What a client gets for each mistake in its request."""
+
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
     429: {"Retry-After": RETRY_AFTER},
@@ -51,12 +62,12 @@ HEADERS = {
 
 def busy(id: str) -> RequestError:
     """Return the refusal of a job that no worker is idle for."""
-    return RequestError(429, BUSY, id)
+    return RequestError("busy", BUSY, id)
 
 
 def too_large(max_body: int) -> RequestError:
     """Return the refusal of a body of more than `max_body` bytes."""
-    return RequestError(413, TEXTS[413].format(max_body=max_body))
+    return RequestError("too large", TEXTS[413].format(max_body=max_body))
 
 
 def refusal(error: RequestError) -> Execution:
@@ -69,16 +80,16 @@ def body(execution: Execution, details: bool = False) -> str:
     return json.dumps(execution.answer(details))
 
 
-def encode(error: RequestError, headers: Mapping[str, str]) -> bytes:
-    """Return the whole HTTP answer to a refused request, as it is sent."""
-    content = body(refusal(error))
+def encode(status: int, execution: Execution, headers: Mapping[str, str]) -> bytes:
+    """Return a whole HTTP answer, as it is sent."""
+    content = body(execution)
     fields = {
         "Date": http_date(),
-        **HEADERS.get(error.status, {}),
+        **HEADERS.get(status, {}),
         **headers,
         "Content-Type": "application/json",
         "Content-Length": str(len(content)),
     }
     lines = [f"{name}: {value}" for name, value in fields.items()]
-    head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
     return "\r\n".join([head, *lines, "", content]).encode()

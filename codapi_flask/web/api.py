@@ -44,9 +44,10 @@ def blueprint(
 
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
-        log.debug("id=%s refused with %d", error.id, error.status)
-        response = _answer(answers.refusal(error), error.status)
-        response.headers.update(answers.HEADERS.get(error.status, {}))
+        status = answers.STATUSES[error.kind]
+        log.debug("id=%s refused with %d", error.id, status)
+        response = _answer(answers.refusal(error), status)
+        response.headers.update(answers.HEADERS.get(status, {}))
         return response
 
     @routes.app_errorhandler(HTTPException)
@@ -69,7 +70,7 @@ def blueprint(
     def authorize() -> None:
         is_open = request.method == "OPTIONS" or request.endpoint in OPEN
         if not is_open and not access.is_granted(request.headers.get("Authorization", "")):
-            raise RequestError(401, "unauthorized: send 'Authorization: Bearer TOKEN'")
+            raise RequestError("unauthorized", "unauthorized: send 'Authorization: Bearer TOKEN'")
 
     @routes.after_app_request
     def allow_origins(response: Response) -> Response:
@@ -81,9 +82,9 @@ def blueprint(
 
 def _read_document(max_body: int) -> object:
     if not request.is_json:
-        raise RequestError(415, "unsupported media type: use application/json")
+        raise RequestError("unsupported", "unsupported media type: use application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise RequestError(415, "unsupported content encoding: send the JSON as it is")
+        raise RequestError("unsupported", "unsupported content encoding: send the JSON as it is")
     # the server's own stream: it knows where the body ends, chunked or not
     stream = request.environ["wsgi.input"]
     length = request.content_length
@@ -93,7 +94,7 @@ def _read_document(max_body: int) -> object:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise RequestError(400, "the request is not valid JSON") from None
+        raise RequestError("malformed", "the request is not valid JSON") from None
 
 
 def _answer(execution: Execution, status: int, details: bool = False) -> Response:

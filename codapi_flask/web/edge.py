@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from codapi_flask.config.model import Config
-from codapi_flask.errors import RequestError
 from codapi_flask.jobs.executor import Executor
+from codapi_flask.models import Execution
 from codapi_flask.web import answers
 from codapi_flask.web.access import Access
 from codapi_flask.web.shedding import Shedding
@@ -32,4 +32,4 @@ class WebEdge:
         """
         text = text or answers.TEXTS[status].format(max_body=self.max_body)
         headers = {"Connection": "close", **self._access.cors(origin)}
-        return answers.encode(RequestError(status, text), headers)
+        return answers.encode(status, Execution("-", stderr=text), headers)

@@ -57,7 +57,8 @@ class Shedding:
             "Connection": fields["connection"],
             **self._access.cors(fields.get("origin", "")),
         }
-        return answers.encode(answers.busy(job.id), headers), fields["connection"] == "close"
+        busy = answers.refusal(answers.busy(job.id))
+        return answers.encode(429, busy, headers), fields["connection"] == "close"
 
 
 def _fields(head: bytes) -> dict[str, str] | None:

@@ -68,7 +68,7 @@ def test_absent_and_null_fields_are_empty(field, empty):
 def test_malformed_document_is_refused(document, text):
     with pytest.raises(RequestError) as caught:
         Request.parse(document)
-    assert (caught.value.status, caught.value.text) == (400, text)
+    assert (caught.value.kind, caught.value.text) == ("malformed", text)
 
 
 def test_request_is_immutable():

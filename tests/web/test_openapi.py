@@ -1,10 +1,12 @@
 import ast
 import json
+from typing import get_args
 
 import jsonschema_rs
 import pytest
 
 from codapi_flask.config.model import Config
+from codapi_flask.errors import Kind
 from codapi_flask.models import Execution, Outcome
 from codapi_flask.web import answers, openapi
 from codapi_flask.web.app import App
@@ -58,8 +60,13 @@ def test_transport_status_has_a_text():
 
 
 def test_status_in_the_code_has_a_meaning():
-    # Flask itself answers 404 to an unknown path
-    assert set(answers.MEANINGS) == {*statuses("web"), *statuses("jobs"), *answers.TEXTS, 404}
+    refusals = answers.STATUSES.values()
+    assert set(answers.MEANINGS) == {*statuses("web"), *refusals, *answers.TEXTS}
+
+
+def test_each_kind_of_mistake_has_a_status_which_only_the_web_knows():
+    assert set(answers.STATUSES) == set(get_args(Kind))
+    assert not statuses("jobs")
 
 
 def test_status_with_a_meaning_has_a_response():
