@@ -130,7 +130,7 @@ class Box:
             stdout = stack.enter_context(closing(OutputPipe(program.noutput)))
             stderr = stack.enter_context(closing(OutputPipe(program.noutput)))
             self._start(program, (stdin_pipe.program_end, stdout.program_end, stderr.program_end))
-            answer = _Answer(self._init)
+            answer = Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
@@ -193,7 +193,7 @@ class Box:
             for end in ends:
                 os.close(end)
 
-    def _kill(self, answer: _Answer, cancel: Cancel, deadline: float) -> None:
+    def _kill(self, answer: Answer, cancel: Cancel, deadline: float) -> None:
         try:
             self._init.kill()
         except ConnectionError:
@@ -234,7 +234,7 @@ def _await_init(listener: Listener, container: Container, deadline: float) -> No
             raise TimeoutError("it did not connect")
 
 
-class _Answer:
+class Answer:
     """init's answer to a run, as a source; if it is `None` at the end, the box died."""
 
     def __init__(self, init: InitConnection) -> None:
@@ -242,9 +242,11 @@ class _Answer:
         self.value: RunDone | ResetDone | None = None
 
     def fileno(self) -> int:
+        """Return the descriptor to poll."""
         return self._init.fileno()
 
     def read(self) -> bool:
+        """Read the answer; return False once it is there, or the box is dead."""
         try:
             self.value = self._init.receive()
         except ConnectionError:

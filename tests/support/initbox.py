@@ -14,7 +14,13 @@ from typing import Any
 import docker
 from docker.types import LogConfig
 
+from codapi_flask.boxes.box import Answer
+from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.init import MOUNT, InitConnection, Listener, ResetDone, RunDone, binary, options
+from codapi_flask.streams import Cancel, pump
+
+LIMIT = 8 << 20
+"""Bytes that are kept of an output."""
 
 SECONDS = 20.0
 """Seconds that anything may take before a test fails."""
@@ -140,50 +146,33 @@ class Run:
         self, init: InitConnection, argv: Sequence[str], user: str, env: Sequence[str]
     ) -> None:
         self._init = init
-        peer, self.stdin = os.pipe()
-        self.stdout, out = os.pipe()
-        self.stderr, err = os.pipe()
-        files = (peer, out, err)
-        for file in files:
-            os.fchmod(file, 0o666)
-        init.run(argv, user, files, env)
-        for file in files:
-            os.close(file)
+        self._stdin, self._stdout, self._stderr = InputPipe(), OutputPipe(LIMIT), OutputPipe(LIMIT)
+        ends = [pipe.program_end for pipe in (self._stdin, self._stdout, self._stderr)]
+        init.run(argv, user, tuple(ends), env)
+        for end in ends:
+            os.close(end)
 
     def line(self) -> str:
         """Return the next line of its stdout."""
         line = bytearray()
         while not line.endswith(b"\n"):
-            assert select.select([self.stdout], [], [], SECONDS)[0], f"no line: {bytes(line)!r}"
-            byte = os.read(self.stdout, 1)
+            assert select.select([self._stdout], [], [], SECONDS)[0], f"no line: {bytes(line)!r}"
+            byte = os.read(self._stdout.fileno(), 1)
             assert byte, f"end of output: {bytes(line)!r}"
             line += byte
         return line.decode().rstrip("\n")
 
     def finish(self, stdin: bytes = b"", timeout: float = SECONDS) -> Result:
         """Wait for its end with all output, and kill it after `timeout` seconds."""
-        with suppress(BrokenPipeError):
-            os.write(self.stdin, stdin)
-        os.close(self.stdin)
-        outputs = {self.stdout: bytearray(), self.stderr: bytearray()}
-        left: set[Any] = {self._init, *outputs}
-        done = None
-        deadline, killed = time.monotonic() + timeout, False
-        while left:
-            ready = select.select(left, [], [], max(0, deadline - time.monotonic()))[0]
-            if not ready:
-                assert not killed, "init does not kill"
-                self._init.kill()
-                deadline, killed = time.monotonic() + SECONDS, True
-            for source in ready:
-                if source is self._init:
-                    done = self._init.receive()
-                    left.discard(source)
-                elif chunk := os.read(source, 1 << 16):
-                    outputs[source] += chunk
-                else:
-                    os.close(source)
-                    left.discard(source)
-        assert isinstance(done, RunDone)
-        stdout, stderr = (bytes(output).decode(errors="replace") for output in outputs.values())
-        return Result(done, stdout, stderr)
+        answer, never = Answer(self._init), Cancel()
+        sources = (self._stdout, self._stderr, answer)
+        if not pump(never, sources, self._stdin, stdin, time.monotonic() + timeout):
+            self._init.kill()
+            end = time.monotonic() + SECONDS
+            assert pump(never, [answer], None, b"", end), "init does not kill"
+        for pipe in (self._stdout, self._stderr):
+            pipe.drain()
+            pipe.close()
+        self._stdin.close()
+        assert isinstance(answer.value, RunDone)
+        return Result(answer.value, self._stdout.output.text(), self._stderr.output.text())
