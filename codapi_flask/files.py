@@ -7,7 +7,7 @@ import binascii
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from glob import iglob
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -110,12 +110,16 @@ def write(directory: Path, files: Mapping[str, bytes]) -> None:
 def copy(root: Path, patterns: Iterable[str], directory: Path) -> None:
     """Copy the files under `root` that match a glob pattern; existing files stay."""
     for pattern in patterns:
-        for source in sorted(iglob(pattern, root_dir=root)):
-            if (root / source).is_file():
-                try:
-                    _write_new(directory / Path(source).name, (root / source).read_bytes())
-                except FileExistsError:
-                    continue
+        for source in sorted(matching(root, pattern)):
+            try:
+                _write_new(directory / source.name, source.read_bytes())
+            except FileExistsError:
+                continue
+
+
+def matching(root: Path, pattern: str) -> Iterator[Path]:
+    """Yield the files under `root` that match a glob pattern."""
+    yield from filter(Path.is_file, (root / name for name in iglob(pattern, root_dir=root)))
 
 
 def _parents(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Warnings about a config and a daemon: weak isolation, ignored limits, missing images."""
+"""Warnings about a config and a daemon: weak isolation, ignored limits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SAFE_RUNC = (1, 1, 12)
 DESCRIPTORS = 2
 """Descriptors of a waiting box; the kernel counts those of all processes of a user together."""
 
+CGROUP_V2 = "with cgroup v1 only a server that is root on the host can limit that; use cgroup v2"
+
 LIMITS = {
     "MemoryLimit": "memory",
     "SwapLimit": "no swap",
@@ -29,64 +31,71 @@ LIMITS = {
 def examine(
     config: Config,
     info: Mapping[str, Any],
-    missing: Sequence[str],
     work_dir: Path,
     sockets_are_bounded: bool = True,
     shared: Sequence[str] = (),
 ) -> Iterator[str]:
-    """Yield a warning for each thing found.
+    """Yield a warning for each kind of thing found, with the names of all boxes that have it.
 
-    `info` is the daemon's (`docker info`), `missing` are the images that it does not have.
-    `sockets_are_bounded` tells whether the memory of sockets has a limit, `shared` are the boxes
-    whose programs run as the server's user.
+    `info` is the daemon's (`docker info`). `sockets_are_bounded` tells whether the memory of
+    sockets has a limit, `shared` are the boxes whose programs run as the server's user.
     """
     yield from _examine_daemon(info)
     if not sockets_are_bounded:
-        yield from _examine_sockets(config)
-    for name in shared:
-        yield (
-            f"box {name}: programs run as the server's user, {os.geteuid()}, and share what the "
-            "kernel counts for a user with the server: run it as a user of its own"
-        )
+        yield f"programs get no IP sockets, as the memory of these has no limit: {CGROUP_V2}"
+    boxes: dict[str, list[str]] = {}
+    if shared:
+        boxes[
+            f"programs run as the server's user, {os.geteuid()}, and share what the kernel counts "
+            "for a user with the server: run it as a user of its own"
+        ] = [*shared]
+    for box in config.boxes.values():
+        for text in _examine_box(box, sockets_are_bounded):
+            boxes.setdefault(text, []).append(box.name)
+    for text, names in boxes.items():
+        yield f"{'boxes' if len(names) > 1 else 'box'} {', '.join(names)}: {text}"
     if not any(config.commands.values()):
         yield "the config has no command: add one, until then every sandbox is unknown"
-    if missing:
-        yield f"images are missing, pull or build them: {', '.join(missing)}"
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= descriptors < config.stock_size * DESCRIPTORS:
         yield (
             f"stock_size {config.stock_size}: each box that waits takes {DESCRIPTORS} descriptors, "
             f"of which there are {descriptors}: allow more (ulimit -Hn), or have fewer wait"
         )
-    for box in config.boxes.values():
-        yield from _examine_box(box)
     if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
         yield f"{work_dir} shares a disk with the system: give it a file system of its own"
+    if roots := list(_commands_of_root(config)):
+        yield f"commands that run as root, by sandbox: {', '.join(roots)}"
+
+
+def _commands_of_root(config: Config) -> Iterator[str]:
     for sandbox, commands in config.commands.items():
         for name, command in commands.items():
             if any(step.runs_as_root for step in command.all_steps() if step.action != "stop"):
-                yield f"sandbox {sandbox}, command {name}: runs as root"
+                yield f"{sandbox} {name}"
 
 
-def _examine_box(box: BoxSpec) -> Iterator[str]:
+def _examine_box(box: BoxSpec, sockets_are_bounded: bool) -> Iterator[str]:
     if box.network != "none":
-        yield f"box {box.name}: network {box.network}: programs reach what that reaches"
+        yield f"network {box.network}: programs reach what that reaches"
+    if not sockets_are_bounded and (box.network != "none" or box.seccomp != "default"):
+        yield f"the memory of sockets has no limit: {CGROUP_V2}"
     if box.cap_add:
-        yield f"box {box.name}: has the capabilities {', '.join(box.cap_add)}"
+        yield f"capabilities {', '.join(box.cap_add)}"
     if "ALL" not in map(str.upper, box.cap_drop):
-        yield f"box {box.name}: root in it has capabilities: cap_drop does not hold 'all'"
+        yield "root has capabilities: cap_drop does not hold 'all'"
     if box.seccomp != "default":
         whose = "Docker's" if box.seccomp == "docker" else "a file's"
-        yield f"box {box.name}: seccomp is {whose}: more of the kernel is within reach"
+        yield f"seccomp is {whose}: more of the kernel is within reach"
     if any(limit.startswith("core=") for limit in box.ulimit):
-        yield f"box {box.name}: makes core dumps, which may start a helper of the host's"
+        yield "programs make core dumps, which may start a helper of the host's"
     if box.writable or not box.keeps_nothing:
         hows = []
         if box.writable and box.storage:
             hows.append(f"Docker limits its file system to {box.storage}")
         if box.has_quota:
             hows.append(f"what they write is watched, and limited to {box.work_size} MiB a run")
-        yield f"box {box.name}: programs may write to a disk: {'; '.join(hows)}"
+        yield f"programs may write to a disk: {'; '.join(hows)}"
 
 
 def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
@@ -98,14 +107,6 @@ def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
     runc = re.match(r"(?:v?)(\d+)\.(\d+)\.(\d+)", _runc_version(info))
     if runc and tuple(map(int, runc.groups())) < SAFE_RUNC:
         yield f"runc {runc[0]} is old: unless your distribution has mended it, programs can get out"
-
-
-def _examine_sockets(config: Config) -> Iterator[str]:
-    why = "with cgroup v1 only a server that is root on the host can limit that; use cgroup v2"
-    yield f"programs get no IP sockets, as the memory of these has no limit: {why}"
-    for box in config.boxes.values():
-        if box.network != "none" or box.seccomp != "default":
-            yield f"box {box.name}: the memory of its sockets has no limit: {why}"
 
 
 def _runc_version(info: Mapping[str, Any]) -> str:

@@ -43,12 +43,10 @@ def check_stock(size: int, boxes: Mapping[str, BoxSpec]) -> Found:
         yield "stock_size", f"must be at least {warm}, the sum of the boxes' warm, not {size}"
 
 
-def check_engine(command: Command, has_hosts: bool) -> Found:
+def check_engine(command: Command) -> Found:
     """Check that a command's engine has what it needs."""
     if command.engine == "docker" and not command.steps:
         yield "steps", "a docker command needs at least one step"
-    if command.engine == "http" and not has_hosts:
-        yield "", "the http engine needs http.hosts in the config"
 
 
 def check_steps(command: Command, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -> Found:
@@ -63,18 +61,18 @@ def check_steps(command: Command, boxes: Mapping[str, BoxSpec], has_all_boxes: b
 
 
 def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -> Found:
-    candidates = _candidates(step, boxes)
+    found = candidates(step, boxes)
     if not step.box:
         yield "box", "no box is given"
-    elif step.action == "run" and not candidates and has_all_boxes:
+    elif step.action == "run" and not found and has_all_boxes:
         yield "box", f"no box named {step.box_name('')!r}"
-    elif step.action == "run" and step.runs_as_root and any(box.uses > 1 for box in candidates):
+    elif step.action == "run" and step.runs_as_root and any(box.uses > 1 for box in found):
         yield "user", "root cannot run in a box of more than one uses"
     elif step.action == "exec" and not step.command:
         yield "command", "an exec step needs a command"
 
 
-def _candidates(step: Step, boxes: Mapping[str, BoxSpec]) -> list[BoxSpec]:
+def candidates(step: Step, boxes: Mapping[str, BoxSpec]) -> list[BoxSpec]:
     """Return the boxes in which some request can run the step."""
     name = step.box_name("")
     found = [boxes[name]] if name in boxes else []

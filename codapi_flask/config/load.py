@@ -62,7 +62,7 @@ class _Reader:
         self._read_boxes(self._with_profile(file, "box", box))
         stock_size = top.get("stock_size", Config().stock_size)
         self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
-        commands = dict(self._commands(step, has_hosts=bool(http.get("hosts"))))
+        commands = dict(self._commands(step))
         top["timeouts"] = Timeouts.of(top.get("start_timeout", Config().start_timeout))
         return Config(root=str(self._root), boxes=self._boxes, commands=commands, **top)
 
@@ -119,9 +119,7 @@ class _Reader:
             else:
                 yield file, "", document
 
-    def _commands(
-        self, step_defaults: Values, has_hosts: bool
-    ) -> Iterator[tuple[str, dict[str, Command]]]:
+    def _commands(self, step_defaults: Values) -> Iterator[tuple[str, dict[str, Command]]]:
         files: dict[str, Path] = {}
         for file in layouts.command_files(self._root):
             sandbox, commands = layouts.stem(file), {}
@@ -133,7 +131,7 @@ class _Reader:
                 values = self._checked(schema.COMMAND, file, name, given)
                 commands[name] = command = _command(values, step_defaults)
                 if isinstance(given, dict) and not self._problems.has(file, join(name, "engine")):
-                    self._cross(file, name, crosscheck.check_engine(command, has_hosts))
+                    self._cross(file, name, crosscheck.check_engine(command))
                 found = crosscheck.check_steps(command, self._boxes, self._has_all_boxes)
                 self._cross(file, name, found)
             yield sandbox, commands

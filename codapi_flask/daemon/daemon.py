@@ -249,8 +249,11 @@ class Daemon(Client):
         with self.calls(f"inspect the image {name}") as api:
             try:
                 found = api.inspect_image(name)
-            except docker.errors.NotFound:
-                return None
+            except docker.errors.APIError as error:
+                # newer daemons answer 400 for a name that no image can have
+                if error.status_code in (400, 404):
+                    return None
+                raise
         process = found["Config"] or {}
         return Image(
             found["Id"],
@@ -259,6 +262,17 @@ class Daemon(Client):
             # an empty HOME counts as none
             tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
         )
+
+    def has_network(self, name: str) -> bool:
+        """Whether a box can have a network, by its name or id."""
+        if name == "default" or name.startswith("container:"):
+            return True
+        with self.calls(f"inspect the network {name}") as api:
+            try:
+                api.inspect_network(name)
+            except docker.errors.NotFound:
+                return False
+        return True
 
     def box_image(self, box: BoxSpec) -> Image:
         """Return the image of a box.

@@ -23,6 +23,7 @@ from codapi_flask import unixsocket
 from codapi_flask.boxes import handoff
 from codapi_flask.boxes.box import Box, can_have_init
 from codapi_flask.boxes.instance import Instance
+from codapi_flask.config import inventory
 from codapi_flask.config.model import BoxSpec, Config
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault
@@ -199,7 +200,12 @@ class Keeper:
     def _look_around(self, warns: bool, daemon: Daemon) -> None:
         if warns:
             with suppress(ServerFault):
-                for warning in preflight.warnings(daemon, self._config, self._instance):
+                host = preflight.host(daemon, self._config)
+                log.info("%s", inventory.served(self._config, host))
+                for warning in (
+                    *inventory.warnings(self._config, host),
+                    *preflight.warnings(daemon, self._config, self._instance),
+                ):
                     log.warning("%s", warning)
         self._janitor.sweep(daemon)
 

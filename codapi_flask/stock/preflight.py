@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.config import audit
+from codapi_flask.config.inventory import Host
 from codapi_flask.config.model import Config
 from codapi_flask.daemon.cgroup import Sockets
 from codapi_flask.daemon.daemon import Daemon
@@ -17,16 +20,41 @@ from codapi_flask.errors import ServerFault
 log = logging.getLogger("codapi")
 
 
-def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str]:
-    """Yield warnings: what weakens the isolation of boxes, which images are missing.
+LIMITED_STORAGE = {"btrfs", "devicemapper", "zfs"}
+"""The storage drivers of Docker that limit a box's file system on any host."""
+
+
+def host(daemon: Daemon, config: Config) -> Host:
+    """Return what there is for the boxes of a config.
 
     Raises:
         ServerFault: the daemon is gone.
     """
-    missing = [name for name in config.images() if not daemon.image(name)]
+    info, boxes = daemon.info(), config.boxes.values()
+    backing = dict(info.get("DriverStatus") or ()).get("Backing Filesystem")
+    driver, disk = info.get("Driver"), 0
+    with suppress(OSError):
+        disk = shutil.disk_usage(info.get("DockerRootDir") or "").total if daemon.is_local else 0
+    return Host(
+        images={name for name in config.images() if daemon.image(name)},
+        networks=set(filter(daemon.has_network, {box.network for box in boxes})),
+        # Podman's socket names none
+        runtimes=set(info.get("Runtimes") or {box.runtime for box in boxes}),
+        processors=int(info.get("NCPU") or 0),
+        disk=disk,
+        limits_storage=driver in LIMITED_STORAGE or (driver, backing) == ("overlay2", "xfs"),
+    )
+
+
+def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str]:
+    """Yield warnings of what weakens the isolation of boxes.
+
+    Raises:
+        ServerFault: the daemon is gone.
+    """
     shared = boxes_of_own_user(daemon, config, instance)
     are_bounded = daemon.sockets() is not Sockets.NOBODY
-    yield from audit.examine(config, daemon.info(), missing, instance.work_dir, are_bounded, shared)
+    yield from audit.examine(config, daemon.info(), instance.work_dir, are_bounded, shared)
 
 
 def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> list[str]:

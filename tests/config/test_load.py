@@ -398,7 +398,15 @@ def test_valid_docker_command_loads(load, command):
     assert load({**GOOD, BOXES: boxes, SH: {"run": command}}).commands["sh"]["run"]
 
 
-def test_http_command_needs_hosts_but_no_steps(load):
+@pytest.mark.parametrize("top", [{}, {"http": {}}, {"http": {"hosts": {}}}])
+def test_http_command_without_hosts_loads_beside_others(load, top):
+    config = load({**GOOD, TOP: top, "configs/commands/http.json": {"run": {"engine": "http"}}})
+    assert config.hosts == {}
+    assert config.commands["http"]["run"] == Command(engine="http")
+    assert config.commands["sh"] == SH_RUN
+
+
+def test_http_command_needs_no_steps(load):
     hosts = {"httpbin.org": "localhost:8000", "a.com": "a.com", "b.com:81": "[::1]:80"}
     config = load({**GOOD, TOP: {"http": {"hosts": hosts}}, SH: {"run": {"engine": "http"}}})
     assert config.hosts == hosts
@@ -669,10 +677,6 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
         (
             {SH: {"run": {"steps": [{"box": "db", "action": "exec"}]}}},
             f"{SH}: run.steps[0].command: an exec step needs a command",
-        ),
-        (
-            {SH: {"run": {"engine": "http"}}},
-            f"{SH}: run: the http engine needs http.hosts in the config",
         ),
         ({BOXES: {"sh": {}}}, f"{BOXES}: sh.image: no image is given"),
         ({BOXES: {"sh": 5}}, f"{BOXES}: sh: must be an object, not 5"),

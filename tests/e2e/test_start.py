@@ -197,3 +197,29 @@ def test_names_beyond_dockers_grammar_are_served(start_server, root):
     metrics = server.request("GET", "/metrics").body.decode()
     assert 'codapi_executions_total{command="run",reason="ok",sandbox="c++"} 2.0' in metrics
     wait_for(lambda: re.search(r"id=c__\.1_2_run_\w+ ok=true .* box=c\+\+:1\+2$", server.log, re.M))
+
+
+def test_start_names_the_sandboxes_served_and_what_others_lack(start_server, root):
+    boxes = {
+        "sh": {"image": "codapi/sh", "files": ["none/*"]},
+        "go": {"image": "codapi/none"},
+        "net": {"image": "codapi/sh", "network": "codapi-none"},
+        "big": {"image": "codapi/sh", "cpu": 1000},
+        "other": {"image": "codapi/sh", "runtime": "runnone"},
+    }
+    commands = {box: {"run": {"steps": [{"box": box, "command": ["true"]}]}} for box in boxes}
+    commands["http"] = {"run": {"engine": "http"}}
+    server = start_server(root(boxes, commands, pool_size=1))
+    wait_for(lambda: "serving 1 of 6 sandboxes: sh\n" in server.log)
+    for lack in (
+        "without their image, build or pull it: go (codapi/none)\n",
+        "without their network, make it with docker network create: net (codapi-none)\n",
+        "without their runtime, install it in the daemon: other (runnone)\n",
+        "with more cpu than the host has, lower it: big (1000 of ",
+        "with files that match nothing, add these or correct the pattern: sh (none/*)\n",
+        "that answer each request with `host not allowed`, name hosts in http.hosts: http\n",
+    ):
+        wait_for(lambda lack=lack: server.log.count(f"WARNING sandboxes {lack}") == 1)
+    assert server.exec("sh", "run", "text")[1]["ok"]
+    answer = server.exec("http", "run", "GET http://example.com/")[1]
+    assert (answer["ok"], answer["stderr"]) == (False, "host not allowed: example.com")
