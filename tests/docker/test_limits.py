@@ -109,6 +109,17 @@ def test_box_limit_holds(run, program, printed):
     assert (execution.ok, execution.stdout) == (True, printed)
 
 
+@pytest.mark.parametrize(
+    ("tmpfs", "ok"),
+    [("/t", False), ("/t:size=4m", False), ("/t:exec", True), ("/t:exec,size=4m", True)],
+)
+@pytest.mark.parametrize("kind", ["warm"])
+def test_tmpfs_is_noexec_unless_it_has_exec(run, tmpfs, ok):
+    execution = run("sh", "-c", "cp /bin/true /t && /t/true", box={"tmpfs": [tmpfs]})
+    assert execution.ok is ok
+    assert ok or "Permission denied" in execution.stderr
+
+
 def test_memory_over_the_limit_is_reported(run):
     execution = run("python", "-c", "bytearray(64 << 20)", box={**PYTHON, **LIMITED})
     assert execution.stderr == "out of memory (48 MiB)\nexit status 137"
