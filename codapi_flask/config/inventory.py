@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codapi_flask.config.crosscheck import candidates
-from codapi_flask.config.model import BoxSpec, Command, Config
+from codapi_flask.config.model import TOP_FILES, BoxSpec, Command, Config
 from codapi_flask.files import matching
 
 IMAGE = "without their image, build or pull it"
@@ -53,7 +53,13 @@ def served(config: Config, host: Host) -> str:
 
 
 def warnings(config: Config, host: Host) -> Iterator[str]:
-    """Yield a warning for each kind of lack, with the sandboxes and what each of them lacks."""
+    """Yield a warning for each kind of lack, with the sandboxes and what each of them lacks.
+
+    The first is about a top file that is not read.
+    """
+    read, ignored = TOP_FILES
+    if all((Path(config.root) / name).exists() for name in TOP_FILES):
+        yield f"{ignored} is not read, as there is {read}: move its keys there"
     lacks: dict[str, dict[str, list[str]]] = {}
     for sandbox in sorted(config.commands):
         for command in config.commands[sandbox].values():

@@ -15,6 +15,7 @@ from typing import Any
 
 import json5
 
+from codapi_flask.config.model import TOP_FILES
 from codapi_flask.config.problems import shown
 from codapi_flask.errors import ConfigError
 
@@ -31,7 +32,7 @@ def top_file(root: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    for name in ("codapi.json", "configs/config.json"):
+    for name in TOP_FILES:
         if (root / name).exists():
             return root / name
     what = "neither codapi.json nor configs/config.json is here"

@@ -36,6 +36,9 @@ from codapi_flask.config.values import (
     Word,
 )
 
+TOP_FILES = "codapi.json", "configs/config.json"
+"""The top files below the root: the first that exists is read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxSpec:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from multiprocessing.connection import Connection
 
 from codapi_flask import unixsocket
@@ -202,9 +203,10 @@ class Keeper:
             with suppress(ServerFault):
                 host = preflight.host(daemon, self._config)
                 log.info("%s", inventory.served(self._config, host))
-                for warning in (
-                    *inventory.warnings(self._config, host),
-                    *preflight.warnings(daemon, self._config, self._instance),
+                # each is logged before the daemon is asked for the next
+                for warning in chain(
+                    inventory.warnings(self._config, host),
+                    preflight.warnings(daemon, self._config, self._instance),
                 ):
                     log.warning("%s", warning)
         self._janitor.sweep(daemon)

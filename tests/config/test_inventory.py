@@ -65,6 +65,17 @@ def test_files_that_match_nothing_are_named_but_the_sandbox_is_served(tmp_path):
     assert served(given, HOST).endswith(": sh")
 
 
+def test_top_file_that_is_not_read_is_named(tmp_path):
+    given = config(root=str(tmp_path))
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/config.json").touch()
+    assert list(warnings(given, HOST)) == []
+    (tmp_path / "codapi.json").touch()
+    assert list(warnings(given, HOST)) == [
+        "configs/config.json is not read, as there is codapi.json: move its keys there"
+    ]
+
+
 def test_http_engine_needs_hosts():
     given = config(commands={"http": {"run": Command(engine="http")}})
     [warning] = warnings(given, HOST)
