@@ -21,6 +21,7 @@ class Starter:
         """Start boxes in an instance; `report` gets each, or `None` if it cannot be started."""
         self._instance, self._report = instance, report
         self._orders: queue.SimpleQueue[BoxSpec | None] = queue.SimpleQueue()
+        self._faults: dict[str, str] = {}
 
     def order(self, spec: BoxSpec) -> None:
         """Queue a box to be started."""
@@ -39,11 +40,16 @@ class Starter:
         try:
             lease = self._instance.lease()
             try:
-                return Box.start(daemon, spec, self._instance, lease, "warm")
+                box = Box.start(daemon, spec, self._instance, lease, "warm")
+                self._faults.pop(spec.name, None)
+                return box
             except BaseException:
                 lease.drop()
                 raise
         except Exception as error:
             # any exception: it would end the thread, which nothing restarts
-            log.warning("cannot keep box %s warm: %s", spec.name, error)
+            if self._faults.get(spec.name) != str(error):
+                # once: it is tried again every minute
+                log.warning("cannot keep box %s warm: %s", spec.name, error)
+            self._faults[spec.name] = str(error)
             return None
