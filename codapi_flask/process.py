@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import logging
 import math
 import multiprocessing
 import os
+import pickle
 import select
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import current_process, resource_tracker
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +68,46 @@ def become_child(verbose: bool) -> None:
     libc.prctl(PR_SET_NAME, current_process().name.encode())
 
 
-def _run(main: Callable[..., None], *args: Any) -> None:
+class StartError(Exception):
+    """A child process that ended before it was ready, or was not ready in time."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The last message of a child that cannot go on, and why."""
+
+    why: str
+
+
+@contextmanager
+def reported(pipe: Connection) -> Iterator[None]:
+    """Turn an exception into the child's last message, `Failed`, and end the process.
+
+    A child that cannot start is started again and again; a traceback each time would fill the log.
+    """
     try:
-        main(*args)
+        yield
+    except Exception as error:
+        with suppress(OSError):
+            pipe.send(Failed(describe(error)))
+        sys.exit(1)
+
+
+def describe(error: Exception) -> str:
+    """Return an exception in one line, with the place that raised it."""
+    [first, *_] = traceback.format_exception_only(error)
+    text = f"{type(error).__name__}: {error}" if str(error) else first.strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return " ".join(text.split())[:500] + where
+
+
+def _begin(pipe: Connection, module: str, name: str, args: bytes) -> None:
+    # the module and the arguments are loaded here, where an error is reported in one line
+    with reported(pipe):
+        main, given = getattr(importlib.import_module(module), name), pickle.loads(args)  # noqa: S301
+    try:
+        main(pipe, *given)
     finally:
         stdio.drain()
 
@@ -87,7 +130,8 @@ class Child:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGCHLD})
         self.pipe, child_end = context.Pipe()
         name = f"codapi-{main.__module__.rpartition('.')[2]}"
-        process = context.Process(target=_run, args=(main, child_end, *args), name=name)
+        given = child_end, main.__module__, main.__name__, pickle.dumps(args)
+        self._process = process = context.Process(target=_begin, args=given, name=name)
         process.start()
         child_end.close()
         # a pid may be reused, a pidfd is not
@@ -96,11 +140,28 @@ class Child:
         self.deadline = math.inf
 
     def ready(self, deadline: float) -> Any:
-        """Return the child's first message, `None` if it dies or has sent none at the deadline."""
-        with suppress(EOFError, OSError):
-            if self.pipe.poll(max(deadline - time.monotonic(), 0)):
-                return self.pipe.recv()
-        return None
+        """Return the child's first message.
+
+        Raises:
+            StartError: the child died, or has sent none at the deadline.
+        """
+        try:
+            if not self.pipe.poll(max(deadline - time.monotonic(), 0)):
+                raise StartError("it is not ready in time")
+            said = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise StartError(self.end()) from error
+        if isinstance(said, Failed):
+            raise StartError(said.why)
+        return said
+
+    def end(self) -> str:
+        """Return how the process, whose pipe is closed, has ended."""
+        self._process.join(1)
+        code = self._process.exitcode
+        if code is None:
+            return "it closed its pipe"
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     def kill(self) -> None:
         """Send SIGKILL to the process, unless it has ended."""

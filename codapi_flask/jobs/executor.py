@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from codapi_flask.errors import ServerFault
 from codapi_flask.models import Execution, Job
 
 Event = Execution
@@ -36,6 +38,7 @@ class Executor(Protocol):
 
         Raises:
             Busy: not now.
+            ServerFault: nothing can execute jobs at the moment.
         """
 
     def busy(self) -> int:
@@ -54,5 +57,9 @@ def run(executor: Executor, job: Job) -> Execution:
     Raises:
         Busy: not now.
     """
-    *_, execution = executor.start(job)
+    start = time.monotonic()
+    try:
+        *_, execution = executor.start(job)
+    except ServerFault as fault:
+        return Execution.failed(job.id, str(fault), start)
     return execution

@@ -2,7 +2,8 @@
 
 A thread with a job takes an idle worker and owns it until the answer is there. If no worker is
 idle it waits, as far as the config has a queue, or is refused; there is no dispatcher. One
-supervising thread starts all processes, replaces dead workers and kills overdue ones.
+supervising thread starts all processes, replaces dead workers and kills overdue ones. After a start
+that failed it tries one process at a time, with growing pauses.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from typing import Protocol, TypeVar
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import Config
-from codapi_flask.errors import Busy, ConfigError
+from codapi_flask.errors import Busy, ConfigError, ServerFault
 from codapi_flask.models import Job
-from codapi_flask.pool import worker
+from codapi_flask.pool import preload, worker
+from codapi_flask.pool.backoff import Backoff
 from codapi_flask.pool.child import WorkerChild
 from codapi_flask.pool.run import PoolRun
-from codapi_flask.process import Child
+from codapi_flask.process import Child, Failed, StartError, describe
 from codapi_flask.stock import keeper
 
-PRELOAD = [worker.__name__, keeper.__name__]
+PRELOAD = [preload.__name__]
 """The modules that all children need, imported once by the fork server."""
 
 CHECK_INTERVAL = 1.0
@@ -68,8 +70,10 @@ class Pool:
         self._workers: set[WorkerChild] = set()
         self._idle: deque[WorkerChild] = deque()
         self._lost: list[WorkerChild] = []
+        self._starts, self._keeper_starts = Backoff("worker"), Backoff("keeper")
         self._keeper: Child | None = None
-        self._problem = self._fault = ""
+        self._keeper_is_ready = False
+        self._problem = self._fault = self._keeper_fault = ""
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -90,6 +94,7 @@ class Pool:
 
         Raises:
             Busy: no worker is idle.
+            ServerFault: no worker can start.
         """
         return PoolRun(self, job, self.begin(job))
 
@@ -98,6 +103,7 @@ class Pool:
 
         Raises:
             Busy: no worker is idle.
+            ServerFault: no worker can start.
         """
         command = self._config.commands[job.sandbox][job.command]
         while True:
@@ -134,10 +140,14 @@ class Pool:
     def is_full(self) -> bool:
         """Whether a job would be refused now; the answer may be outdated at once."""
         may_wait = self._config.queue_timeout and self._waiting < self._config.queue_size
-        return not self._idle and not may_wait
+        return not (self._idle or may_wait or self._is_broken())
 
     def problem(self) -> str:
         """Return why executions cannot work at the moment, an empty string if they can."""
+        if self._is_broken():
+            return self._starts.problem
+        if self._keeper_starts.problem:
+            return self._keeper_starts.problem
         if not self._workers or not self._keeper:
             return "the workers are being started"
         return self._problem or self._fault
@@ -160,22 +170,29 @@ class Pool:
         for child in children:
             child.join(deadline)
 
+    def _is_broken(self) -> bool:
+        """Whether there is no worker, and none can start."""
+        return not self._workers and bool(self._starts.problem)
+
     def _take(self, sandbox: str) -> WorkerChild:
         """Return an idle worker; wait for one in order of arrival if the config has a queue."""
         with self._lock:
             child = None if self._waiting else self._idle_child(sandbox)
-            if child is None and self._waiting < self._config.queue_size:
+            may_wait = self._waiting < self._config.queue_size
+            if child is None and may_wait and not self._is_broken():
                 deadline = time.monotonic() + self._config.queue_timeout
                 self._waiting += 1
                 while child is None and (left := deadline - time.monotonic()) > 0:
                     self._lock.wait(left)
                     child = self._idle_child(sandbox)
+                    if self._is_broken():
+                        break
                 self._waiting -= 1
             if self._idle:
                 # a thread may have begun to wait after the last notification
                 self._lock.notify()
         if child is None:
-            raise Busy
+            raise ServerFault(self._starts.problem) if self._is_broken() else Busy
         return child
 
     def _idle_child(self, sandbox: str) -> WorkerChild | None:
@@ -204,23 +221,25 @@ class Pool:
         self._wake.set()
 
     def _supervise(self) -> None:
-        lost: list[WorkerChild | None] = [None] * self._config.pool_size
+        lost: list[WorkerChild] = []
         while not self._closed:
             try:
                 new_keeper = self._supervise_keeper()
                 self._replace(lost)
                 if new_keeper:
-                    self._receive(new_keeper, self._config.timeouts.ready)
+                    with suppress(EOFError, OSError):
+                        self._receive(new_keeper, self._config.timeouts.ready)
             except Exception as error:
-                # EOFError, for example: the fork server is gone; the next start makes a new one
-                log.error("cannot start a process, will try again: %r", error)
+                # any exception: it would end the thread, which nothing restarts
+                self._starts.failed(describe(error))
             self._started.set()
-            self._wake.wait(CHECK_INTERVAL)
+            pauses = [each.left for each in (self._starts, self._keeper_starts) if each.has_failed]
+            self._wake.wait(min([CHECK_INTERVAL, *pauses]))
             self._wake.clear()
-            lost = self._check() + lost
+            lost += self._check()
         self._started.set()
 
-    def _check(self) -> list[WorkerChild | None]:
+    def _check(self) -> list[WorkerChild]:
         """Kill the overdue workers; return those to replace."""
         with self._lock:
             self._set_lost_aside(list(self._idle))
@@ -232,51 +251,89 @@ class Pool:
                     # its run was dropped: nobody waits for the answer, or has seen the end
                     self.lose(child)
             lost, self._lost = self._lost, []
-        return list(lost)
+        return lost
 
-    def _replace(self, lost: list[WorkerChild | None]) -> None:
-        """Start a worker for each lost one, all at the same time."""
+    def _replace(self, lost: list[WorkerChild]) -> None:
+        """Remove the lost workers, and start those that are missing, all at the same time."""
+        while lost:
+            old = lost.pop()
+            log.warning("worker %s is lost, another takes its place", old.pid)
+            with self._lock:
+                self._workers.discard(old)
+                self.lost += 1
+            old.join(time.monotonic())
+        starts, missing = self._starts, self._config.pool_size - len(self._workers)
+        if not missing or starts.left:
+            return
+        new, fault = self._begin_starts(1 if starts.has_failed else missing)
+        deadline = time.monotonic() + self._config.timeouts.ready
+        for child in new:
+            try:
+                child.ready(deadline)
+            except StartError as error:
+                fault = str(error)
+                child.join(time.monotonic())
+                continue
+            with self._lock:
+                self._workers.add(child)
+                self._idle.append(child)
+                self._lock.notify()
+        if fault:
+            starts.failed(fault)
+            with self._lock:
+                # nobody waits for a worker that cannot come
+                self._lock.notify_all()
+        else:
+            starts.worked()
+            # it may have been one of several
+            self._wake.set()
+
+    def _begin_starts(self, count: int) -> tuple[list[WorkerChild], str]:
+        """Start workers; return them, and why they are fewer than `count`, empty if not."""
+        args = self._config, self._instance, self._started.is_set()
         new: list[WorkerChild] = []
-        timeouts = self._config.timeouts
         try:
-            while lost:
-                old = lost[-1]
-                if old:
-                    old.kill()
-                args = self._config, self._instance, old is not None
-                new.append(WorkerChild(timeouts.clean, worker.main, args, PRELOAD))
-                lost.pop()
-                if old:
-                    log.warning("worker %s is lost, %s takes its place", old.pid, new[-1].pid)
-                    with self._lock:
-                        self._workers.discard(old)
-                        self.lost += 1
-                    old.join(time.monotonic())
-        finally:
-            deadline = time.monotonic() + timeouts.ready
-            for child in new:
-                is_ready = child.ready(deadline)
-                with self._lock:
-                    self._workers.add(child)
-                    (self._idle if is_ready else self._lost).append(child)
-                    self._lock.notify()
+            while len(new) < count:
+                new.append(WorkerChild(self._config.timeouts.clean, worker.main, args, PRELOAD))
+        except Exception as error:
+            # EOFError, for example: the fork server is gone; the next start makes a new one
+            return new, describe(error)
+        return new, ""
 
     def _supervise_keeper(self) -> Child | None:
         """Read the keeper's messages; if it died or hung, start a new one and return that."""
-        if self._keeper:
-            with suppress(EOFError, OSError):
-                while self._receive(self._keeper, 0):
-                    pass
-                if time.monotonic() < self._keeper.deadline:
-                    return None
-                log.warning("the keeper hangs: it is replaced")
-            old, self._keeper = self._keeper, None
-            old.join(time.monotonic())
+        if self._keeper and not self._has_lost(self._keeper):
+            return None
+        if self._keeper_starts.left:
+            return None
         args = self._config, self._instance, self._started.is_set()
-        self._keeper = Child(keeper.main, args, PRELOAD)
+        try:
+            self._keeper = Child(keeper.main, args, PRELOAD)
+        except Exception as error:
+            self._keeper_starts.failed(describe(error))
+            return None
         timeouts = self._config.timeouts
         self._keeper.deadline = time.monotonic() + timeouts.ready + timeouts.keeper
         return self._keeper
+
+    def _has_lost(self, keeper: Child) -> bool:
+        """Read the keeper's messages; whether it died or hung, and is removed."""
+        why = ""
+        try:
+            while self._receive(keeper, 0):
+                pass
+            if time.monotonic() < keeper.deadline:
+                return False
+            why = "it hangs"
+        except (EOFError, OSError):
+            why = self._keeper_fault or keeper.end()
+        if self._keeper_is_ready:
+            log.warning("the keeper is lost, another takes its place: %s", why)
+        else:
+            self._keeper_starts.failed(why)
+        self._keeper, self._keeper_is_ready, self._keeper_fault = None, False, ""
+        keeper.join(time.monotonic())
+        return True
 
     def _receive(self, keeper: Child, timeout: float) -> bool:
         """Read the keeper's next message; return False if none comes in `timeout` seconds.
@@ -286,10 +343,15 @@ class Pool:
         """
         if not keeper.pipe.poll(timeout):
             return False
-        said = keeper.pipe.recv()
-        if isinstance(said, str):
-            self._problem = said
-        else:
-            self.stock, self.swept, self._fault = said
+        match keeper.pipe.recv():
+            case Failed(why):
+                self._keeper_fault = why
+                raise EOFError
+            case str(problem):
+                self._problem = problem
+            case state:
+                self.stock, self.swept, self._fault = state
+                self._keeper_is_ready = True
+                self._keeper_starts.worked()
         keeper.deadline = time.monotonic() + self._config.timeouts.keeper
         return True

@@ -37,6 +37,7 @@ class PoolRun:
 
         Raises:
             Busy: the worker died before it read the job, and no other is idle.
+            ServerFault: it died, and no worker can start.
         """
         yield self._result()
 

@@ -16,7 +16,7 @@ from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, Cancelled, ServerFault
 from codapi_flask.models import Job
 from codapi_flask.pool.local import LocalExecutor
-from codapi_flask.process import become_child
+from codapi_flask.process import become_child, reported
 from codapi_flask.stock.client import StockClient
 from codapi_flask.streams import Cancel
 
@@ -37,13 +37,14 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     of a lost worker first removes what that one left: its boxes count toward the bound.
     """
     become_child(config.verbose)
-    daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
-    cancel.add(pipe.fileno(), lambda: _end_run(pipe))
-    root_box = RootBox(daemon, instance, config.images())
-    executor = LocalExecutor(config, WorkerContext(daemon, root_box, instance, stock, cancel))
-    if is_successor:
-        with suppress(ServerFault):
-            sweeper.sweep(instance.work_dir, daemon, root_box)
+    with reported(pipe):
+        daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
+        cancel.add(pipe.fileno(), lambda: _end_run(pipe))
+        root_box = RootBox(daemon, instance, config.images())
+        executor = LocalExecutor(config, WorkerContext(daemon, root_box, instance, stock, cancel))
+        if is_successor:
+            with suppress(ServerFault):
+                sweeper.sweep(instance.work_dir, daemon, root_box)
     pipe.send("ready")
     jobs = select.poll()
     jobs.register(pipe, select.POLLIN)

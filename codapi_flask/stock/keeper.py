@@ -28,7 +28,7 @@ from codapi_flask.config import inventory
 from codapi_flask.config.model import BoxSpec, Config
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault
-from codapi_flask.process import become_child
+from codapi_flask.process import become_child, reported
 from codapi_flask.stock import preflight, protocol
 from codapi_flask.stock.demand import RefillDelay
 from codapi_flask.stock.janitor import Janitor, watch_images
@@ -51,13 +51,14 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     The first message is the problem with the work directory, empty without one. The others, one
     every second, are the shelf's counts, the number of containers swept, and why executions cannot
     work at the moment (empty if they can). The successor of a lost keeper does not repeat the
-    warnings about the config and the daemon.
+    warnings about the config and the daemon. It is ready at its second message.
     """
     become_child(config.verbose)
-    with suppress(BrokenPipeError):
-        daemon = Daemon(config.timeouts)
-        pipe.send(preflight.check_work_directory(daemon, instance, config.images()))
-    Keeper(pipe, config, instance).serve(warns=not is_successor)
+    with reported(pipe):
+        with suppress(BrokenPipeError):
+            daemon = Daemon(config.timeouts)
+            pipe.send(preflight.check_work_directory(daemon, instance, config.images()))
+        Keeper(pipe, config, instance).serve(warns=not is_successor)
 
 
 class Keeper:

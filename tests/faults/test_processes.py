@@ -142,7 +142,7 @@ def test_hanging_keeper_is_replaced_and_fails_no_job(server):
         wait_for_others(server, "keeper", kill(server, "keeper", signal.SIGSTOP))
         wait_for(seen.gave("right"), 60)
     assert seen.verdicts() == {"right"}
-    assert "the keeper hangs" in server.log
+    assert "the keeper is lost, another takes its place: it hangs" in server.log
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
-from codapi_flask.config.model import Command, Config
+from codapi_flask.config.model import BoxSpec, Command, Config
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import Busy
 from codapi_flask.jobs.executor import run
@@ -184,13 +184,23 @@ def test_pool_startup_survives_failed_worker_starts(start_pool, monkeypatch):
 
     monkeypatch.setattr(Child, "__init__", fail_twice)
     pool = start_pool(pool_size=1)
-    wait_for(lambda: not pool.is_full())
+    wait_for(lambda: workers(pool))
     assert run(pool, job("/")).ok
     # the pool reads the keeper's first message, and later ones
     wait_for(lambda: not pool.problem())
     os.kill(pool._keeper.pid, signal.SIGKILL)
     keeper = pool._keeper
     wait_for(lambda: pool._keeper not in (None, keeper) and not pool.problem())
+
+
+@pytest.mark.parametrize("queue_size", [0, 1])
+def test_pool_whose_processes_cannot_start_fails_jobs_at_once(start_pool, queue_size):
+    # what cannot be sent to a process
+    box = BoxSpec(name="sh", image=threading.Lock())
+    pool = start_pool(boxes={"sh": box}, queue_size=queue_size, queue_timeout=20)
+    wait_for(lambda: "a worker cannot start: TypeError: cannot pickle" in pool.problem())
+    assert not pool.is_full()
+    assert run(pool, job("/")).fault == pool.problem()
 
 
 def test_worker_with_an_unreadable_answer_is_replaced(start_pool, monkeypatch):
