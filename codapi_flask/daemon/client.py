@@ -19,6 +19,7 @@ import urllib3
 from docker.transport import UnixHTTPAdapter
 
 from codapi_flask.config.timeouts import Timeouts
+from codapi_flask.daemon.address import address
 from codapi_flask.errors import ServerFault
 
 PAUSE = 0.01
@@ -39,7 +40,7 @@ class Client:
     def __init__(self, timeouts: Timeouts) -> None:
         self.timeouts = timeouts
         self._api: docker.APIClient | None = None
-        self._address = {"base_url": "unix:///var/run/docker.sock"} | docker.utils.kwargs_from_env()
+        self._address = address()
 
     @property
     def is_local(self) -> bool:
@@ -58,8 +59,8 @@ class Client:
             if self._api is None:
                 self._api = docker.APIClient(**self._address, timeout=self.timeouts.call)
                 if self.is_local:
-                    address = str(self._address["base_url"])
-                    one = _OnePool(address[address.index("://") + 3 :], self.timeouts.call)
+                    url = docker.utils.parse_host(self._address["base_url"])
+                    one = _OnePool(url, self.timeouts.call)
                     self._api.mount("http+docker://", one)
             # docker-py reads it at every call
             self._api.timeout = left if left < math.inf else None

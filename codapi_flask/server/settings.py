@@ -10,6 +10,7 @@ from pathlib import Path
 from codapi_flask.boxes import instance
 from codapi_flask.config.load import load_config
 from codapi_flask.config.model import Config
+from codapi_flask.daemon import address
 from codapi_flask.errors import ConfigError
 
 log = logging.getLogger("codapi")
@@ -35,6 +36,7 @@ class ActiveConfig:
         """
         try:
             config = load_config(Path(os.environ.get("CODAPI_ROOT", ".")).resolve())
+            address.check()
             instance.check(instance.work_dir(config.work_dir))
             self._config = config
         except ConfigError as error:

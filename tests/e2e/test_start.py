@@ -223,3 +223,16 @@ def test_start_names_the_sandboxes_served_and_what_others_lack(start_server, roo
     assert server.exec("sh", "run", "text")[1]["ok"]
     answer = server.exec("http", "run", "GET http://example.com/")[1]
     assert (answer["ok"], answer["stderr"]) == (False, "host not allowed: example.com")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("DOCKER_CERT_PATH", "/nonexist", "there are no cert.pem, key.pem in /nonexist: put them"),
+        ("DOCKER_HOST", "tcp://", "Invalid bind address format: tcp://: it must be like unix:///"),
+    ],
+)
+def test_environment_that_no_docker_client_can_use_prevents_startup(root, variable, value, problem):
+    first, second = refused_start(root(pool_size=1), **{variable: value}).splitlines()
+    assert first == "the config cannot be used:"
+    assert second.startswith(f"  environment: {variable}={value}: {problem}")
