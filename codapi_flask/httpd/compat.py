@@ -24,7 +24,7 @@ GUNICORN = Inside(
         """,
         "gunicorn.http:RequestParser": "unreader",
         "gunicorn.http.unreader:Unreader": "chunk take_buffered unread",
-        "gunicorn.http:Request": "_expected_100_continue body",
+        "gunicorn.http:Request": "_expected_100_continue body force_close headers version",
         "gunicorn.http.body:Body": "read",
         "gunicorn.config:Config()": "graceful_timeout is_ssl keepalive statsd_host",
         "gunicorn.glogging:Logger": "access_log_enabled error exception reopen_files",

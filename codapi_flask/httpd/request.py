@@ -47,7 +47,8 @@ class RequestBuffer:
     @property
     def origin(self) -> str:
         """The request's `Origin` header, empty without one."""
-        origin = ORIGIN.search(self._head)
+        # a head that is too large stays in `data`
+        origin = ORIGIN.search(self._head or self.data)
         return origin[1].decode() if origin else ""
 
     @property

@@ -14,6 +14,8 @@ SEND_BUFFER = 1 << 18
 class BufferedSocket(socket.socket):
     """A connection that never blocks; `unsent` is what the system does not take at once.
 
+    `origin` is the `Origin` header of the request that is being answered.
+
     gunicorn turns blocking on and off several times a request, and sends an answer's head apart
     from its body. Each is a system call, in which another thread takes the GIL, and the client
     wakes twice.
@@ -26,6 +28,7 @@ class BufferedSocket(socket.socket):
         super().setblocking(False)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.unsent: bytes | memoryview = b""
+        self.origin = ""
         self._joins, self._first = False, b""
 
     def setblocking(self, flag: bool) -> None:

@@ -175,6 +175,14 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request; the answer is sent in one piece."""
+        # RFC 9112, section 3.2
+        if req.version > (1, 0) and all(name != "HOST" for name, _ in req.headers):
+            self._answer_error(conn.sock, 400, "malformed request: no Host header")
+            return False
+        # gunicorn knows `close` only as the first header's whole value
+        options = ",".join(value for name, value in req.headers if name == "CONNECTION")
+        if "close" in [option.strip().lower() for option in options.split(",")]:
+            req.force_close()
         if not self._is_ssl:
             # the event loop has sent it
             req._expected_100_continue = False
@@ -194,17 +202,20 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         is_fault = not type(exc).__module__.startswith("gunicorn.")
         if is_fault:
             self.log.exception("internal error")
-            answer = self.edge.error(500)
+            self._answer_error(client, 500)
         else:
-            answer = self.edge.error(400, text=f"malformed request: {exc}"[:200])
+            self._answer_error(client, 400, f"malformed request: {exc}"[:200])
+
+    def _answer_error(self, sock: Any, status: int, text: str = "") -> None:
         with suppress(OSError):
-            client.sendall(answer)
+            # TLS has no `origin`
+            sock.sendall(self.edge.error(status, getattr(sock, "origin", ""), text))
 
     def _answer(self, conn: Any, buffer: RequestBuffer) -> None:
         """Shed a complete request, or give it to a thread."""
         if self._is_shed(conn, buffer):
             return
-        conn.data_ready = True
+        conn.data_ready, conn.sock.origin = True, buffer.origin
         if not conn.initialized:
             conn.init()
             conn.parser.unreader = _Given()

@@ -69,6 +69,8 @@ def _fields(head: bytes) -> dict[str, str] | None:
     pairs = [line.partition(":") for line in found[2].decode().splitlines()]
     fields = {name.lower(): value.strip() for name, _, value in pairs}
     is_doubled = len(fields) < len(pairs)
+    if found[1] == b"1" and "host" not in fields:
+        return None
     fields.setdefault("connection", "keep-alive" if found[1] == b"1" else "close")
     media_type = fields.get("content-type", "").partition(";")[0].rstrip().lower()
     is_usual = (

@@ -481,6 +481,39 @@ def test_request_sent_byte_by_byte_is_accepted(client):
     assert stdout(client.receive()) == (200, "hello\n")
 
 
+@pytest.mark.parametrize("line", ["GET /v1/health", "GET http://a/v1/health", "POST /v1/exec"])
+def test_http_1_1_without_host_is_refused(client, line):
+    client.send(f"{line} HTTP/1.1", *POST[2:], f"Content-Length: {len(BODY)}", body=BODY)
+    status, headers, body = client.receive()
+    assert (status, json.loads(body)["stderr"]) == (400, "malformed request: no Host header")
+    assert headers["access-control-allow-origin"] == "*"
+    assert client.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "closes"),
+    [
+        (["Connection: close"], True),
+        (["Connection: TE, close"], True),
+        (["Connection: Close,\tTE"], True),
+        (["Connection: TE", "Connection: close"], True),
+        (["Connection: keep-alive, close"], True),
+        (["Connection: TE, keep-alive"], False),
+        (["Connection: closed, disclose"], False),
+        (["Connection:"], False),
+    ],
+)
+def test_connection_is_closed_if_one_of_its_options_is_close(client, lines, closes):
+    client.send("GET /v1/health HTTP/1.1", "Host:", *lines)
+    status, headers, _ = client.receive()
+    assert (status, headers["connection"]) == (200, "close" if closes else "keep-alive")
+    if closes:
+        assert client.is_closed()
+    else:
+        client.send("GET /v1/health HTTP/1.1", "Host: a")
+        assert client.receive()[0] == 200
+
+
 def test_http_1_0_client_is_served(client):
     client.send("POST /v1/exec HTTP/1.0", POST[2], f"Content-Length: {len(BODY)}", body=BODY)
     assert stdout(client.receive()) == (200, "hello\n")

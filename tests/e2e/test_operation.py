@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.client import Client
 from tests.support.configs import COMMANDS, KINDS
 from tests.support.daemon import Daemon
 from tests.support.server import PATIENCE, serves, wait_for
@@ -46,6 +47,20 @@ def test_answer_is_readable_only_by_pages_of_the_origins(start_server, root):
     other = server.post(HELLO, Origin="https://b.example")
     assert other.status == 200
     assert "Access-Control-Allow-Origin" not in other.headers
+    for first, *lines, status in (
+        ("GET /v1/health HTTP/1.1", 400),
+        ("GET /v1/health HTTP/9.9", "Host: a", 400),
+        ("GET /v1/health HTTP/1.1", "Host: a", "no header", 400),
+        ("POST /v1/exec HTTP/1.1", "Host: a", "Content-Length: 1x", 400),
+        ("POST /v1/exec HTTP/1.1", "Host: a", "Content-Length: 9999999", 413),
+        ("POST /v1/exec HTTP/1.1", "Host: a", "A: " + "x" * 70_000, 431),
+    ):
+        with Client(server) as client:
+            head = "\r\n".join([first, "Origin: https://a.example", *lines, "", ""])
+            client.send(head.encode())
+            [answer] = client.answers()
+        assert answer.status == status
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
 def test_queue_holds_as_many_requests_as_configured(start_server, root):

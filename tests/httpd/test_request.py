@@ -194,6 +194,13 @@ def test_origin_is_read_from_its_header(line, origin):
     assert incoming.origin == origin
 
 
+def test_origin_of_a_too_large_head_is_known():
+    incoming = RequestBuffer(0, MAX_BODY)
+    incoming.data += b"GET / HTTP/1.1\r\nOrigin: https://a.example\r\nA: " + b"x" * HEAD_MAX
+    assert incoming.is_complete()
+    assert (incoming.refusal, incoming.origin) == (431, "https://a.example")
+
+
 @given(st.binary(), st.integers(0, 200))
 def test_request_buffer_once_complete_stays_complete(data, split):
     for head in (b"", CHUNKED, SIZED.format(9).encode()):

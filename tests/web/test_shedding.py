@@ -146,6 +146,7 @@ def test_invalid_body_is_left_to_flask(refuse, body):
         {"line": "POST /v1/exec HTTP/1.1\r\nA: 1\rB: 2"},
         {"line": "POST /v1/exec HTTP/1.1\r\nA: \u00e9"},
         {"line": "POST /v1/exec HTTP/1.1\r\nHOST: b"},
+        {"Host": ""},
         {"Content_Type": ""},
         {"Content_Type": "text/plain"},
         {"Content_Encoding": "gzip"},
