@@ -17,8 +17,10 @@ from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import Server, write_root
 
 PROGRAMS = {
+    "caddy": "caddy",
     "chromium": "chromium",
     "compose": "docker-compose",
+    "haproxy": "haproxy",
     "nginx": "nginx",
     "npm": "npm",
     "redis": "redis-server",

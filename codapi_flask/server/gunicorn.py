@@ -55,6 +55,10 @@ def settings() -> dict[str, Any]:
         "keepalive": KEEPALIVE,
         "timeout": math.ceil(max(HEARTBEAT, 3 * config.start_timeout)),
         "graceful_timeout": int(longest + config.queue_timeout) + END_MARGIN,
+        # a request's path, scheme and address are those of its connection, whoever sent it
+        "forwarder_headers": "",
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
         # a control socket would need protection, too
         "control_socket_disable": True,
         "on_starting": on_starting,

@@ -13,14 +13,18 @@ TIMEOUT = 60
 
 
 class Client:
-    """One connection; `receive_buffer` bounds the bytes in flight before the client reads."""
+    """One connection to a server, or to a port of this host.
 
-    def __init__(self, server: Server, receive_buffer: int = 0) -> None:
+    `receive_buffer` bounds the bytes in flight before the client reads.
+    """
+
+    def __init__(self, server: Server | int, receive_buffer: int = 0) -> None:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(TIMEOUT)
-        self.socket.connect(("127.0.0.1", server.port))
+        port = server if isinstance(server, int) else server.port
+        self.socket.connect(("127.0.0.1", port))
 
     def send(self, *parts: bytes) -> None:
         """Send each part in its own packet; drop the rest if the server has disconnected."""
