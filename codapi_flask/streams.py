@@ -43,7 +43,8 @@ class Cancel:
     """The reasons to end a run early, watched by every wait of the run.
 
     Each reason is a descriptor that becomes readable, and a function that then raises
-    `Cancelled` or `Abandoned`. If the function returns, the run goes on.
+    `Cancelled` or `Abandoned`. If the function returns, the run goes on; so it may also read what
+    comes from a program beside the run's own. It may remove its reason.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,10 @@ class Cancel:
     def add(self, descriptor: int, end: Callable[[], None]) -> None:
         """Add a reason: `end` is called when the descriptor is readable."""
         self._reasons[descriptor] = end
+
+    def __contains__(self, descriptor: int) -> bool:
+        """Whether there is a reason with the descriptor."""
+        return descriptor in self._reasons
 
     def remove(self, descriptor: int) -> None:
         """Remove a reason, whose descriptor is about to close."""
@@ -141,6 +146,8 @@ def pump(
             seconds = min(seconds, WATCH_INTERVAL)
         for descriptor, event in poll.poll(seconds * 1000):
             if cancel.end(descriptor):
+                if descriptor not in cancel:
+                    poll.unregister(descriptor)
                 continue
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
                 left = _feed(sink, left, poll, descriptor in reading)
@@ -166,15 +173,21 @@ def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> m
 
 
 class Output:
-    """Keeps the first `limit` bytes of a stream and discards the rest."""
+    """Keeps the first `limit` bytes of a stream, or the last, and discards the others."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, keeps_last: bool = False) -> None:
+        self._limit, self._keeps_last = limit, keeps_last
         self._kept = bytearray()
         self.truncated = False
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data, up to the limit."""
+        if self._keeps_last:
+            self._kept += data
+            surplus = max(len(self._kept) - self._limit, 0)
+            self.truncated |= surplus > 0
+            del self._kept[:surplus]
+            return
         room = self._limit - len(self._kept)
         if len(data) > room:
             self.truncated = True
@@ -184,4 +197,8 @@ class Output:
     def text(self) -> str:
         """Return the text so far; a cut falls between characters, invalid UTF-8 is U+FFFD."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        if self._keeps_last:
+            # without the rest of a character whose beginning is gone
+            rest = bytes(range(0x80, 0xC0)) if self.truncated else b""
+            return decoder.decode(bytes(self._kept).lstrip(rest), final=True)
         return decoder.decode(bytes(self._kept), final=not self.truncated)

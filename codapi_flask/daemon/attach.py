@@ -25,7 +25,9 @@ class SupportsClose(Protocol):
         """Close the connection."""
 
 
-def upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> Stream:
+def upgrade(
+    api: docker.APIClient, path: str, noutput: int, keeps_last: bool = False, **request: Any
+) -> Stream:
     """Upgrade a call to a stream; docker-py's own upgrade drops what comes with the head."""
     response = api.post(
         f"{api.base_url}/v{api.api_version}/{path}",
@@ -42,7 +44,7 @@ def upgrade(api: docker.APIClient, path: str, noutput: int, **request: Any) -> S
     leftover = b""
     with suppress(ssl.SSLWantReadError):
         leftover = reader.peek()
-    return Stream(connection, leftover, noutput, response)
+    return Stream(connection, leftover, noutput, response, keeps_last)
 
 
 class Stream:
@@ -54,17 +56,22 @@ class Stream:
     """
 
     def __init__(
-        self, connection: socket.socket, leftover: bytes, noutput: int, owner: SupportsClose
+        self,
+        connection: socket.socket,
+        leftover: bytes,
+        noutput: int,
+        owner: SupportsClose,
+        keeps_last: bool = False,
     ) -> None:
         """Take over an upgraded connection; `owner` closes it.
 
         `leftover` is what was read of it with the answer's head: docker-py drops these bytes
         (docker-py #3332), and with them the output of a quick program. `noutput` is the most
-        that is kept of each stream, in bytes.
+        that is kept of each stream, in bytes: of its beginning, or with `keeps_last` of its end.
         """
         self._connection, self._owner = connection, owner
         connection.setblocking(False)
-        self.stdout, self.stderr = Output(noutput), Output(noutput)
+        self.stdout, self.stderr = Output(noutput, keeps_last), Output(noutput, keeps_last)
         self._head = bytearray()
         self._left = 0
         self._take(memoryview(leftover))

@@ -26,11 +26,12 @@ class Container:
     def __init__(self, client: Client, id: str) -> None:
         self._client, self.id = client, id
 
-    def attach(self, program: Program, deadline: float) -> Stream:
+    def attach(self, program: Program, deadline: float, keeps_last: bool = False) -> Stream:
         """Connect to the program's streams; must precede `start`, or output is lost."""
         params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
         with self._client.calls("attach to a box", deadline) as api:
-            return upgrade(api, f"containers/{self.id}/attach", program.noutput, params=params)
+            path = f"containers/{self.id}/attach"
+            return upgrade(api, path, program.noutput, keeps_last, params=params)
 
     def start(self, deadline: float) -> None:
         """Start the container; on return its program runs or has ended."""

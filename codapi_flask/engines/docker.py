@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
+
+END_PATIENCE, FAILURE_PATIENCE = 1.0, 0.1
+"""Seconds in which a detached program's output ends: of one whose box is known not to run, and
+after a step failed, perhaps for lack of it."""
+
+MAX_SHOWN = 500
+"""Characters of a detached program's last output that the log repeats."""
+
+log = logging.getLogger("codapi")
 
 
 class DockerEngine:
@@ -80,6 +90,8 @@ class _Walk:
         self._context, self._workspace, self._runs = context, workspace, runs
         self._job, self._command, self._stdin = job, command, stdin
         self._outcomes: list[Outcome] = []
+        # the detached boxes that run, and the indices of their steps' outcomes
+        self._running: dict[str, int] = {}
         self._after = command.after
 
     @property
@@ -125,6 +137,7 @@ class _Walk:
         for step in (self._command.before, *self._command.steps):
             if step:
                 self._outcomes.append(self._step(step, self._stdin if step is first else b""))
+                self._look_at_detached()
                 if not self._outcomes[-1].ok:
                     return
 
@@ -151,19 +164,45 @@ class _Walk:
         if self._workspace.detached(name):
             name = f"{name}-{len(self._outcomes)}d"
         self._workspace.detach(name, box, program)
+        self._running[name] = len(self._outcomes)
         return Outcome()
 
     def _act(self, name: str, step: Step, program: Program) -> Outcome:
         own = self._workspace.detached(name)
-        container = own or self._context.daemon.find(name)
+        container = own.container if own else self._context.daemon.find(name)
         try:
             if step.action == "exec":
                 return self._workspace.exec(container, own is not None, program)
+            if own:
+                own.is_stopped = True
             return self._workspace.stop(container, step.timeout)
         except NotRunning as error:
             if own or name == self._job.id:
-                return _failure(f"box {step.box} is not running")
+                ended = own.ended(END_PATIENCE) if own else None
+                why = f": exit status {ended.exit_code}" if ended else ""
+                return _failure(f"box {step.box} is not running{why}")
             raise ServerFault(f"{error}: the {step.action} step needs it") from error
+
+    def _look_at_detached(self) -> None:
+        """Put how detached programs ended into the outcomes of their steps, and into the log.
+
+        One that could not be started decides: its outcome becomes the last.
+        """
+        for name, index in [*self._running.items()]:
+            detached = self._workspace.detached(name)
+            patience = 0 if self._outcomes[-1].ok else FAILURE_PATIENCE
+            if not detached or not (ended := detached.ended(patience)):
+                continue
+            del self._running[name]
+            self._outcomes[index] = ended
+            level = logging.INFO if ended.ok else logging.WARNING
+            # repr: it may hold what the client sent
+            output = repr((ended.stdout + ended.stderr)[-MAX_SHOWN:])
+            text = "id=%s box %s: the detached program ended with exit status %s: %s"
+            log.log(level, text, self._job.id, ended.box, ended.exit_code, output)
+            if not detached.began:
+                del self._outcomes[index + 1 :]
+                return
 
 
 def _failure(text: str) -> Outcome:

@@ -68,22 +68,27 @@ class PlainBoxes:
             finally:
                 stream.close()
             if outcome.exit_code:
-                outcome = _explained(outcome, container, box, program)
+                outcome = explained(outcome, container, box, program)
         finally:
             # it also confirms that a program which did not end in time is dead
             container.remove()
         return replace(outcome, kind="fresh", start_ms=took)
 
-    def detach(self, name: str, box: BoxSpec, program: Program) -> Container:
-        """Start a program as a container and return the container; the caller removes it."""
+    def detach(self, name: str, box: BoxSpec, program: Program) -> tuple[Container, Stream]:
+        """Start a program as a container; the caller reads its output, and removes it."""
         deadline = time.monotonic() + self._daemon.timeouts.box
         container = self._create(name, box, program, deadline)
         try:
-            self._start(container, box, deadline)
+            stream = container.attach(program, deadline, keeps_last=True)
+            try:
+                self._start(container, box, deadline)
+            except BaseException:
+                stream.close()
+                raise
         except BaseException:
             container.remove()
             raise
-        return container
+        return container, stream
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
         """Run a program in a running container; kill it if it takes too long or writes too much.
@@ -175,8 +180,19 @@ class PlainBoxes:
             self._context.cancel.check()
 
 
-def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Program) -> Outcome:
-    """Return the outcome of a failed program, with Docker's reason for the failure."""
+def refusal(outcome: Outcome) -> str:
+    """Return why process 1 could not start a program, an empty string if it could."""
+    text = outcome.stdout + outcome.stderr
+    said = INIT.fullmatch(text) or TINI.fullmatch(text)
+    return said[1] if said else ""
+
+
+def explained(outcome: Outcome, container: Container, box: BoxSpec, program: Program) -> Outcome:
+    """Return the outcome of a failed program, with Docker's reason for the failure.
+
+    Raises:
+        NotRunning: the container is gone.
+    """
     killed = outcome.exit_code == 128 + signal.SIGKILL
     deadline = time.monotonic() + (OOM_DELAY if killed else 0)
     while True:
@@ -188,7 +204,6 @@ def _explained(outcome: Outcome, container: Container, box: BoxSpec, program: Pr
         if time.monotonic() >= deadline:
             break
         time.sleep(PAUSE)
-    text = outcome.stdout + outcome.stderr
-    if said := INIT.fullmatch(text) or TINI.fullmatch(text):
-        return unstartable(outcome, program.argv[0], said[1])
+    if why := refusal(outcome):
+        return unstartable(outcome, program.argv[0], why)
     return outcome

@@ -15,6 +15,7 @@ from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
+from codapi_flask.engines.detached import Detached
 from codapi_flask.engines.plain import PlainBoxes
 from codapi_flask.errors import Cancelled, NotRunning, ServerFault
 from codapi_flask.models import Outcome, Program
@@ -44,7 +45,7 @@ class Workspace:
         self._taken: BoxSpec | None = None
         self._box: Box | None = None
         self._is_new = True
-        self._detached: dict[str, tuple[BoxSpec, Container]] = {}
+        self._detached: dict[str, Detached] = {}
         self._was_alone = True
         self._was_writable = False
         if first and context.uses_init(first):
@@ -94,11 +95,12 @@ class Workspace:
         """
         self._was_writable |= box.may_write_files
         self._was_alone = False
-        self._detached[name] = box, self._plain.detach(name, box, program)
+        container, stream = self._plain.detach(name, box, program)
+        self._detached[name] = Detached(box, program, container, stream, self._context.cancel)
 
-    def detached(self, name: str) -> Container | None:
-        """Return the container that `detach` started under that name, `None` without one."""
-        return self._detached[name][1] if name in self._detached else None
+    def detached(self, name: str) -> Detached | None:
+        """Return what `detach` started under that name, `None` without it."""
+        return self._detached.get(name)
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
         """Run a program in a running container; see `PlainBoxes.exec`."""
@@ -133,8 +135,8 @@ class Workspace:
             ServerFault: the daemon did not confirm that.
         """
         with ExitStack() as stack:
-            for _, container in self._detached.values():
-                stack.callback(container.remove)
+            for detached in self._detached.values():
+                stack.callback(detached.remove)
         self._detached.clear()
 
     def give_back(self) -> bool:
@@ -191,7 +193,7 @@ class Workspace:
 
         `None` if no box may write.
         """
-        boxes = [*self._detached.values()]
+        boxes = [(detached.box, detached.container) for detached in self._detached.values()]
         if box and container:
             boxes.append((box, container))
         writers = [(box, container) for box, container in boxes if box.has_quota]

@@ -19,7 +19,7 @@ from codapi_flask.models import Job
 from codapi_flask.pool.pool import Pool
 from tests.support.configs import BOXES
 from tests.support.instance import docker
-from tests.support.server import serves, wait_for, write_root
+from tests.support.server import Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 
@@ -99,6 +99,15 @@ def test_worker_killed_in_an_after_step_is_replaced(pool, after):
     assert run(pool, job("echo next")).stdout == "next\n"
 
 
+def refuses(server: Server) -> bool:
+    """Tell whether a server, which ends, takes no connections any more."""
+    try:
+        server.request("HEAD", "/v1/health")
+    except OSError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ending_server_waits_for_an_after_step_unless_interrupted(
     root, start_server, after, number
@@ -108,7 +117,7 @@ def test_ending_server_waits_for_an_after_step_unless_interrupted(
     wait_for(after.is_there)
     server.kill(number)
     if number == signal.SIGTERM:
-        wait_for(lambda: not serves(server))
+        wait_for(lambda: refuses(server))
         after.open()
     wait_for(lambda: not server.leftovers(), 20)
     assert after.is_there(".done") is (number == signal.SIGTERM)

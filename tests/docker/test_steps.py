@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.docker.test_ends import UNSTARTABLE
 from tests.support.instance import docker
 from tests.support.programs import Sleep
 
@@ -208,7 +209,9 @@ def test_exec_in_a_detached_box_that_has_ended_fails(execute, program):
     execution = execute(_sh(program, detach=True), step, step)
     # the program may end before the exec, or during it
     assert not execution.ok
-    assert execution.stderr in ("box :name is not running", "exit status 137")
+    status = {"exit 0": 0, "exit 3": 3}.get(program, 127)
+    ended = f"box :name is not running: exit status {status}"
+    assert execution.stderr in (ended, "exit status 137")
 
 
 @WITH_DETACHED
@@ -219,3 +222,49 @@ def test_exec_timeout_kills_the_program_in_a_detached_box(execute):
     )
     assert execution.stderr == "code execution timeout"
     assert not sleep.runs()
+
+
+def _used(patience: str) -> dict[str, Any]:
+    """Return a step that acts on the detached box, again and again until it is gone."""
+    return _exec(":name", "sh", "-c", f"sleep {patience}", timeout=20)
+
+
+@pytest.mark.parametrize("program", UNSTARTABLE)
+@pytest.mark.parametrize("following", [_used("20"), _sh("sleep 0.3"), _sh("exit 3")], ids=repr)
+@pytest.mark.parametrize("kind", ["warm"])
+def test_detached_program_that_cannot_be_started_is_the_answer(execute, program, following):
+    detach = {"box": "sh", "command": [program], "detach": True}
+    execution = execute(following, _sh("echo never", detach=False), before=detach)
+    assert (execution.ok, execution.stderr) == (False, f"{program}: {UNSTARTABLE[program]}")
+    [step] = execution.steps
+    assert (step.reason, step.box) == ("exit", "sh")
+
+
+@WITH_DETACHED
+def test_detached_program_that_ended_early_is_in_details_and_log(execute, caplog):
+    detach = _sh("yes 123456789 | head -c 9000; echo why >&2; exit 3", detach=True)
+    execution = execute(_sh("sleep 0.5"), _exec(":name", "true"), before=detach)
+    assert execution.stderr == "box :name is not running: exit status 3"
+    step = execution.steps[0]
+    assert (step.exit_code, step.reason, step.stderr) == (3, "exit", "why\n")
+    # the end of its output
+    assert step.stdout == ("123456789\n" * 900)[-4096:]
+    assert step.truncated == ("stdout",)
+    [line] = [record.message for record in caplog.records]
+    assert line.startswith(f"id={execution.id} box sh: the detached program ended with")
+    assert line.endswith("123456789\\nwhy\\n'")
+
+
+@WITH_DETACHED
+def test_detached_program_that_prints_without_end_is_not_blocked(execute):
+    detach = _sh("yes & sleep 1000", detach=True)
+    execution = execute(_sh("sleep 0.5"), _exec(":name", "echo", "there"), before=detach)
+    assert (execution.ok, execution.stdout) == (True, "there\n")
+
+
+@WITH_DETACHED
+def test_detached_program_that_ended_well_changes_nothing_but_details(execute, caplog):
+    execution = execute(_sh("sleep 0.5"), before=_sh("echo out", detach=True))
+    assert (execution.ok, execution.stdout) == (True, "")
+    assert [step.stdout for step in execution.steps] == ["out\n", ""]
+    assert not [record for record in caplog.records if record.levelname != "INFO"]
