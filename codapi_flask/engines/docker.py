@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Job, Outcome, Program
 
-END_PATIENCE, FAILURE_PATIENCE = 1.0, 0.1
-"""Seconds in which a detached program's output ends: of one whose box is known not to run, and
-after a step failed, perhaps for lack of it."""
+END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
+"""Seconds in which a detached program's output ends: if its box seems to have ended, and if a step
+failed, perhaps for lack of it."""
 
 MAX_SHOWN = 500
 """Characters of a detached program's last output that the log repeats."""
@@ -176,11 +177,15 @@ class _Walk:
             if own:
                 own.is_stopped = True
             return self._workspace.stop(container, step.timeout)
-        except NotRunning as error:
+        except (NotRunning, ServerFault) as error:
+            # the daemon has other errors for a box that is just ending
+            ended = own.ended(END_PATIENCE) if own else None
+            if ended:
+                return _failure(f"box {step.box} is not running: exit status {ended.exit_code}")
+            if isinstance(error, ServerFault):
+                raise
             if own or name == self._job.id:
-                ended = own.ended(END_PATIENCE) if own else None
-                why = f": exit status {ended.exit_code}" if ended else ""
-                return _failure(f"box {step.box} is not running{why}")
+                return _failure(f"box {step.box} is not running")
             raise ServerFault(f"{error}: the {step.action} step needs it") from error
 
     def _look_at_detached(self) -> None:
@@ -190,7 +195,7 @@ class _Walk:
         """
         for name, index in [*self._running.items()]:
             detached = self._workspace.detached(name)
-            patience = 0 if self._outcomes[-1].ok else FAILURE_PATIENCE
+            patience = _patience(self._outcomes[-1])
             if not detached or not (ended := detached.ended(patience)):
                 continue
             del self._running[name]
@@ -203,6 +208,15 @@ class _Walk:
             if not detached.began:
                 del self._outcomes[index + 1 :]
                 return
+
+
+def _patience(outcome: Outcome) -> float:
+    """Return the seconds in which a detached program may end after a step with this outcome."""
+    if outcome.ok:
+        return 0
+    # as a program in a box that ends
+    is_killed = outcome.exit_code == 128 + signal.SIGKILL
+    return END_PATIENCE if is_killed else FAILURE_PATIENCE
 
 
 def _failure(text: str) -> Outcome:
