@@ -35,6 +35,9 @@ INSTANCE = "codapi.instance"
 DIRECTORY = "codapi.directory"
 """The label with the path of the directory that a container lives for."""
 
+NETWORK_MODES = {"none", "host", "bridge", "default"}
+"""Networks that need not exist: Podman's socket knows no network of these names."""
+
 
 class Daemon(Client):
     """The Docker daemon: images and containers. Not for use by two threads."""
@@ -264,8 +267,8 @@ class Daemon(Client):
         )
 
     def has_network(self, name: str) -> bool:
-        """Whether a box can have a network, by its name or id."""
-        if name == "default" or name.startswith("container:"):
+        """Whether a box can have a network, by its name, its id or a mode."""
+        if name in NETWORK_MODES or name.startswith("container:"):
             return True
         with self.calls(f"inspect the network {name}") as api:
             try:
