@@ -6,7 +6,7 @@ import json
 import logging
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from codapi_flask.errors import Busy, RequestError
 from codapi_flask.jobs.admission import Admission
@@ -68,6 +68,9 @@ def blueprint(
 
     @routes.before_app_request
     def authorize() -> None:
+        # Werkzeug takes //metrics for /metrics, which a proxy may hide
+        if request.environ["PATH_INFO"].startswith("//"):
+            raise NotFound
         is_open = request.method == "OPTIONS" or request.endpoint in OPEN
         if not is_open and not access.is_granted(request.headers.get("Authorization", "")):
             raise RequestError("unauthorized", "unauthorized: send 'Authorization: Bearer TOKEN'")

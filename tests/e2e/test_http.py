@@ -300,7 +300,11 @@ def test_other_method_is_refused(server, method):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/exec/", "/v1//exec", "/v2/exec", "/../etc/passwd", "/%ff"]
+    "path",
+    [
+        *("/", "/v1", "/v1/exec/", "/v1//exec", "/v2/exec", "/../etc/passwd", "/%ff"),
+        *("//v1/exec", "//v1/health", "//metrics", "/%2fmetrics", "///metrics", "http://a//metrics"),
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_path_is_not_found(server, path, method):
@@ -650,7 +654,23 @@ def test_disconnected_clients_free_the_workers(server):
     wait_for(lambda: server.exec("sh", "run", "echo hello")[1]["ok"])
 
 
-def test_curl_reads_its_answer(server):
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "--http1.0",
+        # it offers HTTP/2 in an Upgrade header
+        "--http2",
+        "--compressed --referer http://a --user-agent=",
+        "--header expect:100-continue",
+        "--header transfer-encoding:chunked --header te:trailers",
+        "--header connection:TE,close",
+        "--header host:localhost --header content-encoding:identity",
+        "--user name:password --cookie a=b --header accept:text/html",
+        "--request-target http://localhost/v1/exec?a=b",
+    ],
+)
+def test_curl_reads_its_answer(server, options):
     command = ["curl", "--silent", "--data", json.dumps(GOOD), f"{server.url}/v1/exec"]
-    said = subprocess.check_output([*command, "--header", "content-type: application/json"])
-    assert json.loads(said)["stdout"] == "hello\n"
+    command += ["--header", "content-type: application/json", *options.split()]
+    assert json.loads(subprocess.check_output(command))["stdout"] == "hello\n"
