@@ -50,6 +50,10 @@ class ServerFault(Exception):
     """
 
 
+class UnfitDaemon(ServerFault):
+    """The Docker daemon is too old or too new for this server."""
+
+
 class Busy(Exception):
     """All workers are busy."""
 

@@ -19,6 +19,7 @@ import urllib3
 from docker.transport import UnixHTTPAdapter
 
 from codapi_flask.config.timeouts import Timeouts
+from codapi_flask.daemon import version
 from codapi_flask.daemon.address import address
 from codapi_flask.errors import ServerFault
 
@@ -32,6 +33,13 @@ class _OnePool(UnixHTTPAdapter):  # type: ignore[misc]
     def get_connection(self, url: str, proxies: object = None) -> Any:
         """Return the pool of the only host."""
         return super().get_connection("")
+
+
+class _Negotiating(docker.APIClient):  # type: ignore[misc]
+    """Speaks the newest version of the API that both sides know."""
+
+    def _retrieve_server_version(self) -> str:
+        return version.negotiate(self.version(api_version=False))
 
 
 class Client:
@@ -52,12 +60,13 @@ class Client:
         """Yield the client for calls until the deadline; turn errors into `ServerFault`.
 
         Raises:
-            ServerFault: the daemon is gone, too slow, or refuses a call.
+            ServerFault: the daemon is gone, too slow, refuses a call, or is none.
+            UnfitDaemon: it is too old or too new.
         """
         left = self.timeouts.call if deadline is None else max(deadline - time.monotonic(), PAUSE)
         try:
             if self._api is None:
-                self._api = docker.APIClient(**self._address, timeout=self.timeouts.call)
+                self._api = _Negotiating(**self._address, timeout=self.timeouts.call)
                 if self.is_local:
                     url = docker.utils.parse_host(self._address["base_url"])
                     one = _OnePool(url, self.timeouts.call)

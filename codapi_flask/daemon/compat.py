@@ -7,7 +7,9 @@ DOCKER = Inside(
     7,
     8,
     {
-        "docker:APIClient": "api_version base_url mount post timeout",
+        "docker:APIClient": """
+            _retrieve_server_version api_version base_url mount post timeout version
+        """,
         "docker.transport:UnixHTTPAdapter": "get_connection",
     },
 )

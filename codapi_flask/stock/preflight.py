@@ -15,7 +15,7 @@ from codapi_flask.config.inventory import Host
 from codapi_flask.config.model import Config
 from codapi_flask.daemon.cgroup import Sockets
 from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import ServerFault, UnfitDaemon
 
 log = logging.getLogger("codapi")
 
@@ -76,7 +76,8 @@ def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> lis
 def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) -> str:
     """Return the problem if boxes do not see the work directory, else an empty string.
 
-    The string is also empty if that cannot be checked: without a daemon, or without any image.
+    The problem may also be that the daemon is too old or too new. The string is also empty if that
+    cannot be checked: without a daemon, or without any image.
     """
     # if this process dies, a sweeper finds the lease abandoned, and the box that reads it
     lease = instance.lease()
@@ -87,6 +88,8 @@ def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) 
         if image is None:
             return ""
         seen = daemon.read(image, token, instance.path)
+    except UnfitDaemon as fault:
+        return str(fault)
     except ServerFault as fault:
         log.error("the Docker daemon cannot be used yet: %s", fault)
         return ""

@@ -6,7 +6,10 @@ import json
 import re
 import socket
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
@@ -236,3 +239,42 @@ def test_environment_that_no_docker_client_can_use_prevents_startup(root, variab
     first, second = refused_start(root(pool_size=1), **{variable: value}).splitlines()
     assert first == "the config cannot be used:"
     assert second.startswith(f"  environment: {variable}={value}: {problem}")
+
+
+class OtherDaemon(ThreadingUnixStreamServer):
+    """Answers any call as a daemon of another version does."""
+
+    daemon_threads = True
+
+    def __init__(self, path, newest, oldest):
+        super().__init__(path, OtherAnswers)
+        said = {"Version": "7.8.9", "ApiVersion": newest, "MinAPIVersion": oldest}
+        self.body = json.dumps(said).encode()
+
+
+class OtherAnswers(BaseHTTPRequestHandler):
+    def address_string(self):
+        return "a Unix socket"
+
+    def log_message(self, *_):
+        """Log nothing."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/version" else 400)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "problem"),
+    [("1.40", "1.12", "too old: it speaks API 1.40"), ("1.99", "1.90", "too new: it speaks API 1")],
+)
+def test_daemon_of_an_unknown_version_prevents_startup(root, tmp_path, newest, oldest, problem):
+    with OtherDaemon(f"{tmp_path}/socket", newest, oldest) as daemon:
+        threading.Thread(target=daemon.serve_forever, args=[0.01]).start()
+        said = refused_start(root(pool_size=1), DOCKER_HOST=f"unix://{tmp_path}/socket")
+        daemon.shutdown()
+    assert "Traceback" not in said
+    start = f"the Docker daemon 7.8.9 is {problem}"
+    assert any(line.startswith(start) for line in said.splitlines())
