@@ -41,6 +41,7 @@ class Dockerd:
             "--iptables=false",
         ]
         self._log = directory / "log"
+        self._directory = directory
 
     def start(self) -> None:
         with self._log.open("w") as log:
@@ -49,6 +50,12 @@ class Dockerd:
 
     def kill(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
+
+    def crash(self) -> None:
+        self.kill(signal.SIGKILL)
+        self._process.wait()
+        # its containerd dies with it; where nobody reaps that, its pid seems alive
+        (self._directory / "exec/containerd/containerd.pid").unlink(missing_ok=True)
 
     def stop(self) -> None:
         self.kill(signal.SIGCONT)
@@ -74,6 +81,9 @@ def dockerd(tmp_path_factory) -> Iterator[Dockerd]:
     subprocess.run(dockerd.docker("load", "--quiet", "--input", images), check=True)
     dockerd.stop()
     yield dockerd
+    # the daemon mounts it on itself, and leaves that at a crash
+    while not subprocess.run(["umount", directory / "data"], capture_output=True).returncode:
+        pass
     shutil.rmtree(directory)
 
 
@@ -105,10 +115,26 @@ def test_server_recovers_after_a_restart_of_the_daemon(daemon, server_with, star
     before = set(daemon.boxes())
     daemon.stop()
     assert not answer.result(30)[1]["ok"]
+    # the waiting boxes have ended, too: no answer takes as long as a call may
+    for _ in range(3):
+        begin = time.monotonic()
+        assert is_server_fault(server.exec("sh", "run", "echo hello"))
+        assert time.monotonic() - begin < 3 * PATIENCE
     daemon.start()
     wait_for(lambda: serves(server), 30)
     wait_for(lambda: not before & set(daemon.boxes()), 30)
     assert not program.runs()
+
+
+def test_waiting_box_serves_on_after_a_crash_of_the_daemon(daemon, server_with):
+    server = server_with("reused", pool_size=1, DOCKER_HOST=daemon.address)
+    assert serves(server)
+    daemon.crash()
+    assert serves(server)
+    # its box ends with it: the daemon's next start would wait for that
+    server.stop()
+    daemon.start()
+    wait_for(lambda: not daemon.boxes())
 
 
 @pytest.mark.parametrize("kind", ["plain", "fresh"])
@@ -119,7 +145,7 @@ def test_box_that_does_not_start_in_the_configured_time_is_a_server_fault(
     top = {"pool_size": 1, "stock_size": 0, "start_timeout": 1}
     config = root({"sh": KINDS[kind]}, {"sh": COMMANDS["sh"]}, **top)
     server = start_server(config, DOCKER_HOST=daemon.address)
-    with daemon.hanging(r"POST /v\S+/containers/create") as held:
+    with daemon.hanging(r"POST /v\S+/containers/\w+/start") as held:
         begin = time.monotonic()
         assert is_server_fault(server.exec("sh", "run", "echo hello"))
         assert held
