@@ -68,3 +68,7 @@ class Cancelled(Exception):
 
 class NotRunning(Exception):
     """A step acts on a container that does not exist or does not run."""
+
+
+class Vanished(NotRunning):
+    """A box died, or was removed, before its program had begun: another box may run it."""

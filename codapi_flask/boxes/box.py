@@ -7,6 +7,7 @@ connection owns the box; when it closes, the box dies and the daemon removes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -21,10 +22,10 @@ from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.config.names import safe
-from codapi_flask.daemon.cgroup import bound_sockets
+from codapi_flask.daemon import cgroup
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.errors import NotRunning, ServerFault
+from codapi_flask.errors import NotRunning, ServerFault, Vanished
 from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage, is_safe
 from codapi_flask.models import Image, Kind, Outcome, Program
 from codapi_flask.streams import Cancel, Output, pump
@@ -44,6 +45,10 @@ def can_have_init(spec: BoxSpec, daemon: Daemon) -> bool:
 
 class NoInit(Exception):
     """A box's init did not report in time: the box cannot be used with init."""
+
+
+class InitEnded(NoInit):
+    """A box ended before its init reported: others removed it, or init failed."""
 
 
 class Box:
@@ -66,6 +71,8 @@ class Box:
         self._init = init
         self._is_clean = False
         self.unclean = ""
+        self.freezer = ""
+        """The file that tells whether the box is paused (`daemon.cgroup.freezer`)."""
 
     @classmethod
     def start(
@@ -76,6 +83,7 @@ class Box:
         Raises:
             ServerFault: the container cannot be started in time.
             NoInit: it was started, but its init does not report.
+            Vanished: others removed it before its start, or the image.
         """
         deadline = time.monotonic() + daemon.timeouts.box
         image = daemon.box_image(spec)
@@ -89,22 +97,25 @@ class Box:
                 _await_init(listener, container, deadline)
                 init = listener.accept(deadline)
                 if daemon.bounds_sockets(spec):
-                    bound_sockets(init.pid, spec.memory)
+                    _bound_sockets(init, container, spec.memory)
             except (TimeoutError, ConnectionError) as error:
+                kind_of = NoInit if container.is_running() else InitEnded
                 container.remove()
-                raise NoInit(f"init does not report in a box of {spec.image}: {error}") from error
-            except ServerFault:
+                raise kind_of(f"init does not report in a box of {spec.image}: {error}") from error
+            except (ServerFault, Vanished):
                 container.remove()
                 raise
         finally:
             listener.close()
-        return cls(spec, container.id, image, lease, init, kind)
+        box = cls(spec, container.id, image, lease, init, kind)
+        box.freezer = cgroup.freezer(init.pid)
+        return box
 
     @property
     def is_alive(self) -> bool:
-        """Whether the waiting box lives: the connection of a dead one is closed."""
+        """Whether the waiting box can run a program: it has not died, and is not paused."""
         try:
-            return self._init.receive() is None
+            return self._init.receive() is None and not cgroup.is_frozen(self.freezer)
         except ConnectionError:
             return False
 
@@ -120,6 +131,7 @@ class Box:
         Its processes may take `kill_timeout` seconds to die.
 
         Raises:
+            Vanished: the box died, or is paused, and the program has not begun.
             NotRunning: the box died.
             ServerFault: the program's user does not exist, or init failed.
             Cancelled, Abandoned: a reason of `cancel` raised it.
@@ -134,6 +146,8 @@ class Box:
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
+            if answer.found_unread or not (in_time or self._init.is_read()):
+                raise Vanished("sandbox died")
             if not in_time:
                 self._kill(answer, cancel, time.monotonic() + kill_timeout)
             stdout.drain()
@@ -188,7 +202,7 @@ class Box:
             why = error if argv else "neither the step nor the image has a command"
             raise ServerFault(f"box {self.spec.name}: {why}") from error
         except ConnectionError as error:
-            raise NotRunning("sandbox died") from error
+            raise Vanished("sandbox died") from error
         finally:
             for end in ends:
                 os.close(end)
@@ -230,8 +244,17 @@ def _await_init(listener: Listener, container: Container, deadline: float) -> No
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     while not poll.poll(LOOK_INTERVAL * 1000):
-        if time.monotonic() >= deadline or not container.inspect():
+        if time.monotonic() >= deadline or not container.is_running():
             raise TimeoutError("it did not connect")
+
+
+def _bound_sockets(init: InitConnection, container: Container, memory: int) -> None:
+    try:
+        cgroup.bound_sockets(init.pid, memory)
+    except ServerFault as error:
+        if container.is_running():
+            raise
+        raise Vanished("sandbox died") from error
 
 
 class Answer:
@@ -240,6 +263,8 @@ class Answer:
     def __init__(self, init: InitConnection) -> None:
         self._init = init
         self.value: RunDone | ResetDone | None = None
+        self.found_unread = False
+        """Whether the box died without having read what was sent to it."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -249,6 +274,7 @@ class Answer:
         """Read the answer; return False once it is there, or the box is dead."""
         try:
             self.value = self._init.receive()
-        except ConnectionError:
+        except ConnectionError as error:
+            self.found_unread = error.errno == errno.ECONNRESET
             return False
         return self.value is None

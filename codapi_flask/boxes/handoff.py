@@ -34,6 +34,7 @@ def send(box: Box, to: socket.socket, *more: int) -> int:
         "lease": str(box.lease.path),
         "kind": box.kind,
         "uses": box.uses,
+        "freezer": box.freezer,
     }
     try:
         message = json.dumps({"box": fields}).encode()
@@ -81,5 +82,5 @@ def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> B
         InitConnection(socket.socket(fileno=connection)),
         fields["kind"],
     )
-    box.uses = fields["uses"]
+    box.uses, box.freezer = fields["uses"], fields["freezer"]
     return box

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from codapi_flask.boxes import trees
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
+
+ATTEMPTS = 20
+"""Boxes that a chore may get, if others remove them."""
 
 EXCEEDED, UNSTEADY = 3, 4
 """Exit statuses of `init measure`: a tree takes too much, or names vanish at every measurement."""
@@ -57,6 +61,16 @@ class RootBox:
         self._run(["kill", str(pid), container], None)
 
     def _run(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
+        """Do a chore, which may be repeated: somebody else may remove the box."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(NotRunning):
+                return self._attempt(argv, mount, *expected)
+        try:
+            return self._attempt(argv, mount, *expected)
+        except NotRunning as error:
+            raise ServerFault(f"a root box to {' '.join(argv)} was removed") from error
+
+    def _attempt(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
         image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
@@ -70,7 +84,5 @@ class RootBox:
             if code not in (0, *expected):
                 raise ServerFault(f"a root box to {' '.join(argv)} failed with {code}")
             return code
-        except NotRunning as error:
-            raise ServerFault(f"a root box to {' '.join(argv)} was removed") from error
         finally:
             box.remove()

@@ -47,6 +47,39 @@ def sockets() -> Sockets:
     return Sockets.NOBODY
 
 
+def freezer(pid: int) -> str:
+    """Return the path of the file that tells whether a process's box is paused.
+
+    It is empty if this process does not see the file, as in a container.
+    """
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            path = freezer_of(file.read())
+    except OSError:
+        return ""
+    return path if os.path.exists(path) else ""
+
+
+def freezer_of(cgroups: str) -> str:
+    """Return that path for the content of `/proc/PID/cgroup` (cgroups(7))."""
+    lines = [line.split(":", 2) for line in cgroups.splitlines()]
+    paths = {name: path for _, names, path in lines for name in names.split(",")}
+    if "freezer" in paths:
+        return f"/sys/fs/cgroup/freezer{paths['freezer']}/freezer.state"
+    return f"/sys/fs/cgroup{paths.get('', '')}/cgroup.freeze"
+
+
+def is_frozen(freezer: str) -> bool:
+    """Whether a box is paused, by the file of `freezer`; false for an empty path or a dead box."""
+    if not freezer:
+        return False
+    try:
+        with open(freezer, "rb") as file:
+            return file.read().rstrip() in (b"1", b"FROZEN", b"FREEZING")
+    except OSError:
+        return False
+
+
 def bound_sockets(pid: int, memory: int) -> None:
     """Limit the sockets of the box whose process 1 is `pid` to a share of `memory` MiB.
 

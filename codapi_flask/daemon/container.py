@@ -16,7 +16,7 @@ import requests
 
 from codapi_flask.daemon.attach import Stream, upgrade
 from codapi_flask.daemon.client import PAUSE, Client
-from codapi_flask.errors import NotRunning
+from codapi_flask.errors import NotRunning, Vanished
 from codapi_flask.models import Program
 
 
@@ -27,15 +27,23 @@ class Container:
         self._client, self.id = client, id
 
     def attach(self, program: Program, deadline: float, keeps_last: bool = False) -> Stream:
-        """Connect to the program's streams; must precede `start`, or output is lost."""
+        """Connect to the program's streams; must precede `start`, or output is lost.
+
+        Raises:
+            Vanished: the container was removed.
+        """
         params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
-        with self._client.calls("attach to a box", deadline) as api:
+        with self._client.calls("attach to a box", deadline) as api, _unless_removed():
             path = f"containers/{self.id}/attach"
             return upgrade(api, path, program.noutput, keeps_last, params=params)
 
     def start(self, deadline: float) -> None:
-        """Start the container; on return its program runs or has ended."""
-        with self._client.calls("start a box", deadline) as api:
+        """Start the container; on return its program runs or has ended.
+
+        Raises:
+            Vanished: the container was removed before.
+        """
+        with self._client.calls("start a box", deadline) as api, _unless_removed():
             api.start(self.id)
 
     def wait(self, deadline: float) -> int | None:
@@ -188,6 +196,17 @@ class Exec:
     def _inspect(self) -> Mapping[str, Any]:
         with self._client.calls("inspect an exec") as api:
             return dict(api.exec_inspect(self._id))
+
+
+@contextmanager
+def _unless_removed() -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        text = str(error).lower()
+        if "no such container" in text or "marked for removal" in text:
+            raise Vanished(str(error)) from error
+        raise
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from codapi_flask.daemon.cgroup import Sockets, sockets
 from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.hostconfig import Mounts
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import ServerFault, Vanished
 from codapi_flask.models import Image, Program
 
 INSTANCE = "codapi.instance"
@@ -63,6 +63,7 @@ class Daemon(Client):
 
         Raises:
             ServerFault: the image is missing, or the daemon refuses a limit, is gone or too slow.
+            Vanished: the image was removed meanwhile.
         """
         process = {
             "image": box.image,
@@ -165,15 +166,19 @@ class Daemon(Client):
         directory: Path,
         name: str | None = None,
     ) -> Container:
-        created = api.create_container(
-            name=name,
-            network_disabled=self._disables(network),
-            host_config=api.create_host_config(**limits),
-            # an image's health check would run beside the program
-            healthcheck={"test": ["NONE"]},
-            labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
-            **process,
-        )
+        try:
+            created = api.create_container(
+                name=name,
+                network_disabled=self._disables(network),
+                host_config=api.create_host_config(**limits),
+                # an image's health check would run beside the program
+                healthcheck={"test": ["NONE"]},
+                labels={INSTANCE: str(instance), DIRECTORY: str(directory)},
+                **process,
+            )
+        except docker.errors.ImageNotFound as error:
+            # its name may stand for another one by now
+            raise Vanished(str(error)) from error
         return Container(self, created["Id"])
 
     def bounds_sockets(self, box: BoxSpec) -> bool:

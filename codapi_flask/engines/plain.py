@@ -17,7 +17,7 @@ from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.client import PAUSE
 from codapi_flask.daemon.container import Container, Exec
 from codapi_flask.engines.context import WorkerContext
-from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault
+from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault, Vanished
 from codapi_flask.init import install
 from codapi_flask.models import Outcome, Program
 from codapi_flask.streams import WATCH_INTERVAL, pump
@@ -52,6 +52,7 @@ class PlainBoxes:
         """Run a program as a container; on return it is dead and removed.
 
         Raises:
+            Vanished: somebody else removed it before its program had begun.
             NotRunning: somebody else removed it.
             ServerFault: the daemon failed.
             Cancelled, Abandoned: a reason of the context's `cancel` raised it.
@@ -75,7 +76,12 @@ class PlainBoxes:
         return replace(outcome, kind="fresh", start_ms=took)
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> tuple[Container, Stream]:
-        """Start a program as a container; the caller reads its output, and removes it."""
+        """Start a program as a container; the caller reads its output, and removes it.
+
+        Raises:
+            Vanished: somebody else removed it before its program had begun.
+            ServerFault: the daemon failed.
+        """
         deadline = time.monotonic() + self._daemon.timeouts.box
         container = self._create(name, box, program, deadline)
         try:
@@ -127,7 +133,12 @@ class PlainBoxes:
         if self._daemon.bounds_sockets(box):
             # process 1 starts the program only after that
             state = container.inspect().get("State", {})
-            bound_sockets(state.get("Pid", 0), box.memory)
+            try:
+                bound_sockets(state.get("Pid", 0), box.memory)
+            except ServerFault as error:
+                if container.is_running():
+                    raise
+                raise Vanished("sandbox died") from error
 
     def _kill(self, exec: Exec, container: Container, own: bool) -> None:
         if own:

@@ -5,26 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from codapi_flask.boxes import trees
-from codapi_flask.boxes.box import Box, NoInit, can_have_init
+from codapi_flask.boxes.box import Box, InitEnded, NoInit, can_have_init
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.detached import Detached
 from codapi_flask.engines.plain import PlainBoxes
-from codapi_flask.errors import Cancelled, NotRunning, ServerFault
+from codapi_flask.errors import Cancelled, NotRunning, ServerFault, Vanished
 from codapi_flask.models import Outcome, Program
 
 FALLBACK_TIME = 300
 """Seconds for which a box whose init did not report runs as a plain container."""
 
+ATTEMPTS = 20
+"""Boxes that a program may get in the time of one start, if others remove them."""
+
 STOP_INTERVAL = 0.1
 """Seconds between two checks of a box that is stopping, while boxes may write to disk."""
+
+T = TypeVar("T")
 
 log = logging.getLogger("codapi")
 
@@ -63,28 +70,22 @@ class Workspace:
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.
 
+        A box that vanishes before its program has begun is replaced.
+
         Raises:
             NotRunning: the box died.
             ServerFault: the box cannot be started, or the program's user does not exist.
             Cancelled, Abandoned: a reason of the context's `cancel` raised it.
         """
-        start = time.monotonic()
         self._was_writable |= box.may_write_files
         if self._context.uses_init(box):
             try:
-                started = self._enter(box)
+                return self._with_others(lambda _: self._run_with_init(box, program))
             except NoInit as error:
                 self._context.without_init[box.name] = time.monotonic() + FALLBACK_TIME
                 log.warning("%s: using plain containers for %d s", error, FALLBACK_TIME)
-            else:
-                started.uses -= 1
-                self._is_new = False
-                took = (time.monotonic() - start) * 1000
-                container = self._context.daemon.find(started.container)
-                outcome = self._run(started, program, self._quota(box, container))
-                return replace(outcome, start_ms=took)
         self._leave()
-        outcome = self._plain.run(name, box, program)
+        outcome = self._with_others(lambda end: self._plain.run(name + end, box, program))
         return replace(outcome, fell_back=can_have_init(box, self._context.daemon))
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> None:
@@ -95,7 +96,9 @@ class Workspace:
         """
         self._was_writable |= box.may_write_files
         self._was_alone = False
-        container, stream = self._plain.detach(name, box, program)
+        container, stream = self._with_others(
+            lambda end: self._plain.detach(name + end, box, program)
+        )
         self._detached[name] = Detached(box, program, container, stream, self._context.cancel)
 
     def detached(self, name: str) -> Detached | None:
@@ -200,6 +203,40 @@ class Workspace:
         if not writers:
             return None
         return Quota(self.directory, writers, self._context.root_box.is_larger)
+
+    def _with_others(self, run: Callable[[str], T]) -> T:
+        """Run a program, again in another box if one vanishes before its program has begun.
+
+        `run` gets an end for the container's name, since that of a removed one may not be free.
+
+        Raises:
+            ServerFault: all boxes did.
+            NoInit: init does not report in a box, or in the last of those that ended before.
+        """
+        deadline = time.monotonic() + self._context.daemon.timeouts.box
+        attempt = 0
+        while True:
+            is_last = attempt == ATTEMPTS - 1 or time.monotonic() >= deadline
+            try:
+                return run(f".{attempt}" if attempt else "")
+            except InitEnded:
+                if is_last:
+                    raise
+            except Vanished as error:
+                self._leave()
+                if is_last:
+                    raise ServerFault(f"{attempt + 1} boxes were removed: {error}") from error
+            attempt += 1
+
+    def _run_with_init(self, box: BoxSpec, program: Program) -> Outcome:
+        start = time.monotonic()
+        started = self._enter(box)
+        started.uses -= 1
+        self._is_new = False
+        took = (time.monotonic() - start) * 1000
+        container = self._context.daemon.find(started.container)
+        outcome = self._run(started, program, self._quota(box, container))
+        return replace(outcome, start_ms=took)
 
     def _enter(self, box: BoxSpec) -> Box:
         """Return a box that is new or as new; it may be the box of the step before."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -68,6 +71,12 @@ class InitConnection:
             raise ValueError("arguments and variables are too long, or hold a NUL")
         self._send(message, files)
 
+    def is_read(self) -> bool:
+        """Whether init has read all messages: a program in an unread one has not begun."""
+        # unix(7), SIOCOUTQ; the peer's end of the connection holds what it has not read
+        left = fcntl.ioctl(self._connection, termios.TIOCOUTQ, bytes(4))
+        return not int.from_bytes(left, sys.byteorder)
+
     def kill(self) -> None:
         """Kill the program and all that it started, or a reset; it is answered as usual."""
         self._send(b"K")
@@ -80,14 +89,14 @@ class InitConnection:
         """Return the next answer, `None` if it has not come yet.
 
         Raises:
-            ConnectionError: the box is gone.
+            ConnectionError: the box is gone; its `errno` is ECONNRESET if messages were unread.
         """
         try:
             message = self._connection.recv(ANSWER.size + 1)
         except BlockingIOError:
             return None
         if not message:
-            raise ConnectionResetError("the box is gone")
+            raise ConnectionError("the box is gone")
         answer = parse(message)
         if isinstance(answer, Hello):
             raise ConnectionError("init says hello twice")
