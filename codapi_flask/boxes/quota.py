@@ -22,7 +22,7 @@ ENTRY = 4096
 """Bytes that a directory entry counts for at least, so that empty files are not free."""
 
 DEPTH = 200
-"""Levels of directories above which a tree counts as too large: no program needs more."""
+"""Levels of directories that are measured: no program needs more."""
 
 LOOKS = 8
 """Attempts to measure a tree in which names vanish: a directory may be renamed all the time."""
@@ -40,6 +40,10 @@ class Unsteady(Exception):
     def __init__(self, used: int) -> None:
         self.used = used
         super().__init__(f"at least {used} bytes")
+
+
+class TooDeep(Exception):
+    """A tree has more than `DEPTH` levels of directories."""
 
 
 class Writable(Protocol):
@@ -69,7 +73,7 @@ class Quota:
 
         `measure_as_root(directory, limit)` returns whether a tree takes more than `limit` bytes
         when a part of it is closed to this process, `None` if names vanish at every measurement.
-        It may raise `ServerFault`. `interval` is the time between two measurements, in seconds.
+        It may raise `TooDeep` and `ServerFault`. `interval` is the time between two measurements, in seconds.
         """
         self._measure_as_root = measure_as_root
         self._interval, self._not_before = interval, 0.0
@@ -84,6 +88,7 @@ class Quota:
         self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
         self._free = [disk.f_bavail * disk.f_frsize for disk in disks]
         self.is_exceeded = False
+        self._why = f"disk limit exceeded ({self._size} MiB)"
 
     def check(self) -> bool:
         """Whether the boxes wrote too much, or the disk is nearly full.
@@ -93,6 +98,9 @@ class Quota:
         if not self.is_exceeded and time.monotonic() >= self._not_before:
             try:
                 self.is_exceeded = self._is_disk_full() or self._is_too_much()
+            except TooDeep:
+                self._why = f"directories are nested too deeply (limit: {DEPTH} levels)"
+                self.is_exceeded = True
             except (ServerFault, OSError):
                 self.is_exceeded = True
             self._not_before = max(self._not_before, time.monotonic() + self._interval)
@@ -100,13 +108,13 @@ class Quota:
 
     def outcome(self) -> Outcome:
         """Return the outcome of a step whose program wrote too much."""
-        text = f"disk limit exceeded ({self._size} MiB)"
-        return Outcome(stderr=text, exit_code=None, reason="error")
+        return Outcome(stderr=self._why, exit_code=None, reason="error")
 
     def _is_disk_full(self) -> bool:
         for place, floor in zip(self._places, self._floors, strict=True):
             with self._unless_gone(place):
                 if os.statvfs(place).f_bavail < floor:
+                    self._why = "the disk of the server is nearly full"
                     return True
         return False
 
@@ -153,6 +161,7 @@ def measure(directory: Path, limit: int) -> int:
 
     Raises:
         PermissionError: a directory is closed to this process.
+        TooDeep: a directory lies more than `DEPTH` levels deep.
         Unsteady: names vanish at every measurement.
     """
     most = 0
@@ -181,7 +190,7 @@ def _look(directory: Path, limit: int) -> tuple[int, bool]:
                 used += max(info.st_blocks * BLOCK, ENTRY)
                 if stat.S_ISDIR(info.st_mode):
                     if len(handles) == DEPTH:
-                        return limit + 1, True
+                        raise TooDeep
                     handles.append(os.open(entry.name, FLAGS, dir_fd=handles[-1]))
                     walks.append(os.scandir(handles[-1]))
             except (FileNotFoundError, NotADirectoryError):

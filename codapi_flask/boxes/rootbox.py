@@ -9,14 +9,16 @@ from pathlib import Path
 
 from codapi_flask.boxes import trees
 from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.quota import TooDeep
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 
 ATTEMPTS = 20
 """Boxes that a chore may get, if others remove them."""
 
-EXCEEDED, UNSTEADY = 3, 4
-"""Exit statuses of `init measure`: a tree takes too much, or names vanish at every measurement."""
+EXCEEDED, UNSTEADY, TOO_DEEP = 3, 4, 5
+"""Exit statuses of `init measure`: a tree takes too much, names vanish at every measurement, or the
+tree has too many levels."""
 
 
 class RootBox:
@@ -39,15 +41,18 @@ class RootBox:
             self._run(["remove", f"/mount/{directory.name}"], directory.parent)
 
     def is_larger(self, directory: Path, limit: int) -> bool | None:
-        """Whether a tree takes more than `limit` bytes on disk, or is too deep to measure.
+        """Whether a tree takes more than `limit` bytes on disk.
 
         `None` if names vanish at every measurement.
 
         Raises:
+            TooDeep: the tree has too many levels of directories.
             ServerFault: the tree cannot be measured.
         """
         argv = ["measure", str(limit), f"/mount/{directory.name}"]
-        code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY)
+        code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY, TOO_DEEP)
+        if code == TOO_DEEP:
+            raise TooDeep
         return None if code == UNSTEADY else code == EXCEEDED
 
     def kill(self, pid: int, container: str) -> None:

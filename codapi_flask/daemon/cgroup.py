@@ -74,7 +74,7 @@ def is_frozen(freezer: str) -> bool:
     if not freezer:
         return False
     try:
-        with open(freezer, "rb") as file:
+        with open(freezer, "rb", buffering=0) as file:
             return file.read().rstrip() in (b"1", b"FROZEN", b"FREEZING")
     except OSError:
         return False

@@ -11,7 +11,7 @@
  *			may take is limited (cgroup v1).
  *	init remove DIR	deletes a directory, however deep, following no link (needs DAC_OVERRIDE and FOWNER)
  *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, with 4 if names vanish at every
- *			measurement, else with 0 (needs DAC_OVERRIDE)
+ *			measurement, with 5 if it has too many levels, else with 0 (needs DAC_OVERRIDE)
  *	init kill PID ID	kills a process, its session and descendants, if they belong to the container ID
  *			(needs the host's PID namespace, and KILL)
  *

@@ -16,6 +16,7 @@
 #define LOOKS 8	   /* attempts at a tree in which names vanish, as in quota.py */
 #define EXCEEDED 3
 #define UNSTEADY 4
+#define TOO_DEEP 5
 
 static DIR *open_directory(int parent, const char *name)
 {
@@ -56,7 +57,7 @@ static int look(const char *path, uint64_t limit, bool *whole)
 		if (!S_ISDIR(stat.st_mode))
 			continue;
 		if (depth == DEPTH)
-			return EXCEEDED;
+			return TOO_DEEP;
 		if ((walk[depth] = open_directory(dirfd(walk[depth - 1]), entry->d_name)))
 			depth++;
 		else if (errno == ENOENT || errno == ENOTDIR)

@@ -7,11 +7,12 @@ from tempfile import TemporaryFile
 
 import pytest
 
-from codapi_flask.boxes.quota import ENTRY, Quota, Unsteady, measure
+from codapi_flask.boxes.quota import ENTRY, Quota, TooDeep, Unsteady, measure
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.errors import ServerFault
 
 MIB = 1 << 20
+TOO_DEEP = "directories are nested too deeply (limit: 200 levels)"
 BOX = BoxSpec(name="sh", image="sh", volume="%s:/sandbox", work_size=1)
 
 
@@ -73,11 +74,13 @@ def test_measure_does_not_follow_a_link_swapped_for_a_directory(tmp_path):
             swapping.kill()
 
 
-def test_measure_of_a_very_deep_tree_exceeds_the_limit(tmp_path):
+def test_very_deep_tree_exceeds_the_limit_of_levels(tmp_path):
     (tmp_path / "/".join("d" * 199)).mkdir(parents=True)
     assert measure(tmp_path, MIB) == 199 * ENTRY
     (tmp_path / "/".join("d" * 200)).mkdir()
-    assert measure(tmp_path, MIB) > MIB
+    quota = quota_of(BOX, tmp_path)
+    assert quota.check()
+    assert quota.outcome().stderr == TOO_DEEP
 
 
 def measured(directory):
@@ -129,6 +132,7 @@ def test_quota_disk_filled_by_a_deleted_file_is_exceeded(tmp_path):
             assert not quota.check()
             file.write(bytes(2 * MIB))
             assert quota.check()
+            assert quota.outcome().stderr == "the disk of the server is nearly full"
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
@@ -164,6 +168,15 @@ def test_quota_closed_directory_is_measured_as_root(closed, is_larger):
     # None: the tree changes constantly, but free disk space stays the same
     assert quota.check() is bool(is_larger)
     assert seen == [(closed, MIB)]
+
+
+def test_quota_closed_directory_that_is_too_deep_is_exceeded(closed):
+    def measure_as_root(*_):
+        raise TooDeep
+
+    quota = quota_of(BOX, closed, measure_as_root=measure_as_root)
+    assert quota.check()
+    assert quota.outcome().stderr == TOO_DEEP
 
 
 def test_quota_unmeasurable_directory_is_exceeded(closed):

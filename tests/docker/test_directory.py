@@ -187,8 +187,16 @@ LEFTOVERS = {
 def test_leftovers_of_a_program_are_deleted(run, leftover):
     program = f"import os, socket\n{LEFTOVERS[leftover]}"
     execution = run("python", "-c", program, box=WRITABLE, timeout=60)
-    # a tree too deep for a path exceeds the quota; the fixture checks that no directory is left
-    assert execution.stderr in ("", "disk limit exceeded (64 MiB)")
+    # a tree too deep for a path is refused; the fixture checks that no directory is left
+    too_deep = "directories are nested too deeply (limit: 200 levels)"
+    assert execution.stderr in ("", too_deep if leftover == "a deep tree" else "")
+
+
+@pytest.mark.parametrize("kind", ["plain", "warm"])
+def test_too_many_nested_directories_are_named_as_such(run):
+    program = "import os, time\nfor _ in range(250): os.mkdir('d'); os.chdir('d')\ntime.sleep(60)"
+    execution = run("python", "-c", program, box=WRITABLE, timeout=60)
+    assert execution.stderr == "directories are nested too deeply (limit: 200 levels)"
 
 
 LINKS = """

@@ -6,6 +6,8 @@ import pytest
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
 
+TOO_DEEP = "directories are nested too deeply (limit: 200 levels)"
+
 # such boxes are not reused
 KINDS = pytest.mark.parametrize("kind", ["plain", "warm"])
 PLACES = {
@@ -85,7 +87,7 @@ def test_cleanup_removes_a_tree_deeper_than_the_recursion_limit(attack, kind):
     for _ in range(3):
         execution = attack("python", "-c", CHAINS, timeout=10, box={"volume": "%s:/sandbox"})
         assert execution.fault == ""
-        assert execution.stderr in ("", "disk limit exceeded (64 MiB)")
+        assert execution.stderr in ("", "disk limit exceeded (64 MiB)", TOO_DEEP)
 
 
 @pytest.mark.parametrize("closed", [".", "outer"])
@@ -133,4 +135,5 @@ def test_program_filling_a_disk_is_killed(attack, place, how):
     execution = attack(*argv, timeout=10, box={**box, "work_size": 4})
     assert (execution.ok, execution.stdout) == (False, "")
     if "File too large" not in execution.stderr:
-        assert execution.stderr == "disk limit exceeded (4 MiB)"
+        reasons = {"disk limit exceeded (4 MiB)", *([TOO_DEEP] if how == "a_deep_tree" else [])}
+        assert execution.stderr in reasons
