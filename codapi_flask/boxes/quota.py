@@ -73,7 +73,8 @@ class Quota:
 
         `measure_as_root(directory, limit)` returns whether a tree takes more than `limit` bytes
         when a part of it is closed to this process, `None` if names vanish at every measurement.
-        It may raise `TooDeep` and `ServerFault`. `interval` is the time between two measurements, in seconds.
+        It may raise `TooDeep` and `ServerFault`. `interval` is the time between two measurements,
+        in seconds.
         """
         self._measure_as_root = measure_as_root
         self._interval, self._not_before = interval, 0.0
