@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Reason = Literal["ok", "exit", "signal", "timeout", "memory", "error", "cancelled"]
+Reason = Literal["ok", "exit", "signal", "timeout", "memory", "cpu", "error", "cancelled"]
 Kind = Literal["fresh", "warm", "reused", "cold"]
 
 INTERNAL_ERROR = "internal error"
@@ -62,7 +62,7 @@ class Outcome:
     `truncated` names the streams that were cut. `exit_code` is that of a shell: 128 + S for a
     program ended by `signal` S, `None` if there is none (timeout, error). For the reason `error`,
     `stderr` is the error; for another failure, `note` is the server's text before the program's
-    output.
+    output, or after the error of a timeout.
 
     `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
     largest resident set of one of the step's processes in KiB; `None` is unknown. `box` is the
@@ -136,7 +136,7 @@ class Execution:
         outcome = steps[-1]
         stdout, stderr = outcome.stdout, outcome.stderr
         if outcome.reason == "timeout":
-            stdout, stderr = "", "code execution timeout"
+            stdout, stderr = "", "code execution timeout" + outcome.note
         elif outcome.reason == "error":
             stdout = ""
         elif not outcome.ok:

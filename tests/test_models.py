@@ -25,6 +25,12 @@ from codapi_flask.models import Execution, Job, Outcome
             "out of memory (64 MiB)\na (exit status 137)",
         ),
         (Outcome("a", "b", None, reason="timeout"), False, "", "code execution timeout"),
+        (
+            Outcome("a", "b", None, reason="timeout", note=", close to its memory limit (64 MiB)"),
+            False,
+            "",
+            "code execution timeout, close to its memory limit (64 MiB)",
+        ),
         (Outcome("a", "sandbox died", None, reason="error"), False, "", "sandbox died"),
     ],
 )

@@ -12,12 +12,19 @@ import os
 import secrets
 import select
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
-from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
+from codapi_flask.boxes.outcome import (
+    ended,
+    out_of_memory,
+    out_of_processor_time,
+    overdue,
+    unstartable,
+)
 from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
@@ -124,11 +131,17 @@ class Box:
         return self._init.fileno()
 
     def run(
-        self, program: Program, cancel: Cancel, quota: Quota | None = None, kill_timeout: float = 5
+        self,
+        program: Program,
+        cancel: Cancel,
+        quota: Quota | None = None,
+        kill_timeout: float = 5,
+        memory: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> Outcome:
         """Run a program; on return all its processes are dead. Over its quota, it is killed.
 
-        Its processes may take `kill_timeout` seconds to die.
+        Its processes may take `kill_timeout` seconds to die. `memory` is called at the program's
+        timeout (see `Container.memory`).
 
         Raises:
             Vanished: the box died, or is paused, and the program has not begun.
@@ -148,7 +161,9 @@ class Box:
             in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
             if answer.found_unread or not (in_time or self._init.is_read()):
                 raise Vanished("sandbox died")
+            needed = None
             if not in_time:
+                needed = None if quota and quota.is_exceeded else memory()
                 self._kill(answer, cancel, time.monotonic() + kill_timeout)
             stdout.drain()
             stderr.drain()
@@ -157,7 +172,8 @@ class Box:
         if not isinstance(answer.value, RunDone):
             raise NotRunning("sandbox died")
         self._is_clean = answer.value.is_clean
-        return self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
+        outcome = self._outcome(answer.value, program, stdout.output, stderr.output, in_time)
+        return outcome if in_time else overdue(outcome, needed)
 
     def reset(self, timeout: float, was_alone: bool = True) -> bool:
         """Make the box as new after a run; return False if that fails: then discard the box.
@@ -236,7 +252,7 @@ class Box:
             return unstartable(outcome, argv[0], os.strerror(done.errno))
         if status and done.oom_kills:
             return out_of_memory(outcome, self.spec.memory)
-        return outcome
+        return out_of_processor_time(outcome, self.spec)
 
 
 def _await_init(listener: Listener, container: Container, deadline: float) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import requests
 
 from codapi_flask.daemon.attach import Stream, upgrade
 from codapi_flask.daemon.client import PAUSE, Client
-from codapi_flask.errors import NotRunning, Vanished
+from codapi_flask.errors import NotRunning, ServerFault, Vanished
 from codapi_flask.models import Program
+
+MEMORY_TIMEOUT = 1.0
+"""Seconds that the daemon may take to tell a container's memory; a program's end waits for it."""
 
 
 class Container:
@@ -84,6 +87,17 @@ class Container:
             found = api.containers(filters={"id": self.id}, size=True)
         return int(found[0].get("SizeRw", 0)) if found else 0
 
+    def memory(self) -> tuple[int, int] | None:
+        """Return how many bytes the running container needs, and its limit; `None` if unknown.
+
+        Pages of files that the kernel may drop are not needed.
+        """
+        with suppress(ServerFault, KeyError):
+            deadline = time.monotonic() + MEMORY_TIMEOUT
+            with self._client.calls("measure a box", deadline) as api:
+                return needed(api.stats(self.id, stream=False, one_shot=True)["memory_stats"])
+        return None
+
     def stop(self, timeout: float) -> None:
         """Stop the container; kill it after `timeout` seconds, rounded up.
 
@@ -145,6 +159,18 @@ class Container:
                 user=program.user,
             )
         return Exec(self._client, self.id, created["Id"], program)
+
+
+def needed(stats: Mapping[str, Any]) -> tuple[int, int]:
+    """Return `Container.memory` of the daemon's `memory_stats`, of cgroup v1 or v2.
+
+    Raises:
+        KeyError: the container does not run.
+    """
+    detail = stats["stats"]
+    # v1 counts the container's own cgroup apart from those below it
+    dropped = detail.get("total_inactive_file", detail.get("inactive_file", 0))
+    return stats["usage"] - dropped, stats["limit"]
 
 
 class Exec:

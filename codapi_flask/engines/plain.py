@@ -9,7 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from codapi_flask.boxes.lease import Lease
-from codapi_flask.boxes.outcome import ended, out_of_memory, unstartable
+from codapi_flask.boxes.outcome import (
+    ended,
+    out_of_memory,
+    out_of_processor_time,
+    overdue,
+    unstartable,
+)
 from codapi_flask.boxes.quota import Quota
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.attach import Stream
@@ -66,6 +72,8 @@ class PlainBoxes:
                 self._start(container, box, deadline)
                 took = (time.monotonic() - start) * 1000
                 outcome = self._watch(container, stream, program, self._quota(box, container))
+                if outcome.reason == "timeout":
+                    outcome = overdue(outcome, container.memory())
             finally:
                 stream.close()
             if outcome.exit_code:
@@ -116,6 +124,8 @@ class PlainBoxes:
             raise
         finally:
             stream.close()
+        if outcome.reason == "timeout":
+            outcome = overdue(outcome, container.memory())
         if outcome.reason == "timeout" or (quota and quota.is_exceeded):
             self._kill(exec, container, own)
         elif outcome.exit_code and not exec.has_begun():
@@ -217,4 +227,4 @@ def explained(outcome: Outcome, container: Container, box: BoxSpec, program: Pro
         time.sleep(PAUSE)
     if why := refusal(outcome):
         return unstartable(outcome, program.argv[0], why)
-    return outcome
+    return out_of_processor_time(outcome, box)

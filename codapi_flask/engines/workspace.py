@@ -235,7 +235,7 @@ class Workspace:
         self._is_new = False
         took = (time.monotonic() - start) * 1000
         container = self._context.daemon.find(started.container)
-        outcome = self._run(started, program, self._quota(box, container))
+        outcome = self._run(started, program, container)
         return replace(outcome, start_ms=took)
 
     def _enter(self, box: BoxSpec) -> Box:
@@ -259,13 +259,14 @@ class Workspace:
             log.warning("box %s: a reset failed (%s), the box is replaced", *failure)
         return False
 
-    def _run(self, box: Box, program: Program, quota: Quota | None) -> Outcome:
+    def _run(self, box: Box, program: Program, container: Container) -> Outcome:
+        quota = self._quota(box.spec, container)
         try:
             timeout = self._context.daemon.timeouts.kill
-            return box.run(program, self._context.cancel, quota, timeout)
+            return box.run(program, self._context.cancel, quota, timeout, container.memory)
         except (NotRunning, ServerFault, Cancelled):
             # the box must be dead before anything else is done
-            self._context.daemon.find(box.container).remove()
+            container.remove()
             raise
 
     def _report_used(self) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.instance import PYTHON
 from tests.support.programs import Sleep
 
 pytestmark = pytest.mark.docker
@@ -121,6 +122,59 @@ def test_program_cannot_escape_its_timeout(run, program):
     execution = run("sh", "-c", program, timeout=0.5)
     assert execution.stderr == "code execution timeout"
     assert execution.duration < 10_000
+
+
+# program, timeout, ulimit: how it ends
+SPIN = "while :; do :; done"
+PROCESSOR = [
+    (f"exec sh -c '{SPIN}'", 20, "cpu=1", (137, 9, "out of processor time (1 s)\nexit status 137")),
+    (SPIN, 20, "cpu=1:5", (152, 24, "out of processor time (1 s)\nexit status 152")),
+    (f"echo a; sh -c '{SPIN}'", 20, "cpu=1", (137, None, "out of processor time (1 s)\na\n")),
+]
+
+
+@pytest.mark.parametrize(("program", "timeout", "limit", "end"), PROCESSOR, ids=str)
+def test_program_over_its_processor_time_is_told_so(run, kind, program, timeout, limit, end):
+    execution = run("sh", "-c", program, timeout=timeout, box={"ulimit": [limit]})
+    status, signal, text = end
+    step = execution.steps[-1]
+    assert (step.reason, step.exit_code) == ("cpu", status)
+    # a plain container does not tell a signal from its status
+    assert step.signal == signal or kind == "plain"
+    assert execution.stderr.startswith(text)
+
+
+def test_program_that_kills_itself_is_not_over_its_processor_time(run):
+    step = run("sh", "-c", "kill -9 $$", box={"ulimit": ["cpu=5"]}).steps[-1]
+    assert (step.reason, step.note) == ("signal", "")
+
+
+FILL = """
+import os, sys, time
+names = ("memory/memory.usage_in_bytes", "memory.current")
+usage = next(path for path in (f"/sys/fs/cgroup/{name}" for name in names) if os.path.exists(path))
+held = []
+while int(open(usage).read()) < int(sys.argv[1]) << 20:
+    held.append(bytearray(1 << 18))
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("used", "told"), [(62, ", close to its memory limit (64 MiB)"), (40, "")], ids=str
+)
+def test_timeout_close_to_the_memory_limit_is_told(run, used, told):
+    execution = run("python", "-c", FILL, str(used), box=PYTHON, timeout=2)
+    assert execution.stderr == f"code execution timeout{told}"
+    assert execution.steps[-1].reason == "timeout"
+
+
+@pytest.mark.parametrize("kind", ["plain"])
+def test_timeout_of_an_exec_close_to_the_memory_limit_is_told(execute):
+    step = {"action": "exec", "box": ":name", "command": ["python", "-c", FILL, "62"], "timeout": 2}
+    before = {"box": "python", "command": ["sleep", "60"], "detach": True}
+    execution = execute(step, before=before, boxes={"python": PYTHON})
+    assert execution.stderr == "code execution timeout, close to its memory limit (64 MiB)"
 
 
 def test_duration_is_that_of_the_execution(run):
