@@ -24,6 +24,7 @@ PROGRAMS = {
     "nginx": "nginx",
     "npm": "npm",
     "redis": "redis-server",
+    "userns": "dockerd",
 }
 
 

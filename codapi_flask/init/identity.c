@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "identity.h"
+#include "clean.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -9,8 +10,11 @@
 #include <unistd.h>
 
 #define BIT(capability) ((uint64_t)1 << (capability))
+#define MAP_MAX 16384 /* more bytes than the 340 lines that a map may have */
 
 static uint64_t box_permitted, box_inheritable;
+static uint32_t own_id; /* the real one; the effective and the saved one are the next number */
+static char uid_map[MAP_MAX], gid_map[MAP_MAX];
 
 static bool get_capabilities(uint64_t *permitted, uint64_t *inheritable)
 {
@@ -35,9 +39,42 @@ static bool set_capabilities(uint64_t permitted, uint64_t effective, uint64_t in
 	return syscall(SYS_capset, &head, sets) == 0;
 }
 
+static bool has_id(const struct identity *user, uint32_t id)
+{
+	for (size_t i = 0; i < user->ngroups; i++)
+		if (user->groups[i] == id)
+			return true;
+	return user->uid == id || user->gid == id;
+}
+
+/* Takes the greatest ids up to INIT_ID that are mapped and not the user's. */
+static bool take_ids(const struct identity *user)
+{
+	own_id = INIT_ID;
+	while (own_id > 0) {
+		uint32_t mapped = parse_pair(uid_map, parse_pair(gid_map, own_id));
+		if (mapped == own_id && !has_id(user, own_id) && !has_id(user, own_id + 1))
+			break;
+		own_id = mapped < own_id ? mapped : own_id - 1;
+	}
+	if (own_id == 0) {
+		errno = EINVAL;
+		return false;
+	}
+	return setresgid(own_id, own_id + 1, own_id + 1) == 0 && setresuid(own_id, own_id + 1, own_id + 1) == 0 &&
+	       /* otherwise root owns /proc/1, and a step as root could open oom_score_adj and others there */
+	       prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
+bool identity_avoid(const struct identity *user)
+{
+	return !(has_id(user, own_id) || has_id(user, own_id + 1)) || take_ids(user);
+}
+
 bool identity_leave_root(uint64_t own)
 {
 	uint64_t kept = BIT(CAP_KILL) | BIT(CAP_SETGID) | BIT(CAP_SETUID);
+	static const struct identity root;
 
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
 		errno = EPERM; /* without it a program could regain the capabilities that are dropped here */
@@ -50,12 +87,11 @@ bool identity_leave_root(uint64_t own)
 	for (int capability = 0; capability < 64; capability++)
 		if (own & BIT(capability) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
 			return false;
-	return setgroups(0, NULL) == 0 && setresgid(INIT_ID, INIT_ID + 1, INIT_ID + 1) == 0 &&
-	       prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && setresuid(INIT_ID, INIT_ID + 1, INIT_ID + 1) == 0 &&
+	read_text("/proc/self/uid_map", uid_map, MAP_MAX - 1);
+	read_text("/proc/self/gid_map", gid_map, MAP_MAX - 1);
+	return setgroups(0, NULL) == 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && take_ids(&root) &&
 	       prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) == 0 &&
-	       set_capabilities(box_permitted | kept, kept, box_inheritable) &&
-	       /* otherwise root owns /proc/1, and a step as root could open oom_score_adj and others there */
-	       prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+	       set_capabilities(box_permitted | kept, kept, box_inheritable);
 }
 
 bool identity_become(const struct identity *user)

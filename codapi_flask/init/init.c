@@ -292,6 +292,8 @@ static void find_user(const char *spec)
 		say(STAGE_SYSTEM, EFBIG);
 	else
 		say(parse_user(spec, users, groups, &user), 0);
+	if (word->stage == STAGE_NONE && !identity_avoid(&user))
+		say(STAGE_SYSTEM, errno);
 }
 
 static void take_message(void)

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "parse.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool same(struct text text, const char *string)
@@ -68,6 +69,20 @@ bool parse_count(struct text text, const char *key, uint64_t *out)
 		return j > start;
 	}
 	return false;
+}
+
+uint32_t parse_pair(const char *map, uint32_t most)
+{
+	uint64_t found = 0;
+	for (char *end = NULL;; map = end) {
+		uint64_t first = strtoull(map, &end, 10);
+		if (end == map)
+			return (uint32_t)found;
+		strtoull(end, &end, 10); /* the first id outside */
+		uint64_t last = first + strtoull(end, &end, 10) - 1, id = last - 1 < most ? last - 1 : most;
+		if (id >= first && id < last && id > found)
+			found = id;
+	}
 }
 
 bool parse_run(char *message, size_t length, struct run *run)
@@ -243,6 +258,8 @@ void parse_mounts(char *mountinfo, size_t length, const char *excluded, struct p
 			harmless |= same(type, kernel[i]);
 		/* Docker hides some files of /proc behind the /dev/null of its tmpfs; a volume cannot be there. */
 		harmless |= path.length > 6 && memcmp(path.at, "/proc/", 6) == 0;
+		/* In a user namespace runc mounts devices of the host, which keep nothing; they belong to nobody inside. */
+		harmless |= same(type, "devtmpfs") && !same(root, "/");
 		if (harmless)
 			continue;
 		const char *name = decode(path);

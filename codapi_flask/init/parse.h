@@ -18,7 +18,8 @@
 #define HOME_MAX 4096	  /* bytes of a home directory's path */
 #define ID_MAX 2147483647 /* greatest uid and gid, as in Docker */
 
-/* init's own real id; its effective and saved one is the next number. No program may have either. */
+/* init's own real id; its effective and saved one is the next number. No program may have either. Where the box's user
+ * namespace does not map them, init takes lower ones. */
 #define INIT_ID 2147480001
 
 /* Where a run or a reset failed. The Python side has the same list. */
@@ -70,6 +71,10 @@ enum stage parse_user(const char *spec, struct text passwd, struct text group, s
 /* Puts `home` and the variables of `first` and then of `second` into out[ENV_MAX + 1]; earlier ones win, and a HOME
  * in `second` is ignored. False if they are too many. */
 bool parse_env(char **first, char **second, char *home, char **out);
+
+/* The greatest id up to `most` for which /proc/self/uid_map or gid_map maps it and the next one; 0 if there is none but
+ * root's. */
+uint32_t parse_pair(const char *map, uint32_t most);
 
 /* Finds the number behind the first `key` in the text (at its beginning for ""). */
 bool parse_count(struct text text, const char *key, uint64_t *out);

@@ -77,6 +77,7 @@ def parser(compile_c: Callable[..., Path]) -> ctypes.CDLL:
     )
     library.parse_run.restype = library.parse_env.restype = ctypes.c_bool
     library.parse_count.restype = ctypes.c_bool
+    library.parse_pair.restype = ctypes.c_uint32
     library.parse_user.argtypes = (ctypes.c_char_p, Text, Text, ctypes.c_void_p)
     library.parse_count.argtypes = (Text, ctypes.c_char_p, ctypes.c_void_p)
     return library
@@ -110,6 +111,26 @@ def test_user_lookup_matches_docker(
     assert (found.uid, found.gid) == (uid, gid)
     assert list(found.groups[: found.ngroups]) == groups
     assert found.home == b"HOME=" + home
+
+
+@pytest.mark.parametrize(
+    ("ids", "most", "pair"),
+    [
+        (b"         0          0 4294967295\n", 2147480001, 2147480001),
+        (b"         0     100000      65536\n", 2147480001, 65534),
+        (b"         0     100000      65536\n", 65533, 65533),
+        # rootless
+        (b"         0       1000          1\n         1     100000      65536\n", 70000, 65535),
+        (b"       100          5         10\n        50          9          3\n", 107, 107),
+        (b"       100          5         10\n        50          9          3\n", 99, 51),
+        (b"         0       1000          1\n", 70000, 0),
+        (b"", 70000, 0),
+    ],
+)
+def test_highest_pair_of_mapped_ids_is_found(
+    parser: ctypes.CDLL, ids: bytes, most: int, pair: int
+) -> None:
+    assert parser.parse_pair(ids, ctypes.c_uint32(most)) == pair
 
 
 @pytest.mark.parametrize(
@@ -268,6 +289,16 @@ def test_mounted_work_directory_is_left_to_the_worker(parser: ctypes.CDLL) -> No
         found, text = Places(), ctypes.create_string_buffer(mounts, len(mounts))
         parser.parse_mounts(text, len(text), excluded, ctypes.byref(found))
         assert found.other is other
+
+
+@pytest.mark.parametrize(
+    ("root", "other"), [(b"/null", False), (b"/", True)], ids=["a device", "all devices"]
+)
+def test_device_of_the_host_is_harmless(parser: ctypes.CDLL, root: bytes, other: bool) -> None:
+    mounts = ROOT + MQUEUE + b"3 1 0:6 " + root + b" /dev/null rw - devtmpfs devtmpfs rw\n"
+    found, text = Places(), ctypes.create_string_buffer(mounts, len(mounts))
+    parser.parse_mounts(text, len(text), None, ctypes.byref(found))
+    assert found.other is other
 
 
 def test_writable_root_is_no_place(parser: ctypes.CDLL) -> None:
