@@ -60,10 +60,11 @@ def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str
 def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> list[str]:
     """Return the names of the boxes in which a step runs as this server's user.
 
-    There are none if that is root: the audit warns of steps that run as root.
+    There are none if that is root: the audit warns of steps that run as root. Nor are there any if
+    boxes have a user namespace, whose users are others outside.
     """
     uid = os.geteuid()
-    if not uid:
+    if not uid or daemon.has_user_namespace:
         return []
     commands = [command for named in config.commands.values() for command in named.values()]
     steps = [step for command in commands for step in command.all_steps() if step.action == "run"]
