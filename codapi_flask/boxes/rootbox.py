@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,19 +39,21 @@ class RootBox:
         except FileNotFoundError:
             return
         except OSError:
-            self._run(["remove", f"/mount/{directory.name}"], directory.parent)
+            parent = directory.parent
+            self._run(["remove", f"/mount/{directory.name}"], parent, parent)
 
-    def is_larger(self, directory: Path, limit: int) -> bool | None:
+    def is_larger(self, lease: Path, directory: Path, limit: int) -> bool | None:
         """Whether a tree takes more than `limit` bytes on disk.
 
-        `None` if names vanish at every measurement.
+        The tree may lie anywhere on the daemon's host; it is measured for the lease. `None` if
+        names vanish at every measurement.
 
         Raises:
             TooDeep: the tree has too many levels of directories.
             ServerFault: the tree cannot be measured.
         """
-        argv = ["measure", str(limit), f"/mount/{directory.name}"]
-        code = self._run(argv, directory.parent, EXCEEDED, UNSTEADY, TOO_DEEP)
+        argv = ["measure", str(limit), "/mount"]
+        code = self._run(argv, lease, directory, EXCEEDED, UNSTEADY, TOO_DEEP)
         if code == TOO_DEEP:
             raise TooDeep
         return None if code == UNSTEADY else code == EXCEEDED
@@ -61,26 +64,46 @@ class RootBox:
         Processes outside the container with that full id are spared: the pid may have been reused.
 
         Raises:
-            ServerFault: the root box failed.
+            ServerFault: the root box failed, or the process is out of sight.
         """
-        self._run(["kill", str(pid), container], None)
+        directory = self._instance.path
+        if self._daemon.is_rootless:
+            # its containers can have the PID namespace of another one, but not the host's
+            argv, pids = ["kill", _pid_inside(pid), "-"], f"container:{container}"
+        else:
+            argv, pids = ["kill", str(pid), container], "host"
+        self._run(argv, directory, None, pids=pids)
 
-    def _run(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
+    def _run(
+        self,
+        argv: list[str],
+        directory: Path,
+        mount: Path | None,
+        *expected: int,
+        pids: str | None = None,
+    ) -> int | None:
         """Do a chore, which may be repeated: somebody else may remove the box."""
         for _ in range(ATTEMPTS - 1):
             with suppress(NotRunning):
-                return self._attempt(argv, mount, *expected)
+                return self._attempt(argv, directory, mount, *expected, pids=pids)
         try:
-            return self._attempt(argv, mount, *expected)
+            return self._attempt(argv, directory, mount, *expected, pids=pids)
         except NotRunning as error:
             raise ServerFault(f"a root box to {' '.join(argv)} was removed") from error
 
-    def _attempt(self, argv: list[str], mount: Path | None, *expected: int) -> int | None:
+    def _attempt(
+        self,
+        argv: list[str],
+        directory: Path,
+        mount: Path | None,
+        *expected: int,
+        pids: str | None,
+    ) -> int | None:
         image = next(filter(self._daemon.image, self._images), None)
         if image is None:
             raise ServerFault(f"no image for a root box to {' '.join(argv)}")
         box = self._daemon.create_root_box(
-            image, argv, self._instance.init, self._instance.path, mount
+            image, argv, self._instance.init, self._instance.path, directory, mount, pids
         )
         try:
             deadline = time.monotonic() + self._daemon.timeouts.box
@@ -91,3 +114,13 @@ class RootBox:
             return code
         finally:
             box.remove()
+
+
+def _pid_inside(pid: int) -> str:
+    """Return the pid that a process has in its container."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError as error:
+        raise ServerFault(f"cannot find the process {pid} to kill it: {error}") from error
+    inside: list[str] = re.findall(r"^NSpid:.*\s(\d+)$", status, re.MULTILINE)
+    return inside[0]

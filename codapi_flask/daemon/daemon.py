@@ -45,8 +45,15 @@ class Daemon(Client):
     @cached_property
     def has_user_namespace(self) -> bool:
         """Whether root in a container is not root on the daemon's host (userns-remap, rootless)."""
-        options = self.info().get("SecurityOptions") or ()
-        return any("name=userns" in option or "name=rootless" in option for option in options)
+        return self.is_rootless or "name=userns" in self._security()
+
+    @cached_property
+    def is_rootless(self) -> bool:
+        """Whether the daemon runs as an ordinary user."""
+        return "name=rootless" in self._security()
+
+    def _security(self) -> str:
+        return " ".join(self.info().get("SecurityOptions") or ())
 
     def create(
         self,
@@ -145,16 +152,19 @@ class Daemon(Client):
         argv: Sequence[str],
         program: Path,
         instance: Path,
-        mount: Path | None = None,
+        directory: Path,
+        mount: Path | None,
+        pids: str | None,
     ) -> Container:
         """Create a small box in which init, the `program`, does a chore as root.
 
-        It may change any file under `mount`; without `mount` it may kill any process of the host.
+        It lives for `directory`, a lease or the instance. It may change any file under `mount`;
+        without `mount` it may kill any process of the PID namespace `pids`.
         """
         process = {"image": image, "entrypoint": [init.MOUNT], "command": argv, "user": "0:0"}
-        limits = hostconfig.root_box(program, mount)
+        limits = hostconfig.root_box(program, mount, pids)
         with self.calls(f"create a root box of {image}") as api:
-            return self._create(api, process, limits, "none", instance, mount or instance)
+            return self._create(api, process, limits, "none", instance, directory)
 
     def _create(
         self,

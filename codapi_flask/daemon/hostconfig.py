@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from docker.types import Mount
+
 from codapi_flask import init
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.cgroup import Sockets
@@ -79,16 +81,19 @@ def options_of_init(box: BoxSpec) -> init.InitOptions:
     return init.options(box.cap_add, box.cap_drop, box.volume.split(":")[1])
 
 
-def root_box(program: Path, mount: Path | None) -> dict[str, Any]:
+def root_box(program: Path, mount: Path | None, pids: str | None) -> dict[str, Any]:
     """Return the settings of a container in which init, the `program`, does a chore as root.
 
     It may change any file of `mount` (at `/mount`); without `mount` it may kill any process of the
-    host.
+    PID namespace `pids` (`host` or `container:ID`).
     """
-    binds = [f"{program}:{init.MOUNT}:ro"]
     return {
-        "binds": [*binds, f"{mount}:/mount"] if mount else binds,
-        "pid_mode": None if mount else "host",
+        "binds": [f"{program}:{init.MOUNT}:ro"],
+        # unlike a bind, it makes no directory that is missing
+        "mounts": [Mount("/mount", str(mount), type="bind")] if mount else [],
+        "pid_mode": pids,
+        # else its root has no rights over files and processes of ids that its namespace lacks
+        "userns_mode": "host",
         "network_mode": "none",
         "read_only": True,
         "cap_drop": ["ALL"],

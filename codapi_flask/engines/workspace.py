@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -202,7 +203,8 @@ class Workspace:
         writers = [(box, container) for box, container in boxes if box.has_quota]
         if not writers:
             return None
-        return Quota(self.directory, writers, self._context.root_box.is_larger)
+        is_larger = partial(self._context.root_box.is_larger, self._lease.path)
+        return Quota(self.directory, writers, is_larger)
 
     def _with_others(self, run: Callable[[str], T]) -> T:
         """Run a program, again in another box if one vanishes before its program has begun.

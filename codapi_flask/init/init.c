@@ -13,7 +13,7 @@
  *	init measure BYTES DIR	exits with 3 if a directory takes more disk than that, with 4 if names vanish at every
  *			measurement, with 5 if it has too many levels, else with 0 (needs DAC_OVERRIDE)
  *	init kill PID ID	kills a process, its session and descendants, if they belong to the container ID
- *			(needs the host's PID namespace, and KILL)
+ *			(needs the host's PID namespace, and KILL; with ID -, the container's)
  *
  * The connection. init connects to the SOCK_SEQPACKET socket /.codapi/socket. Numbers are little-endian. The worker
  * sends, in messages of at most 65,536 bytes:

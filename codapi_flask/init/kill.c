@@ -15,6 +15,7 @@
 
 #define PIDS 4194304 /* greatest pid_max of a 64-bit kernel */
 #define ID_LENGTH 64 /* characters of a container's id */
+#define OWN "-"	     /* in its place: the container whose PID namespace init is in */
 
 static unsigned char family[PIDS];
 
@@ -32,6 +33,8 @@ static bool look(uint32_t pid, char *state, uint32_t ids[3])
 static bool is_in_container(uint32_t pid, const char *container)
 {
 	char path[32], buffer[8192];
+	if (strcmp(container, OWN) == 0)
+		return true;
 	snprintf(path, sizeof(path), "/proc/%u/cgroup", pid);
 	struct text text = read_text(path, buffer, sizeof(buffer));
 	return memmem(text.at, text.length, container, strlen(container)) != NULL;
@@ -76,7 +79,7 @@ int kill_family(const char *pid, const char *container)
 {
 	uint32_t root;
 	bool is_pid = parse_id((struct text){pid, strlen(pid)}, &root) && root > 1 && root < PIDS;
-	if (!is_pid || strlen(container) != ID_LENGTH) {
+	if (!is_pid || (strlen(container) != ID_LENGTH && strcmp(container, OWN) != 0)) {
 		fprintf(stderr, "init: not a process of a container: %s, %s\n", pid, container);
 		return 2;
 	}

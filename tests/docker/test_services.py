@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.docker.test_ends import UNSTARTABLE
-from tests.support.instance import docker
+from tests.support.daemon import Daemon
+from tests.support.instance import Instance, docker
 from tests.support.programs import Sleep
 from tests.support.server import wait_for
 
 # these steps use no boxes
 pytestmark = [pytest.mark.docker, pytest.mark.parametrize("kind", ["plain"])]
 
+# what the daemon says of itself
+ROOTLESS = {b'"name=seccomp,profile=default"': b'"name=rootless,profile=defaul"'}
 # no shell, no passwd: just what sleep and cat need
 NO_SHELL = """
 FROM scratch
@@ -105,6 +109,21 @@ def test_exec_timeout_kills_all_children_of_the_program(execute, service, progra
     execution = execute(_exec(service, "sh", "-c", program, timeout=0.5))
     assert execution.stderr == "code execution timeout"
     assert not sleep.runs()
+
+
+def test_exec_timeout_of_a_rootless_daemon_kills_all_children(kind, service, tmp_path, monkeypatch):
+    """Its root boxes enter the service's PID namespace: the host's is closed to them."""
+    sleep, other = Sleep(1000), Sleep(1000)
+    docker("exec", "--detach", service, "sleep", other.argument)
+    wait_for(other.runs)
+    program = f"setsid sleep {sleep.argument} & sleep {sleep.argument}"
+    with closing(Daemon(tmp_path / "docker.sock", ROOTLESS)) as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.address)
+        with closing(Instance(kind)) as instance:
+            execution = instance.execute(_exec(service, "sh", "-c", program, timeout=0.5))
+    assert (execution.fault, execution.stderr) == ("", "code execution timeout")
+    assert not sleep.runs()
+    assert other.runs()
 
 
 def test_exec_timeout_spares_other_programs_in_the_service(execute, service):

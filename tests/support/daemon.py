@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +29,15 @@ class Hang:
 
 
 class Daemon:
-    """Forwards everything to the real daemon, unless it is slow, hangs, or is stopped."""
+    """Forwards everything to the real daemon, unless it is slow, hangs, or is stopped.
 
-    def __init__(self, path: Path) -> None:
+    It writes `renamed` words of messages as other ones, of the same length.
+    """
+
+    def __init__(self, path: Path, renamed: Mapping[bytes, bytes] | None = None) -> None:
         self.address = f"unix://{path}"
         self._path, self._delay = path, 0.0
+        self._renamed = renamed or {}
         self._hang: Hang | None = None
         self._ends: set[socket.socket] = set()
         self._start()
@@ -94,6 +98,8 @@ class Daemon:
         with suppress(OSError), source:
             while data := source.recv(1 << 16):
                 time.sleep(self._delay)
+                for word, other in self._renamed.items():
+                    data = data.replace(word, other)
                 if hang := self._hang:
                     hang.hold(data[:200].decode("latin-1"))
                 sink.sendall(data)
