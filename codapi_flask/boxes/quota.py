@@ -33,6 +33,9 @@ INTERVAL = 0.25
 ROOT_INTERVAL = 0.5
 """Seconds until the next measurement after one that had to start a container."""
 
+FAILURES = 3
+"""Measurements of a box's own file system that may fail in a row before it counts as too large."""
+
 
 class Unsteady(Exception):
     """Names vanish at every measurement of a tree: it takes at least `used` bytes."""
@@ -50,10 +53,7 @@ class Writable(Protocol):
     """What a program may write to, besides its work directory."""
 
     def layer(self) -> Path | None:
-        """Return the directory of what was written, `None` if this process cannot see it."""
-
-    def size(self) -> int:
-        """Return the bytes of the files that were written."""
+        """Return the directory of what was written, `None` if nothing writes to it any more."""
 
 
 class Quota:
@@ -75,19 +75,24 @@ class Quota:
         when a part of it is closed to this process, `None` if names vanish at every measurement.
         It may raise `TooDeep` and `ServerFault`. `interval` is the time between two measurements,
         in seconds.
+
+        Raises:
+            ServerFault: what a box writes to cannot be found.
         """
         self._measure_as_root = measure_as_root
-        self._interval, self._not_before = interval, 0.0
         self._size = max(box.work_size for box, _ in writers)
         watched = [container for box, container in writers if box.has_watched_layer]
-        own = [(container, container.layer()) for container in watched]
+        layers = [layer for container in watched if (layer := container.layer())]
         self._directory = directory
-        self._places = [directory, *(layer for _, layer in own if layer)]
-        self._asked = [container for container, layer in own if not layer]
-        disks = [os.statvfs(place) for place in self._places]
+        self._places = [directory, *layers]
+        self._closed = {layer for layer in layers if not os.access(layer, os.R_OK | os.X_OK)}
+        disks = [_disk(place) for place in self._places]
         # a deleted file that is still open is in no directory, but takes space
         self._floors = [min(disk.f_blocks // 20, disk.f_bavail // 2) for disk in disks]
         self._free = [disk.f_bavail * disk.f_frsize for disk in disks]
+        self._interval, self._failures = interval, 0
+        # a quick program ends before the first root box
+        self._not_before = time.monotonic() + interval if self._closed else 0.0
         self.is_exceeded = False
         self._why = f"disk limit exceeded ({self._size} MiB)"
 
@@ -112,32 +117,46 @@ class Quota:
         return Outcome(stderr=self._why, exit_code=None, reason="error")
 
     def _is_disk_full(self) -> bool:
-        for place, floor in zip(self._places, self._floors, strict=True):
-            with self._unless_gone(place):
-                if os.statvfs(place).f_bavail < floor:
-                    self._why = "the disk of the server is nearly full"
-                    return True
-        return False
+        places = zip(self._places, self._floors, strict=True)
+        is_full = any(_disk(place).f_bavail < floor for place, floor in places)
+        if is_full:
+            self._why = "the disk of the server is nearly full"
+        return is_full
 
     def _is_too_much(self) -> bool:
         limit, used = self._size << 20, 0
         for place, free in zip(self._places, self._free, strict=True):
             try:
+                if place in self._closed:
+                    used += self._measured_layer(place, free, limit)
+                    continue
                 with self._unless_gone(place):
                     used += measure(place, limit)
             except PermissionError:
-                larger = self._measure_as_root(place, limit)
-                if larger:
-                    return True
-                self._not_before = time.monotonic() + ROOT_INTERVAL
-                used += 0 if larger is False else _lost(place, free)
+                used += self._measured_as_root(place, free, limit)
             except Unsteady as error:
                 used += max(error.used, _lost(place, free))
-        for container in self._asked:
-            # a failure of the daemon must not end a program
-            with suppress(ServerFault):
-                used += container.size()
         return used > limit
+
+    def _measured_layer(self, layer: Path, free: int, limit: int) -> int:
+        try:
+            used = self._measured_as_root(layer, free, limit)
+        except ServerFault:
+            # a failure of the daemon must not end a program, unless it lasts
+            self._failures += 1
+            if self._failures == FAILURES:
+                raise
+            return 0
+        self._failures = 0
+        return used
+
+    def _measured_as_root(self, place: Path, free: int, limit: int) -> int:
+        """Return a number above `limit` if the tree takes more, 0 if it takes less."""
+        larger = self._measure_as_root(place, limit)
+        self._not_before = time.monotonic() + ROOT_INTERVAL
+        if larger is None:
+            return _lost(place, free)
+        return limit + 1 if larger else 0
 
     @contextmanager
     def _unless_gone(self, place: Path) -> Iterator[None]:
@@ -151,8 +170,20 @@ class Quota:
 
 def _lost(place: Path, free: int) -> int:
     """Return by how many bytes a disk has fallen below `free`, whatever took them."""
-    disk = os.statvfs(place)
+    disk = _disk(place)
     return max(free - disk.f_bavail * disk.f_frsize, 0)
+
+
+def _disk(place: Path) -> os.statvfs_result:
+    """Return the state of a place's disk, seen from the nearest directory open to this process.
+
+    In a container, where Docker's directory is missing, that is the container's own root, which
+    lies on Docker's disk, too.
+    """
+    for directory in (place, *place.parents):
+        with suppress(PermissionError, FileNotFoundError):
+            return os.statvfs(directory)
+    raise AssertionError("a process sees its root")
 
 
 def measure(directory: Path, limit: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,6 +21,9 @@ from codapi_flask.models import Program
 
 MEMORY_TIMEOUT = 1.0
 """Seconds that the daemon may take to tell a container's memory; a program's end waits for it."""
+
+ROOT = re.compile(r"^\S+ \S+ \S+ / / .* - overlay .*[ ,]upperdir=(/[^,\s]+)", re.MULTILINE)
+"""The root of a container, whose upper directory holds what it wrote, in `mountinfo` (proc(5))."""
 
 
 class Container:
@@ -76,16 +79,31 @@ class Container:
                 return {}
 
     def layer(self) -> Path | None:
-        """Return the directory of the container's writable layer, `None` if it is inaccessible."""
-        driver = self.inspect().get("GraphDriver") or {}
-        path = (driver.get("Data") or {}).get("UpperDir", "")
-        return Path(path) if os.access(path, os.R_OK | os.X_OK) else None
+        """Return the directory of the container's writable layer, as the daemon's host names it.
 
-    def size(self) -> int:
-        """Return the size of the files in the container's writable layer, in bytes."""
-        with self._client.calls("measure a box") as api:
-            found = api.containers(filters={"id": self.id}, size=True)
-        return int(found[0].get("SizeRw", 0)) if found else 0
+        `None` if the container has ended.
+
+        Raises:
+            ServerFault: the layer cannot be found.
+        """
+        found = self.inspect()
+        data = (found.get("GraphDriver") or {}).get("Data") or {}
+        pid = found.get("State", {}).get("Pid")
+        if path := data.get("UpperDir"):
+            return Path(path)
+        if not pid:
+            return None
+        # with containerd's image store the daemon names no directory, but the kernel does
+        with suppress(OSError):
+            mounts = Path(f"/proc/{pid}/mountinfo").read_text()
+            # in another PID namespace, the pid is that of another process
+            is_in_container = found["Id"] in Path(f"/proc/{pid}/cgroup").read_text()
+            if is_in_container and (root := ROOT.search(mounts)):
+                return Path(root[1])
+        raise ServerFault(
+            f"no limit on what {found['Name']} writes to its own file system, as its directory is "
+            "unknown: set the box's storage, or use a tmpfs instead of writable"
+        )
 
     def memory(self) -> tuple[int, int] | None:
         """Return how many bytes the running container needs, and its limit; `None` if unknown.

@@ -7,6 +7,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
+from codapi_flask.boxes import quota
 from codapi_flask.boxes.quota import ENTRY, Quota, TooDeep, Unsteady, measure
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.errors import ServerFault
@@ -17,11 +18,10 @@ BOX = BoxSpec(name="sh", image="sh", volume="%s:/sandbox", work_size=1)
 
 
 class Container:
-    """A box's own file system: a directory this process may read, or a size from the daemon."""
+    """A box's own file system: a directory, or none."""
 
-    def __init__(self, layer: Path | None = None, size: int = 0) -> None:
+    def __init__(self, layer: Path | None = None) -> None:
         self.layer = lambda: layer
-        self.size = lambda: size
 
 
 def quota_of(box, directory, container=None, measure_as_root=None):
@@ -118,8 +118,29 @@ def test_quota_counts_the_layer_of_writable_boxes_only(tmp_path, writable, excee
     work.mkdir()
     layer.mkdir()
     (layer / "file").write_bytes(b"x" * 2 * MIB)
-    for container in (Container(layer), Container(size=2 * MIB)):
-        assert quota_of(box, work, container).check() is exceeded
+    assert quota_of(box, work, Container(layer)).check() is exceeded
+
+
+WRITABLE = BoxSpec(name="sh", image="sh", writable=True, work_size=1)
+UNSEEN = Path("/nonexistent/of/another/host")
+
+
+@pytest.mark.parametrize("is_larger", [True, False, None])
+def test_quota_layer_closed_to_the_server_is_measured_as_root(tmp_path, is_larger):
+    seen = []
+
+    def measure_as_root(*args):
+        seen.append(args)
+        return is_larger
+
+    container = Container(UNSEEN)
+    assert quota_of(WRITABLE, tmp_path, container, measure_as_root).check() is bool(is_larger)
+    assert seen == [(UNSEEN, MIB)]
+
+
+def test_quota_measures_no_layer_as_root_before_the_first_interval(tmp_path):
+    writers = [(WRITABLE, Container(UNSEEN))]
+    assert not Quota(tmp_path, writers, lambda *_: True, interval=1000).check()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
@@ -137,13 +158,19 @@ def test_quota_disk_filled_by_a_deleted_file_is_exceeded(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_quota_failing_daemon_is_not_exceeded(tmp_path):
-    def fail():
-        raise ServerFault("gone")
+def test_quota_layer_is_exceeded_when_the_daemon_fails_several_times_in_a_row(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(quota, "ROOT_INTERVAL", 0)
+    answers = iter(["fail", "fail", False, "fail", "fail", "fail"])
 
-    container = Container()
-    container.size = fail
-    assert not quota_of(BoxSpec(name="sh", image="sh", writable=True), tmp_path, container).check()
+    def measure_as_root(*_):
+        if (answer := next(answers)) == "fail":
+            raise ServerFault("gone")
+        return answer
+
+    watched = quota_of(WRITABLE, tmp_path, Container(UNSEEN), measure_as_root)
+    assert [watched.check() for _ in range(6)] == [False] * 5 + [True]
 
 
 @pytest.fixture

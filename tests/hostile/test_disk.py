@@ -137,3 +137,13 @@ def test_program_filling_a_disk_is_killed(attack, place, how):
     if "File too large" not in execution.stderr:
         reasons = {"disk limit exceeded (4 MiB)", *([TOO_DEEP] if how == "a_deep_tree" else [])}
         assert execution.stderr in reasons
+
+
+@pytest.mark.parametrize("uid", [2000])
+@pytest.mark.parametrize("how", ["empty_files", "links"])
+@KINDS
+def test_program_filling_its_own_files_that_only_root_may_read_is_killed(attack, how):
+    box = {"writable": True, "work_size": 4}
+    execution = attack("python", "/programs/fill.py", "/tmp", how, timeout=10, box=box)
+    assert (execution.ok, execution.stdout) == (False, "")
+    assert execution.stderr == "disk limit exceeded (4 MiB)"
