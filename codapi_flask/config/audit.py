@@ -21,7 +21,7 @@ CGROUP_V2 = "with cgroup v1 only a server that is root on the host can limit tha
 
 LIMITS = {
     "MemoryLimit": "memory",
-    "SwapLimit": "no swap",
+    "SwapLimit": "swap",
     "CpuCfsQuota": "cpu",
     "PidsLimit": "nproc",
 }
@@ -99,9 +99,14 @@ def _examine_box(box: BoxSpec, sockets_are_bounded: bool) -> Iterator[str]:
 
 
 def _examine_daemon(info: Mapping[str, Any]) -> Iterator[str]:
-    for key, limit in LIMITS.items():
-        if info.get(key) is False:
-            yield f"the daemon ignores limits: {limit}"
+    if "Rootless" in info:
+        yield "the daemon is Podman, which refuses the server's seccomp profile: use Docker"
+    missing = [limit for key, limit in LIMITS.items() if info.get(key) is False]
+    if missing:
+        yield (
+            f"the daemon ignores limits: {', '.join(missing)}: one program can take all that the "
+            "host has (a rootless daemon needs cgroup v2, with these controllers delegated)"
+        )
     if not any("seccomp" in option for option in info.get("SecurityOptions") or ()):
         yield "the daemon has no seccomp: programs may call all of the kernel"
     runc = re.match(r"(?:v?)(\d+)\.(\d+)\.(\d+)", _runc_version(info))

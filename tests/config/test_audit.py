@@ -1,6 +1,6 @@
 import pytest
 
-from codapi_flask.config.audit import examine
+from codapi_flask.config.audit import LIMITS, examine
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 
 HEALTHY = {
@@ -28,9 +28,11 @@ def test_examine_a_healthy_host_and_config_gives_no_warning(tmp_path):
     ("info", "said"),
     [
         ({"MemoryLimit": False}, "ignores limits: memory"),
-        ({"SwapLimit": False}, "ignores limits: no swap"),
+        ({"SwapLimit": False}, "ignores limits: swap"),
         ({"CpuCfsQuota": False}, "ignores limits: cpu"),
         ({"PidsLimit": False}, "ignores limits: nproc"),
+        (dict.fromkeys(LIMITS, False), "ignores limits: memory, swap, cpu, nproc: one program can"),
+        ({"Rootless": True}, "the daemon is Podman"),
         ({"SecurityOptions": []}, "no seccomp"),
         ({"SecurityOptions": None}, "no seccomp"),
         ({"RuncCommit": {"ID": "1.1.5+ds1"}}, "runc 1.1.5 is old"),
