@@ -25,6 +25,7 @@ PROGRAMS = {
     "npm": "npm",
     "redis": "redis-server",
     "userns": "dockerd",
+    "systemd": "systemd-analyze",
 }
 
 
