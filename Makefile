@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons upgrade-deps
+.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons vm upgrade-deps
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -64,6 +64,10 @@ format: dev
 # the unit tests on the Python of Debian 13; SUITES names other releases
 pythons:
 	@scripts/pythons $(SUITES)
+
+# installs on Debian 13 under qemu, and runs the smoke part of the suite there; FRESH=1 makes a new machine
+vm:
+	@scripts/vm
 
 # constraints.txt anew: the newest versions that setup.cfg allows
 upgrade-deps:
