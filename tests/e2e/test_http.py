@@ -303,7 +303,8 @@ def test_other_method_is_refused(server, method):
     "path",
     [
         *("/", "/v1", "/v1/exec/", "/v1//exec", "/v2/exec", "/../etc/passwd", "/%ff"),
-        *("//v1/exec", "//v1/health", "//metrics", "/%2fmetrics", "///metrics", "http://a//metrics"),
+        *("//v1/exec", "//v1/health", "//metrics", "///metrics", "/%2fmetrics"),
+        "http://a//metrics",
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
