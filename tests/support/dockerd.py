@@ -23,7 +23,8 @@ def started(*options: str, images: tuple[str, ...]) -> Iterator[str]:
     own = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
     paths = [f"--{option}={directory / name}" for option, name in own.items()]
     networks = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-    command = ["dockerd", f"--host={address}", *paths, *networks, *options]
+    # in a network namespace of its own: without a bridge, a daemon removes the host's docker0
+    command = ["unshare", "--net", "dockerd", f"--host={address}", *paths, *networks, *options]
     log = directory / "log"
     with log.open("w") as output, subprocess.Popen(command, stderr=output) as daemon:
         try:
