@@ -37,7 +37,7 @@ def started(*options: str, images: tuple[str, ...]) -> Iterator[str]:
             daemon.terminate()
             daemon.wait(60)
             print(log.read_text())
-    shutil.rmtree(directory)
+            shutil.rmtree(directory)
 
 
 def _answers(command: list[str], daemon: subprocess.Popen[bytes]) -> bool:
