@@ -46,8 +46,12 @@ class FileError(Exception):
 class ServerFault(Exception):
     """The server's fault: the daemon is gone, an image is missing, a worker is lost.
 
-    The text goes to the log; the client gets `internal error`.
+    The text goes to the log; the client gets `internal error`, or that Docker is down.
     """
+
+
+class DaemonGone(ServerFault):
+    """The Docker daemon is not there: nothing listens where it should."""
 
 
 class UnfitDaemon(ServerFault):

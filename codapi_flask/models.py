@@ -11,7 +11,10 @@ Reason = Literal["ok", "exit", "signal", "timeout", "memory", "cpu", "error", "c
 Kind = Literal["fresh", "warm", "reused", "cold"]
 
 INTERNAL_ERROR = "internal error"
-"""What a client reads of any fault of the server; the log has the cause."""
+"""What a client reads of any other fault of the server; the log has the cause."""
+
+UNAVAILABLE = "unavailable: Docker is down, try again later"
+"""What a client reads if the Docker daemon is not there."""
 
 
 @dataclass(frozen=True)
@@ -155,10 +158,10 @@ class Execution:
         )
 
     @classmethod
-    def failed(cls, id: str, fault: str, start: float) -> Execution:
+    def failed(cls, id: str, fault: str, start: float, stderr: str = INTERNAL_ERROR) -> Execution:
         """Return the execution of a job that a fault ended; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
-        return cls(id, duration=duration, stderr=INTERNAL_ERROR, fault=fault)
+        return cls(id, duration=duration, stderr=stderr, fault=fault)
 
     @classmethod
     def cancelled(cls, id: str, start: float) -> Execution:

@@ -21,7 +21,7 @@ from docker.transport import UnixHTTPAdapter
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon import version
 from codapi_flask.daemon.address import address
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import DaemonGone, ServerFault
 
 PAUSE = 0.01
 """Seconds between two polls of something that the daemon does not announce."""
@@ -60,7 +60,8 @@ class Client:
         """Yield the client for calls until the deadline; turn errors into `ServerFault`.
 
         Raises:
-            ServerFault: the daemon is gone, too slow, refuses a call, or is none.
+            DaemonGone: nothing listens at its address.
+            ServerFault: the daemon is too slow, refuses a call, or is none.
             UnfitDaemon: it is too old or too new.
         """
         left = self.timeouts.call if deadline is None else max(deadline - time.monotonic(), PAUSE)
@@ -83,4 +84,11 @@ class Client:
             text = f"{what}: {error}"
             if "PermissionError" in text:
                 text += ": this user needs the group of the Docker socket (group_add in compose)"
-            raise ServerFault(text) from error
+            raise (DaemonGone if _is_gone(error) else ServerFault)(text) from error
+
+
+def _is_gone(error: BaseException | None) -> bool:
+    """Whether the first cause of an error is that nothing listens at an address."""
+    while error and not isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -15,8 +15,8 @@ from codapi_flask.engines import Engine
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.engines.http import HttpEngine
-from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
-from codapi_flask.models import Execution, Job
+from codapi_flask.errors import Abandoned, Cancelled, DaemonGone, FileError, ServerFault
+from codapi_flask.models import UNAVAILABLE, Execution, Job
 
 MAX_CAUSE = 500
 """Characters of a failed `after` step's error that the log repeats."""
@@ -154,6 +154,8 @@ class LocalRun:
             return Execution.cancelled(job.id, start)
         except Abandoned:
             raise
+        except DaemonGone as error:
+            return Execution.failed(job.id, str(error), start, UNAVAILABLE)
         except (ServerFault, OSError) as error:
             return Execution.failed(job.id, str(error), start)
         except Exception:

@@ -40,15 +40,14 @@ def blueprint(
             raise answers.busy(job.id) from None
         metrics.count(job, execution)
         _log(execution)
-        return _answer(execution, 500 if execution.fault else 200, asked.details)
+        status = answers.FAULTS[execution.stderr] if execution.fault else 200
+        return _answer(execution, status, asked.details)
 
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
         status = answers.STATUSES[error.kind]
         log.debug("id=%s refused with %d", error.id, status)
-        response = _answer(answers.refusal(error), status)
-        response.headers.update(answers.HEADERS.get(status, {}))
-        return response
+        return _answer(answers.refusal(error), status)
 
     @routes.app_errorhandler(HTTPException)
     def refuse_route(error: HTTPException) -> Response:
@@ -101,7 +100,9 @@ def _read_document(max_body: int) -> object:
 
 
 def _answer(execution: Execution, status: int, details: bool = False) -> Response:
-    return Response(answers.body(execution, details), status, mimetype="application/json")
+    headers = answers.HEADERS.get(status)
+    body = answers.body(execution, details)
+    return Response(body, status, headers, mimetype="application/json")
 
 
 def _log(execution: Execution) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.configs import COMMANDS, KINDS
 from tests.support.daemon import Daemon
-from tests.support.server import PATIENCE, is_server_fault, serves, wait_for
+from tests.support.server import PATIENCE, is_server_fault, is_unavailable, serves, wait_for
 
 pytestmark = [
     pytest.mark.docker,
@@ -100,7 +100,7 @@ def test_server_started_without_a_daemon_recovers_with_it(daemon, server_with):
     server = server_with("fresh", DOCKER_HOST=daemon.address)
     assert server.request("GET", "/v1/health").status == 200
     answer = server.exec("sh", "run", "echo hello")
-    assert is_server_fault(answer)
+    assert is_unavailable(answer)
     (line,) = [line for line in server.log.splitlines() if f"id={answer[1]['id']}" in line]
     assert "ERROR" in line
     assert "No such file or directory" in line
@@ -118,7 +118,7 @@ def test_server_recovers_after_a_restart_of_the_daemon(daemon, server_with, star
     # the waiting boxes have ended, too: no answer takes as long as a call may
     for _ in range(3):
         begin = time.monotonic()
-        assert is_server_fault(server.exec("sh", "run", "echo hello"))
+        assert is_unavailable(server.exec("sh", "run", "echo hello"))
         assert time.monotonic() - begin < 3 * PATIENCE
     daemon.start()
     wait_for(lambda: serves(server), 30)

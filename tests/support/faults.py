@@ -16,7 +16,7 @@ from pathlib import Path
 from codapi_flask.config.timeouts import Timeouts
 from tests.support.configs import KINDS
 from tests.support.machine import descriptors, flat
-from tests.support.server import Server, is_server_fault, wait_for, write_root
+from tests.support.server import Server, is_server_fault, is_unavailable, wait_for, write_root
 
 POOL = len(KINDS) + 1
 TIMEOUTS = Timeouts(box=5, call=5, keeper=5, reset=5)
@@ -56,7 +56,7 @@ def ask(server: Server, kind: str) -> str:
         return "no answer"
     verdicts = {
         "right": (status, body["ok"], body["stdout"]) == (200, True, f"{token}\n"),
-        "fault": is_server_fault((status, body)),
+        "fault": is_server_fault((status, body)) or is_unavailable((status, body)),
         "busy": status == 429,
         "died": (status, body["ok"], body["stderr"]) == (200, False, "sandbox died"),
         f"{status} {body}": True,

@@ -260,6 +260,13 @@ def serves(server: Server) -> bool:
         return False
 
 
+def is_unavailable(answer: tuple[int, dict[str, Any]]) -> bool:
+    """Tell whether an answer is that of a server without its Docker daemon."""
+    status, body = answer
+    text = "unavailable: Docker is down, try again later"
+    return (status, body["ok"], body["stderr"]) == (503, False, text) and "_run_" in body["id"]
+
+
 def is_server_fault(answer: tuple[int, dict[str, Any]]) -> bool:
     """Tell whether an answer is that of a server fault, not of the program's failure."""
     status, body = answer

@@ -61,7 +61,12 @@ def test_transport_status_has_a_text():
 
 def test_status_in_the_code_has_a_meaning():
     refusals = answers.STATUSES.values()
-    assert set(answers.MEANINGS) == {*statuses("web"), *refusals, *answers.TEXTS}
+    assert set(answers.MEANINGS) == {
+        *statuses("web"),
+        *refusals,
+        *answers.FAULTS.values(),
+        *answers.TEXTS,
+    }
 
 
 def test_each_kind_of_mistake_has_a_status_which_only_the_web_knows():
