@@ -662,7 +662,7 @@ def test_disconnected_clients_free_the_workers(server):
         "--http1.0",
         # it offers HTTP/2 in an Upgrade header
         "--http2",
-        "--compressed --referer http://a --user-agent=",
+        "--compressed --referer http://a --header user-agent:",
         "--header expect:100-continue",
         "--header transfer-encoding:chunked --header te:trailers",
         "--header connection:TE,close",
