@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.configs import KINDS
-from tests.support.server import wait_for, write_root
+from tests.support.server import PATIENCE, wait_for, write_root
 
 pytestmark = pytest.mark.skipif(
     "unit" not in os.environ.get("CODAPI_REQUIRE", "").split(","),
@@ -72,12 +72,12 @@ def is_busy(workers: int) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def unit() -> Iterator[None]:
     """Serve a box of each kind, with the installed unit."""
-    step = {"command": ["sh", "main.sh"], "timeout": 30}
+    step = {"command": ["sh", "main.sh"], "timeout": int(30 * PATIENCE)}
     commands = {
         name: {"run": {"entry": "main.sh", "steps": [{**step, "box": name}]}} for name in BOXES
     }
     shutil.rmtree(ROOT, ignore_errors=True)
-    write_root(ROOT, BOXES, commands, {"pool_size": 4})
+    write_root(ROOT, BOXES, commands, {"pool_size": 4, "start_timeout": int(10 * PATIENCE)})
     SETTINGS.parent.mkdir(parents=True, exist_ok=True)
     SETTINGS.write_text(f"[Service]\nEnvironment=CODAPI_ROOT={ROOT}\n")
     systemctl("daemon-reload")
