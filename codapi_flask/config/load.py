@@ -17,6 +17,7 @@ from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.config.problems import Problems, join
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import ConfigError
+from codapi_flask.files import normalise
 
 Values = dict[str, Any]
 
@@ -167,4 +168,5 @@ def _command(values: Values, defaults: Values) -> Command:
 
     built: Values = {name: step(values[name]) for name in ("before", "after") if name in values}
     built["steps"] = tuple(map(step, values.get("steps", ())))
+    built["entry"] = normalise(values["entry"]) if "entry" in values else ""
     return Command(**(values | built))

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from codapi_flask.errors import FileError
-from codapi_flask.files import check_name
+from codapi_flask.files import check_name, normalise
 
 
 class Must:
@@ -61,7 +61,7 @@ def _is_inside(name: str) -> bool:
 
 def _is_file_name(name: str) -> bool:
     try:
-        check_name(name)
+        check_name(normalise(name))
     except FileError:
         return not name
     return True
