@@ -20,8 +20,9 @@ NOT_FOUND = {
 KILLED_BY_LIMIT = (128 + signal.SIGXCPU, 128 + signal.SIGKILL)
 """A shell's status of a program that exceeded its limit of processor time."""
 
-TOLERANCE = 0.9
-"""The kernel compares the limit with ticks, which differ from the time that the cgroup counts."""
+TOLERANCE = 0.5
+"""Share of the limit that the cgroup must have counted. The kernel compares the limit with ticks,
+of which a program gets too many while others start and end quickly (its share: 0.84)."""
 
 CLOSE = 0.95
 """Share of the memory limit above which the kernel evicts the pages of running programs."""

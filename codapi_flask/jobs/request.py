@@ -28,7 +28,10 @@ NULLABLE_BOOLEAN: JsonDict = {"type": ["boolean", "null"]}
 NOT_BLANK: JsonDict = {
     "anyOf": [
         {"minProperties": 2},
-        {"minProperties": 1, "additionalProperties": {"type": "string", "pattern": r"\S"}},
+        {
+            "minProperties": 1,
+            "additionalProperties": {"type": "string", "pattern": r"[^\s\x1c-\x1f\x85]"},
+        },
     ]
 }
 

@@ -14,7 +14,7 @@ from codapi_flask.httpd.compat import GUNICORN
 from codapi_flask.httpd.handover import Handover
 from codapi_flask.process import MULTIPROCESSING
 from codapi_flask.server import process
-from codapi_flask.server.settings import active_config
+from codapi_flask.server.settings import active_config, refuse
 
 FILES = 16384
 """Descriptors to ask for: a connection takes one, a waiting box two; systemd allows 1024."""
@@ -80,7 +80,7 @@ def _check_libraries() -> None:
     insides = (GUNICORN, DOCKER, URLLIB3, MULTIPROCESSING)
     problems = [each for inside in insides for each in inside.problems()]
     if problems:
-        sys.exit("\n  ".join(["the installed libraries cannot be used:", *problems]))
+        refuse("\n  ".join(["the installed libraries cannot be used:", *problems]))
 
 
 def _raise_file_limit() -> int:
@@ -96,7 +96,7 @@ def _address() -> str:
     """Return the address to bind, from `CODAPI_HOST` and `PORT`."""
     host, port = os.environ.get("CODAPI_HOST") or "127.0.0.1", os.environ.get("PORT") or "1313"
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        sys.exit(f"PORT={port}: must be a number, 0 to 65535")
+        refuse(f"PORT={port}: must be a number, 0 to 65535")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -133,7 +133,7 @@ def nworkers_changed(server: Any, new_value: int, old_value: int | None) -> None
     elif old_value is None and server.cfg.preload_app:
         problem = "codapi_flask cannot be preloaded: the pool belongs to gunicorn's worker"
     if problem and old_value is None:
-        sys.exit(problem)
+        refuse(problem)
     if problem:
         server.log.error(problem)
         server.num_workers = 1

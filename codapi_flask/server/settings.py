@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from codapi_flask.boxes import instance
 from codapi_flask.config.load import load_config
@@ -14,6 +15,15 @@ from codapi_flask.daemon import address
 from codapi_flask.errors import ConfigError
 
 log = logging.getLogger("codapi")
+
+
+def refuse(text: str) -> NoReturn:
+    """Print why the server cannot start, and exit with status 78, `EX_CONFIG` of sysexits.h.
+
+    Another attempt would be in vain: the unit's `RestartPreventExitStatus` has this status.
+    """
+    print(text, file=sys.stderr)
+    sys.exit(os.EX_CONFIG)
 
 
 class ActiveConfig:
@@ -42,7 +52,7 @@ class ActiveConfig:
         except ConfigError as error:
             problems = "\n  ".join(["the config cannot be used:", *error.problems])
             if self._config is None:
-                sys.exit(problems)
+                refuse(problems)
             log.error("%s\nthe old one stays in force", problems)
         return self._config
 

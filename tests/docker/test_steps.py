@@ -70,7 +70,7 @@ def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order
 @pytest.mark.parametrize(
     ("after", "cause"),
     [
-        ({"box": "sh", "command": ["sh", "-c", "echo why >&2; exit 7"]}, "why\\n (exit status 7)"),
+        ({"box": "sh", "command": ["sh", "-c", "echo why >&2; exit 7"]}, "why (exit status 7)"),
         ({"box": "missing", "command": ["true"]}, "no image codapi/no-such-image"),
     ],
 )

