@@ -42,7 +42,11 @@ def wait_for(condition: Callable[[], T], seconds: float = 10) -> T:
 def write_root(
     root: Path, boxes: Mapping[str, Any], commands: Mapping[str, Any], top: Mapping[str, Any]
 ) -> Path:
-    """Write a config in Codapi's third layout; `commands` is by sandbox, then by name."""
+    """Write a config in Codapi's third layout; `commands` is by sandbox, then by name.
+
+    On a very slow machine boxes have more time to start.
+    """
+    top = {"start_timeout": max(10, 3 * PATIENCE), **top}
     (root / "configs/commands").mkdir(parents=True)
     (root / "configs/config.json").write_text(json.dumps(top))
     (root / "configs/boxes.json").write_text(json.dumps(boxes))
