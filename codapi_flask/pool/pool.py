@@ -207,6 +207,7 @@ class Pool:
     def _set_lost_aside(self, idle: list[WorkerChild]) -> None:
         for lost in filter(WorkerChild.is_lost, idle):
             self._idle.remove(lost)
+            lost.deadline = math.inf
             self._lost.append(lost)
             self._wake.set()
 
@@ -247,8 +248,10 @@ class Pool:
             for child in self._workers:
                 if now >= child.deadline:
                     child.kill()
-                if now >= child.deadline + self._config.timeouts.margin:
-                    # its run was dropped: nobody waits for the answer, or has seen the end
+                is_dropped = now >= child.deadline + self._config.timeouts.margin
+                # the next check finds an idle one dead
+                if is_dropped and child not in self._idle:
+                    # nobody waits for its answer, or has seen the end
                     self.lose(child)
             lost, self._lost = self._lost, []
         return lost

@@ -275,3 +275,15 @@ def test_worker_of_a_run_that_nobody_iterates_is_replaced(start_pool):
     pool.start(job("/"))
     wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
     assert run(pool, job("/")).ok
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_worker_whose_cleanup_is_long_overdue_is_replaced_once(start_pool, number):
+    pool = start_pool(pool_size=1)
+    [victim] = pool._workers
+    victim.cleans_up, victim.deadline = True, 0.0
+    os.kill(victim.pid, number)
+    wait_for(lambda: workers(pool) not in ([], [victim.pid]))
+    assert victim not in pool._idle
+    assert pool.lost == 1
+    assert run(pool, job("/")).ok
