@@ -234,8 +234,9 @@ class Pool:
                 # any exception: it would end the thread, which nothing restarts
                 self._starts.failed(describe(error))
             self._started.set()
-            pauses = [each.left for each in (self._starts, self._keeper_starts) if each.has_failed]
-            self._wake.wait(min([CHECK_INTERVAL, *pauses]))
+            pauses = [self._starts.left, self._keeper_starts.left]
+            # without the zeros: nothing waits for a start that is possible already
+            self._wake.wait(min(filter(None, [CHECK_INTERVAL, *pauses])))
             self._wake.clear()
             lost += self._check()
         self._started.set()

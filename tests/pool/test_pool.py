@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
-from codapi_flask.pool.pool import Pool, choose
+from codapi_flask.pool.pool import CHECK_INTERVAL, Pool, choose
 from codapi_flask.process import Child
 from tests.support.gate import serving
 from tests.support.server import wait_for
@@ -287,3 +288,16 @@ def test_worker_whose_cleanup_is_long_overdue_is_replaced_once(start_pool, numbe
     assert victim not in pool._idle
     assert pool.lost == 1
     assert run(pool, job("/")).ok
+
+
+def test_supervisor_pauses_after_a_fault_although_nothing_is_missing(start_pool, monkeypatch):
+    pool, calls = start_pool(pool_size=1), []
+
+    def replace(lost):
+        calls.append(time.monotonic())
+        if len(calls) == 1:
+            raise RuntimeError
+
+    monkeypatch.setattr(pool, "_replace", replace)
+    wait_for(lambda: len(calls) >= 4)
+    assert calls[3] - calls[2] > CHECK_INTERVAL / 2
