@@ -161,7 +161,8 @@ class Execution:
     def failed(cls, id: str, fault: str, start: float, stderr: str = INTERNAL_ERROR) -> Execution:
         """Return the execution of a job that a fault ended; `start` is a monotonic instant."""
         duration = round((time.monotonic() - start) * 1000)
-        return cls(id, duration=duration, stderr=stderr, fault=fault)
+        # some exceptions have no text
+        return cls(id, duration=duration, stderr=stderr, fault=fault or "unknown")
 
     @classmethod
     def cancelled(cls, id: str, start: float) -> Execution:

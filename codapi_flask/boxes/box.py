@@ -159,11 +159,13 @@ class Box:
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
             in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
-            if answer.found_unread or not (in_time or self._init.is_read()):
+            is_over_quota = quota is not None and quota.is_exceeded
+            is_unread = not (in_time or is_over_quota or self._init.is_read())
+            if answer.found_unread or is_unread:
                 raise Vanished("sandbox died")
             needed = None
             if not in_time:
-                needed = None if quota and quota.is_exceeded else memory()
+                needed = None if is_over_quota else memory()
                 self._kill(answer, cancel, time.monotonic() + kill_timeout)
             stdout.drain()
             stderr.drain()

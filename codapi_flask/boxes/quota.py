@@ -34,7 +34,7 @@ ROOT_INTERVAL = 0.5
 """Seconds until the next measurement after one that had to start a container."""
 
 FAILURES = 3
-"""Measurements of a box's own file system that may fail in a row before it counts as too large."""
+"""Failed measurements in a row after which a box's own file system counts as too large."""
 
 
 class Unsteady(Exception):

@@ -201,16 +201,25 @@ class Keeper:
 
     def _look_around(self, warns: bool, daemon: Daemon) -> None:
         if warns:
-            with suppress(ServerFault):
-                host = preflight.host(daemon, self._config)
-                log.info("%s", inventory.served(self._config, host))
-                # each is logged before the daemon is asked for the next
-                for warning in chain(
-                    inventory.warnings(self._config, host),
-                    preflight.warnings(daemon, self._config, self._instance),
-                ):
-                    log.warning("%s", warning)
+            try:
+                self._warn(daemon)
+            except ServerFault:
+                # the janitor reports it
+                pass
+            except Exception:
+                # any exception: without this thread nothing is swept
+                log.exception("cannot examine the config")
         self._janitor.sweep(daemon)
+
+    def _warn(self, daemon: Daemon) -> None:
+        host = preflight.host(daemon, self._config)
+        log.info("%s", inventory.served(self._config, host))
+        # each is logged before the daemon is asked for the next
+        for warning in chain(
+            inventory.warnings(self._config, host),
+            preflight.warnings(daemon, self._config, self._instance),
+        ):
+            log.warning("%s", warning)
 
     def _images_changed(self, ids: Mapping[str, str]) -> None:
         self._report(lambda: self._shelf.retire(ids))
