@@ -29,9 +29,9 @@ types: dev
 layers: dev
 	.venv/bin/lint-imports
 
-# those that disturb the whole host, or count what it does, run alone, after the others
+# those that disturb the whole host, or that a busy one disturbs, run alone, after the others
 test: dev
-	CODAPI_TEST_PATIENCE=$${CODAPI_TEST_PATIENCE:-3} .venv/bin/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not serial" --durations 10
+	CODAPI_TEST_PATIENCE=$${CODAPI_TEST_PATIENCE:-3} .venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not serial" --durations 10
 	.venv/bin/python -m pytest -m serial --durations 10
 
 hostile: dev

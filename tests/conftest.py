@@ -29,8 +29,14 @@ PROGRAMS = {
 }
 
 
-SERIAL = ("faults", "soak", "e2e/test_bound.py")
-"""Tests that disturb the whole host, or count what it does: nothing may run beside them."""
+SERIAL = (
+    "faults",
+    "soak",
+    "e2e/test_bound.py",
+    "hostile/test_memory.py",
+    "hostile/test_server.py",
+)
+"""Tests that disturb the whole host, or that a busy host disturbs: nothing may run beside them."""
 
 
 SLOW_FIRST = ("e2e", "hostile", "docker", "test_benchmarks.py")
