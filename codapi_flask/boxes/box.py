@@ -104,7 +104,7 @@ class Box:
                 _await_init(listener, container, deadline)
                 init = listener.accept(deadline)
                 if daemon.bounds_sockets(spec):
-                    _bound_sockets(init, container, spec.memory)
+                    cgroup.bound_sockets(init.pid, spec.memory)
             except (TimeoutError, ConnectionError) as error:
                 kind_of = NoInit if container.is_running() else InitEnded
                 container.remove()
@@ -264,15 +264,6 @@ def _await_init(listener: Listener, container: Container, deadline: float) -> No
     while not poll.poll(LOOK_INTERVAL * 1000):
         if time.monotonic() >= deadline or not container.is_running():
             raise TimeoutError("it did not connect")
-
-
-def _bound_sockets(init: InitConnection, container: Container, memory: int) -> None:
-    try:
-        cgroup.bound_sockets(init.pid, memory)
-    except ServerFault as error:
-        if container.is_running():
-            raise
-        raise Vanished("sandbox died") from error
 
 
 class Answer:

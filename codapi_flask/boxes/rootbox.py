@@ -14,7 +14,7 @@ from codapi_flask.boxes.quota import TooDeep
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import NotRunning, ServerFault
 
-ATTEMPTS = 20
+ATTEMPTS = 100
 """Boxes that a chore may get, if others remove them."""
 
 EXCEEDED, UNSTEADY, TOO_DEEP = 3, 4, 5

@@ -11,7 +11,7 @@ import os
 from enum import Enum
 from pathlib import Path
 
-from codapi_flask.errors import ServerFault
+from codapi_flask.errors import ServerFault, Vanished
 
 MEMORY = Path("/sys/fs/cgroup/memory")
 """The memory controller of version 1."""
@@ -84,6 +84,7 @@ def bound_sockets(pid: int, memory: int) -> None:
     """Limit the sockets of the box whose process 1 is `pid` to a share of `memory` MiB.
 
     Raises:
+        Vanished: the process has ended, whether or not the daemon knows.
         ServerFault: the limit cannot be set.
     """
     try:
@@ -92,4 +93,15 @@ def bound_sockets(pid: int, memory: int) -> None:
         path = next(path for _, names, path in lines if "memory" in names.split(","))
         (MEMORY / path.lstrip("/") / LIMIT).write_text(str((memory << 20) // SHARE))
     except (OSError, StopIteration) as error:
+        if not _is_alive(pid):
+            raise Vanished("sandbox died") from error
         raise ServerFault(f"cannot limit the sockets of process {pid}: {error}") from error
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie, by its state in `/proc/PID/stat` (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] not in b"ZX"
+    except OSError:
+        return False

@@ -23,7 +23,7 @@ from codapi_flask.daemon.cgroup import bound_sockets
 from codapi_flask.daemon.client import PAUSE
 from codapi_flask.daemon.container import Container, Exec
 from codapi_flask.engines.context import WorkerContext
-from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault, Vanished
+from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault
 from codapi_flask.init import install
 from codapi_flask.models import Outcome, Program
 from codapi_flask.streams import WATCH_INTERVAL, pump
@@ -143,12 +143,7 @@ class PlainBoxes:
         if self._daemon.bounds_sockets(box):
             # process 1 starts the program only after that
             state = container.inspect().get("State", {})
-            try:
-                bound_sockets(state.get("Pid", 0), box.memory)
-            except ServerFault as error:
-                if container.is_running():
-                    raise
-                raise Vanished("sandbox died") from error
+            bound_sockets(state.get("Pid", 0), box.memory)
 
     def _kill(self, exec: Exec, container: Container, own: bool) -> None:
         if own:

@@ -26,7 +26,7 @@ from codapi_flask.models import Outcome, Program
 FALLBACK_TIME = 300
 """Seconds for which a box whose init did not report runs as a plain container."""
 
-ATTEMPTS = 20
+ATTEMPTS = 100
 """Boxes that a program may get in the time of one start, if others remove them."""
 
 STOP_INTERVAL = 0.1

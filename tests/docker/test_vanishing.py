@@ -89,7 +89,8 @@ def pruning(instance: Instance) -> Iterator[None]:
 
     def prune() -> None:
         with closing(sdk.APIClient()) as api:
-            while not is_over.is_set():
+            # as often as a loop of `docker container prune`
+            while not is_over.wait(0.05):
                 api.prune_containers(filters)
 
     thread = threading.Thread(target=prune)
