@@ -28,6 +28,7 @@ DRAIN_TIMEOUT = 1.0
 
 def install() -> None:
     """Let `sys.stdout` and `sys.stderr` of this process never wait; a second call does nothing."""
+    _reserve()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream and stream is getattr(sys, f"__{name}__"):
@@ -35,6 +36,16 @@ def install() -> None:
             raw, encoding = Unblocked(stream.fileno()), stream.encoding
             text = io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True)  # type: ignore[type-var]
             setattr(sys, name, text)
+
+
+def _reserve() -> None:
+    """Open /dev/null in place of a closed descriptor 0, 1 or 2.
+
+    Else the next socket gets its number, and what a library in C reports goes to a client.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def drain() -> None:

@@ -188,3 +188,19 @@ def test_text_that_the_encoding_lacks_is_written_escaped():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
     with program("print('日本 \\udcff')", subprocess.DEVNULL, env=environment) as done:
         assert done.stdout.read() == b"\\u65e5\\u672c \\udcff\n"
+
+
+@pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1, 2]])
+def test_no_socket_takes_the_place_of_a_closed_descriptor(closed):
+    reader, writer = pipe()
+    text = f"""
+import socket
+sock = socket.socket()
+read = [os.readlink(f"/proc/self/fd/{{number}}") for number in {closed}]
+os.write({writer}, repr([sock.fileno() > 2, *read]).encode())
+"""
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-c", INSTALL + text]
+    subprocess.run(shell, cwd=REPOSITORY, pass_fds=[writer], check=True)
+    os.close(writer)
+    assert text_of(reader) == repr([True, *["/dev/null"] * len(closed)])
