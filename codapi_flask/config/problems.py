@@ -21,7 +21,7 @@ class Problems:
     def add(self, file: Path, key: str, text: str) -> None:
         """Add what is wrong with a key of a file, or (`""`) with the file."""
         self._places.add(self._place(file, key))
-        self.texts.append(f"{self._place(file, key)}: {text}")
+        self.texts.append(_escaped(f"{self._place(file, key)}: {text}"))
 
     def has(self, file: Path, key: str) -> bool:
         """Whether something is wrong with the very value of a key, or an item of it."""
@@ -34,6 +34,11 @@ class Problems:
 
     def _place(self, file: Path, key: str) -> str:
         return f"{self.shown(file)}: {key}" if key else self.shown(file)
+
+
+def _escaped(text: str) -> str:
+    """Return a text for a terminal or a log: a key may hold a NUL, an escape, or a line's end."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def join(*parts: str | int) -> str:

@@ -112,7 +112,8 @@ CAPABILITY = re.compile(rf"(cap_)?({CAPABILITIES})", re.IGNORECASE)
 Text = Annotated[str, _like(r"[^\x00]*", "a text")]
 Variable = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "a variable's name")]
 Variables = Annotated[
-    dict[Variable, Text], Must('an object of texts by variable, like {"TZ": "Europe/Berlin"}')
+    dict[Variable, Text],
+    Must('an object of texts by variable (letters, digits and _), like {"TZ": "Europe/Berlin"}'),
 ]
 Word = Annotated[str, _like(r"[^\x00]+", "a text that is not empty")]
 Flag = Annotated[bool, Must("true or false")]

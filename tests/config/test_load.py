@@ -22,7 +22,10 @@ GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
 
 IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
 ALLOWED = "printable characters but blanks and / : = \\ ' \""
-ENV = """must be an object of texts by variable, like {"TZ": "Europe/Berlin"}, not """
+ENV = (
+    "must be an object of texts by variable (letters, digits and _), "
+    'like {"TZ": "Europe/Berlin"}, not '
+)
 USER = "must be a user's name or number, maybe with a group's"
 CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
 
@@ -116,6 +119,12 @@ def test_box_is_named_by_its_place_or_by_its_name(load, files):
     assert images == {"python": "p", "python:3.12": "p12", "python:2": "p2"}
 
 
+def test_problem_shows_control_characters_escaped(problems):
+    [problem] = problems({TOP: {"a\0\x1b[2J\n": 1}})
+    assert "a\\x00\\x1b[2J\\n: unknown key" in problem
+    assert problem.isprintable()
+
+
 NAMES = ["c++", "_x", ".net", "a-b", "c#", "-", "日本", "e\u0301", "$(id)", "py;ls", "x" * 200]
 
 
@@ -137,7 +146,8 @@ def test_names_hold_printable_characters(load, name):
 )
 def test_name_that_a_log_or_path_would_change_is_a_problem(problems, name):
     [problem] = problems({SH: {name: RUN["run"]}})
-    assert problem == f"{SH}{f': {name}' if name else ''}: {name!r} is no name: use {ALLOWED}"
+    key = f": {name if name.isprintable() else repr(name)[1:-1]}" if name else ""
+    assert problem == f"{SH}{key}: {name!r} is no name: use {ALLOWED}"
     for box in filter(None, (name, f"sh:{name}", f"{name}:2", "sh:2:3")):
         [problem] = problems({BOXES: {"sh": {"image": "i"}, "x": {"image": "i", "name": box}}})
         assert "is no box name" in problem
