@@ -80,6 +80,12 @@ def _is_limit(text: str) -> bool:
     return soft <= hard and (name != "nofile" or soft >= MIN_FILES)
 
 
+def _fits_exec(variables: dict[str, str]) -> bool:
+    return sum(len(f"{name}={text}\0".encode()) for name, text in variables.items()) <= MAX_ENV
+
+
+MAX_ENV = 1 << 17
+"""Bytes of a single variable that execve(2) takes, and of all together with the least stack."""
 LIMITS = (
     "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending"
     "|stack"
@@ -113,7 +119,11 @@ Text = Annotated[str, _like(r"[^\x00]*", "a text")]
 Variable = Annotated[str, _like("[A-Za-z_][A-Za-z0-9_]*", "a variable's name")]
 Variables = Annotated[
     dict[Variable, Text],
-    Must('an object of texts by variable (letters, digits and _), like {"TZ": "Europe/Berlin"}'),
+    Must(
+        "an object of texts by variable (letters, digits and _), up to 128 KiB, "
+        'like {"TZ": "Europe/Berlin"}',
+        _fits_exec,
+    ),
 ]
 Word = Annotated[str, _like(r"[^\x00]+", "a text that is not empty")]
 Flag = Annotated[bool, Must("true or false")]

@@ -23,7 +23,7 @@ GOOD = {TOP: {}, BOXES: {"sh": {"image": "codapi/sh"}}, SH: RUN}
 IMAGE = "must be an image's name, like 'codapi/python:latest', in lower case, not "
 ALLOWED = "printable characters but blanks and / : = \\ ' \""
 ENV = (
-    "must be an object of texts by variable (letters, digits and _), "
+    "must be an object of texts by variable (letters, digits and _), up to 128 KiB, "
     'like {"TZ": "Europe/Berlin"}, not '
 )
 USER = "must be a user's name or number, maybe with a group's"
@@ -228,6 +228,12 @@ def test_defaults_are_merged_into_each_box_and_step(load):
         before=Step(box="b", user="root", timeout=2.5),
         steps=(Step(box="a", user="nobody", timeout=1),),
     )
+
+
+def test_env_holds_what_a_program_can_be_started_with(load):
+    text = "x" * 131069
+    config = load({**GOOD, BOXES: {"sh": {"image": "codapi/sh", "env": {"A": text}}}})
+    assert config.boxes["sh"].env == (f"A={text}",)
 
 
 def test_env_of_the_default_and_of_the_box_are_merged_by_name(load):
@@ -532,6 +538,8 @@ def one(kind, key, value):
         ("box", "env", {"A=B": "x"}, f'{ENV}{{"A=B": "x"}}'),
         ("box", "env", {"": "x"}, f'{ENV}{{"": "x"}}'),
         ("box", "env", {"A\n": "x"}, f'{ENV}{{"A\\n": "x"}}'),
+        ("box", "env", {"A": "x" * 131070}, f'{ENV}{{"A": "{"x" * 73}'),
+        ("box", "env", {"A": "é" * 65535}, ENV + '{"A": "' + "\\u00e9" * 12 + "\\"),
         ("box", "env", ["A=x"], f'{ENV}["A=x"]'),
         ("box", "network", False, "must be a text that is not empty, not false"),
         ("box", "runtime", 1, "must be a text that is not empty, not 1"),
