@@ -1,7 +1,7 @@
 """A reload without a gap: the old web process serves until its successor does.
 
 gunicorn's master ends the old process at once, and then waits for its end without replacing a
-successor that dies.
+successor that dies. As there, no more than two web processes exist: each has a pool.
 """
 
 from __future__ import annotations
@@ -16,16 +16,12 @@ class Handover:
 
     def __init__(self, arbiter: Any) -> None:
         """Take over from the master (gunicorn's `Arbiter`), which must not have started any."""
-        self._arbiter, self._last_age = arbiter, 0
+        self._arbiter, self._last_age, self._is_due = arbiter, 0, False
         arbiter.reload, arbiter.manage_workers = self.reload, self.manage
 
     def reload(self) -> None:
-        """Read the settings again, and start a web process with them."""
-        arbiter = self._arbiter
-        arbiter.app.reload()
-        arbiter.setup(arbiter.app)
-        arbiter.log.reopen_files()
-        self._last_age = arbiter.worker_age
+        """Read the settings again, and start a web process with them, once there is only one."""
+        self._is_due = True
         self.manage()
 
     def manage(self) -> None:
@@ -34,6 +30,9 @@ class Handover:
         The master calls it at each signal, a child's end included, and once a second.
         """
         arbiter = self._arbiter
+        if self._is_due and len(arbiter.WORKERS) < 2:
+            self._is_due = False
+            self._begin_generation()
         if all(worker.age <= self._last_age for worker in arbiter.WORKERS.values()):
             arbiter.spawn_worker()
         workers = dict(arbiter.WORKERS)
@@ -41,6 +40,13 @@ class Handover:
         for pid, worker in workers.items():
             if worker.age < newest:
                 arbiter.kill_worker(pid, signal.SIGTERM)
+
+    def _begin_generation(self) -> None:
+        arbiter = self._arbiter
+        arbiter.app.reload()
+        arbiter.setup(arbiter.app)
+        arbiter.log.reopen_files()
+        self._last_age = arbiter.worker_age
 
 
 def _serves(worker: Any) -> bool:

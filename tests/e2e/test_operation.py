@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 
 import pytest
 
@@ -117,6 +118,29 @@ def test_web_process_serves_until_its_successor_does(start_server, root, tmp_pat
     wait_for(lambda: server.pids["web"] and old not in server.pids["web"], 30)
     assert serves(server)
     assert len(server.pids["web"]) == 1
+
+
+def test_reloads_in_quick_succession_never_make_a_third_web_process(start_server, root):
+    directory = root(pool_size=1)
+    server = start_server(directory)
+    file = directory / "configs/commands/sh.json"
+    commands = json.loads(file.read_text())
+    with ThreadPoolExecutor(1) as client:
+        running = client.submit(server.exec, "sh", "run", "sleep 3; echo done")
+        wait_for(
+            lambda: "codapi_workers_busy 1.0" in server.request("GET", "/metrics").body.decode()
+        )
+        for name in ("first", "second", "third"):
+            file.write_text(json.dumps({**commands, name: commands["run"]}))
+            server.kill(signal.SIGHUP)
+            if name == "first":
+                # the old process still executes the job
+                wait_for(lambda: server.exec("sh", "first", "true")[0] == 200, 30)
+        wait_for(lambda: server.exec("sh", "third", "true")[0] == 200, 60)
+        assert running.result()[1]["stdout"] == "done\n"
+    events = re.findall("Booting worker|Worker exiting", server.log)
+    counts = [*accumulate(1 if event.startswith("Booting") else -1 for event in events)]
+    assert max(counts) == 2
 
 
 def test_no_request_waits_for_a_reload(start_server, root):
