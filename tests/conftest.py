@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.configs import BOXES, COMMANDS
 from tests.support.server import Server, write_root
 
@@ -70,6 +71,12 @@ def _has(name: str) -> bool:
     except FileNotFoundError:
         return False
     return found.returncode == 0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
 
 
 @pytest.fixture

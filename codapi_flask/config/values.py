@@ -36,7 +36,7 @@ class Must:
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
         """Return the type's JSON Schema with `what` as its description."""
         found = {**handler(schema), "description": self.what}
-        # pydantic refuses names that do not match, JSON Schema only if it is told
+        # pydantic rejects names outside the pattern, JSON Schema by default allows them
         return {**found, "additionalProperties": False} if "patternProperties" in found else found
 
     def _check(self, value: Any) -> Any:

@@ -5,10 +5,8 @@ Deadlines are instants of `time.monotonic`.
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 import docker
 import docker.errors
 import docker.utils
-from docker.types import Mount
 
 from codapi_flask import init
 from codapi_flask.config.model import BoxSpec
@@ -202,47 +199,6 @@ class Daemon(Client):
             return sockets()
         is_v1 = self.info().get("CgroupVersion", "1") == "1"
         return Sockets.NOBODY if is_v1 else Sockets.KERNEL
-
-    def read(self, image: str, file: Path, instance: Path) -> bytes | None:
-        """Return a small file of this host as a box sees it, `None` if the box does not see it."""
-        mount = Mount("/mount", str(file.parent), type="bind", read_only=True)
-        return self._read(image, f"/mount/{file.name}", instance, file.parent, [mount])
-
-    def user_id(self, image: str, user: str, instance: Path) -> int | None:
-        """Return the uid of a user (`name`, `uid`, optionally `:group`) in an image, if any."""
-        name = user.partition(":")[0] or "0"
-        if name.isdigit():
-            return int(name)
-        passwd = self._read(image, "/etc/passwd", instance, instance) if self.image(image) else None
-        for line in (passwd or b"").decode(errors="replace").splitlines():
-            known, _, number, *_ = [*line.split(":"), "", ""]
-            if known == name and number.isdigit():
-                return int(number)
-        return None
-
-    def _read(
-        self, image: str, path: str, instance: Path, directory: Path, mounts: Sequence[Mount] = ()
-    ) -> bytes | None:
-        """Return a small file of a box created for a directory; nothing runs in the box."""
-        with self.calls("read a file in a box") as api:
-            limits = api.create_host_config(mounts=[*mounts], network_mode="none")
-            labels = {INSTANCE: str(instance), DIRECTORY: str(directory)}
-            try:
-                box = api.create_container(image, ["-"], host_config=limits, labels=labels)["Id"]
-            except docker.errors.APIError as error:
-                if "bind source path does not exist" in str(error):
-                    return None
-                raise
-            try:
-                chunks, _ = api.get_archive(box, path)
-                with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                    member = archive.extractfile(Path(path).name)
-                    return member.read() if member else None
-            except (docker.errors.NotFound, tarfile.TarError, KeyError):
-                # it is not there, or is a link
-                return None
-            finally:
-                api.remove_container(box, force=True, v=True)
 
     def info(self) -> Mapping[str, Any]:
         """Return the daemon's own state (`docker info`)."""

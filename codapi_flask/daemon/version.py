@@ -29,7 +29,9 @@ def negotiate(said: Mapping[str, Any]) -> str:
         newest = _key(said["ApiVersion"])
         oldest = _key(said.get("MinAPIVersion") or said["ApiVersion"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ServerFault("what answers is not a Docker daemon") from error
+        raise ServerFault(
+            "the address of DOCKER_HOST is not that of a Docker daemon: correct it"
+        ) from error
     engine, needs = said.get("Version", "of unknown version"), f"API {OLDEST} to {NEWEST}"
     if newest < _key(OLDEST):
         raise UnfitDaemon(

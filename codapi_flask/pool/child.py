@@ -22,7 +22,7 @@ class WorkerChild(Child):
         self._clean_timeout = clean_timeout
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
-        self.is_over, self.cleans_up, self.sandbox = True, False, ""
+        self.is_over, self.cleans_up, self.sandbox, self.job_id = True, False, "", ""
         # guards the pipe's sending side: `cancel` comes from another thread
         self._sending = threading.Lock()
         self._job: Job | None = None
@@ -36,7 +36,7 @@ class WorkerChild(Child):
         # the pipe's own pickler takes several times as long, for features that no job needs
         message = pickle.dumps(job)
         with self._sending:
-            self._job = job
+            self._job, self.job_id = job, job.id
             self.pipe.send_bytes(message)
 
     def cancel(self, job: Job) -> None:

@@ -59,8 +59,9 @@ class LocalExecutor:
                 os.eventfd_read(self._cancel)
 
     def busy(self) -> int:
-        """Return 0."""
-        return 0
+        """Return 1 while a job is executed, its `after` step included, else 0."""
+        are_over = all(engine.is_over() for engine in self._engines.values())
+        return int(self._current is not None or not are_over)
 
     def is_full(self) -> bool:
         """Return False."""

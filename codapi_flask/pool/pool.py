@@ -14,22 +14,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import Busy, ConfigError, ServerFault
 from codapi_flask.models import Job
-from codapi_flask.pool import preload, worker
+from codapi_flask.pool import worker
 from codapi_flask.pool.backoff import Backoff
 from codapi_flask.pool.child import WorkerChild
+from codapi_flask.pool.keeper import SupervisedKeeper
+from codapi_flask.pool.preload import PRELOAD
 from codapi_flask.pool.run import PoolRun
-from codapi_flask.process import Child, Failed, StartError, describe
-from codapi_flask.stock import keeper
-
-PRELOAD = [preload.__name__]
-"""The modules that all children need, imported once by the fork server."""
+from codapi_flask.process import StartError, describe
 
 CHECK_INTERVAL = 1.0
 """Seconds between two checks of the workers."""
@@ -62,18 +59,15 @@ class Pool:
 
     def __init__(self, config: Config, instance: Instance) -> None:
         """Start all processes in the background; `close` must follow."""
-        self.size, self.lost, self.swept = config.pool_size, 0, 0
-        self.stock: Mapping[tuple[str, str], int] = {}
+        self.size, self.lost = config.pool_size, 0
         self._config, self._instance = config, instance
         self._lock = threading.Condition()
         self._waiting = 0
         self._workers: set[WorkerChild] = set()
         self._idle: deque[WorkerChild] = deque()
         self._lost: list[WorkerChild] = []
-        self._starts, self._keeper_starts = Backoff("worker"), Backoff("keeper")
-        self._keeper: Child | None = None
-        self._keeper_is_ready = False
-        self._problem = self._fault = self._keeper_fault = ""
+        self._starts = Backoff("worker")
+        self._keeper = SupervisedKeeper(config, instance)
         self._started, self._wake = threading.Event(), threading.Event()
         self._closed = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -86,8 +80,18 @@ class Pool:
             ConfigError: the boxes cannot see the work directory.
         """
         self._started.wait()
-        if self._problem:
-            raise ConfigError([self._problem])
+        if self._keeper.problem:
+            raise ConfigError([self._keeper.problem])
+
+    @property
+    def stock(self) -> Mapping[tuple[str, str], int]:
+        """The started boxes, by their box's name and their state."""
+        return self._keeper.stock
+
+    @property
+    def swept(self) -> int:
+        """The number of containers that the keeper has swept."""
+        return self._keeper.swept
 
     def start(self, job: Job) -> PoolRun:
         """Begin to execute a job on an idle worker, which is idle again at the run's end.
@@ -133,6 +137,7 @@ class Pool:
         try:
             child.finish()
         except (EOFError, OSError):
+            log.warning("id=%s the after step failed: worker %s is lost", child.job_id, child.pid)
             self.lose(child)
         else:
             self.end(child)
@@ -146,11 +151,11 @@ class Pool:
         """Return why executions cannot work at the moment, an empty string if they can."""
         if self._is_broken():
             return self._starts.problem
-        if self._keeper_starts.problem:
-            return self._keeper_starts.problem
-        if not self._workers or not self._keeper:
+        if self._keeper.starts.problem:
+            return self._keeper.starts.problem
+        if not self._workers or not self._keeper.child:
             return "the workers are being started"
-        return self._problem or self._fault
+        return self._keeper.problem or self._keeper.fault
 
     def busy(self) -> int:
         """Return the number of workers that execute a job, its `after` step included."""
@@ -163,7 +168,7 @@ class Pool:
         self._wake.set()
         self._supervisor.join()
         # these include the lost workers that are not yet replaced
-        children = [*self._workers, *filter(None, [self._keeper])]
+        children = [*self._workers, *filter(None, [self._keeper.child])]
         for child in children:
             child.hang_up()
         deadline = time.monotonic() + self._config.timeouts.end
@@ -225,16 +230,16 @@ class Pool:
         lost: list[WorkerChild] = []
         while not self._closed:
             try:
-                new_keeper = self._supervise_keeper()
+                # it starts beside the workers
+                is_new = self._keeper.check(is_successor=self._started.is_set())
                 self._replace(lost)
-                if new_keeper:
-                    with suppress(EOFError, OSError):
-                        self._receive(new_keeper, self._config.timeouts.ready)
+                if is_new:
+                    self._keeper.wait_for_message()
             except Exception as error:
                 # any exception: it would end the thread, which nothing restarts
                 self._starts.failed(describe(error))
             self._started.set()
-            pauses = [self._starts.left, self._keeper_starts.left]
+            pauses = [self._starts.left, self._keeper.starts.left]
             # without the zeros: nothing waits for a start that is possible already
             self._wake.wait(min(filter(None, [CHECK_INTERVAL, *pauses])))
             self._wake.clear()
@@ -303,59 +308,3 @@ class Pool:
             # EOFError, for example: the fork server is gone; the next start makes a new one
             return new, describe(error)
         return new, ""
-
-    def _supervise_keeper(self) -> Child | None:
-        """Read the keeper's messages; if it died or hung, start a new one and return that."""
-        if self._keeper and not self._has_lost(self._keeper):
-            return None
-        if self._keeper_starts.left:
-            return None
-        args = self._config, self._instance, self._started.is_set()
-        try:
-            self._keeper = Child(keeper.main, args, PRELOAD)
-        except Exception as error:
-            self._keeper_starts.failed(describe(error))
-            return None
-        timeouts = self._config.timeouts
-        self._keeper.deadline = time.monotonic() + timeouts.ready + timeouts.keeper
-        return self._keeper
-
-    def _has_lost(self, keeper: Child) -> bool:
-        """Read the keeper's messages; whether it died or hung, and is removed."""
-        why = ""
-        try:
-            while self._receive(keeper, 0):
-                pass
-            if time.monotonic() < keeper.deadline:
-                return False
-            why = "it hangs"
-        except (EOFError, OSError):
-            why = self._keeper_fault or keeper.end()
-        if self._keeper_is_ready:
-            log.warning("the keeper is lost, another takes its place: %s", why)
-        else:
-            self._keeper_starts.failed(why)
-        self._keeper, self._keeper_is_ready, self._keeper_fault = None, False, ""
-        keeper.join(time.monotonic())
-        return True
-
-    def _receive(self, keeper: Child, timeout: float) -> bool:
-        """Read the keeper's next message; return False if none comes in `timeout` seconds.
-
-        Raises:
-            EOFError, OSError: the keeper died.
-        """
-        if not keeper.pipe.poll(timeout):
-            return False
-        match keeper.pipe.recv():
-            case Failed(why):
-                self._keeper_fault = why
-                raise EOFError
-            case str(problem):
-                self._problem = problem
-            case state:
-                self.stock, self.swept, self._fault = state
-                self._keeper_is_ready = True
-                self._keeper_starts.worked()
-        keeper.deadline = time.monotonic() + self._config.timeouts.keeper
-        return True

@@ -8,3 +8,5 @@ from contextlib import suppress
 with suppress(Exception):
     from codapi_flask.pool import worker  # noqa: F401
     from codapi_flask.stock import keeper  # noqa: F401
+
+PRELOAD = [__name__]

@@ -13,6 +13,7 @@ from codapi_flask.boxes.instance import Instance
 from codapi_flask.config import audit
 from codapi_flask.config.inventory import Host
 from codapi_flask.config.model import Config
+from codapi_flask.daemon import boxfiles
 from codapi_flask.daemon.cgroup import Sockets
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault, UnfitDaemon
@@ -70,7 +71,7 @@ def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> lis
     steps = [step for command in commands for step in command.all_steps() if step.action == "run"]
     used = {(box, step.user) for step in steps if (box := config.boxes.get(step.box_name("")))}
     users = {(box.image, user) for box, user in used}
-    own = {found for found in users if daemon.user_id(*found, instance.path) == uid}
+    own = {found for found in users if boxfiles.user_id(daemon, *found, instance.path) == uid}
     return sorted({box.name for box, user in used if (box.image, user) in own})
 
 
@@ -88,7 +89,7 @@ def check_work_directory(daemon: Daemon, instance: Instance, images: list[str]) 
         image = next(filter(daemon.image, images), None)
         if image is None:
             return ""
-        seen = daemon.read(image, token, instance.path)
+        seen = boxfiles.read(daemon, image, token, instance.path)
     except UnfitDaemon as fault:
         return str(fault)
     except ServerFault as fault:

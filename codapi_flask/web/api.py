@@ -43,6 +43,14 @@ def blueprint(
         status = answers.FAULTS[execution.stderr] if execution.fault else 200
         return _answer(execution, status, asked.details)
 
+    _answer_errors(routes)
+    _guard(routes, access)
+    return routes
+
+
+def _answer_errors(routes: Blueprint) -> None:
+    """Have all errors of the application answered in the form of an execution."""
+
     @routes.app_errorhandler(RequestError)
     def refuse(error: RequestError) -> Response:
         status = answers.STATUSES[error.kind]
@@ -65,6 +73,10 @@ def blueprint(
         log.error("id=- internal error", exc_info=error)
         return _answer(Execution("-", stderr=INTERNAL_ERROR), 500)
 
+
+def _guard(routes: Blueprint, access: Access) -> None:
+    """Have every request checked for a token, and every answer given its CORS headers."""
+
     @routes.before_app_request
     def authorize() -> None:
         # Werkzeug takes //metrics for /metrics, which a proxy may hide
@@ -78,8 +90,6 @@ def blueprint(
     def allow_origins(response: Response) -> Response:
         response.headers.update(access.cors(request.headers.get("Origin", "")))
         return response
-
-    return routes
 
 
 def _read_document(max_body: int) -> object:

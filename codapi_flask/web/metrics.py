@@ -19,8 +19,14 @@ class State(Protocol):
 
     size: int
     lost: int
-    stock: Mapping[tuple[str, str], int]
-    swept: int
+
+    @property
+    def stock(self) -> Mapping[tuple[str, str], int]:
+        """The started boxes, by their box's name and their state."""
+
+    @property
+    def swept(self) -> int:
+        """The number of containers swept."""
 
     def busy(self) -> int:
         """Return the number of workers that execute a job."""

@@ -39,10 +39,10 @@ def test_daemon_without_a_common_version_is_unfit(newest, oldest, reason):
 
 @pytest.mark.parametrize("said", [{}, [], "1.41", None, {"ApiVersion": 1}, {"ApiVersion": "x"}])
 def test_other_answer_is_not_a_daemons(said):
-    with pytest.raises(ServerFault, match="not a Docker daemon"):
+    with pytest.raises(ServerFault, match="not that of a Docker daemon"):
         negotiate(said)
 
 
 def test_readme_names_the_versions():
     assert f"API {OLDEST};" in (text := (REPOSITORY / "README.md").read_text())
-    assert f"speak API {NEWEST})" in " ".join(text.split())
+    assert f"accept API {NEWEST})" in " ".join(text.split())

@@ -89,13 +89,14 @@ def test_failure_is_answered_before_its_after_step_ends(pool, after, program, re
     assert pool.lost == 0
 
 
-def test_worker_killed_in_an_after_step_is_replaced(pool, after):
+def test_worker_killed_in_an_after_step_is_replaced(pool, after, caplog):
     assert run(pool, job("exit 3")).stderr == "exit status 3"
     wait_for(after.is_there)
     [worker] = pool._workers
     os.kill(worker.pid, signal.SIGKILL)
     after.open()
     wait_for(lambda: pool.lost == 1 and not pool.is_full())
+    assert f"id=sh_run_1 the after step failed: worker {worker.pid} is lost" in caplog.messages
     assert run(pool, job("echo next")).stdout == "next\n"
 
 

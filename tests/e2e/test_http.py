@@ -191,7 +191,7 @@ def test_data_url_is_decoded_and_other_text_is_not(run):
 @pytest.mark.parametrize(
     "name",
     [
-        *("../x", "/abs", "a/../../x", "./../x", "../work/x", ".", "..", "a/..", "/./x"),
+        *("../x", "/abs", "a/../../x", "./../x", "../sandbox/x", ".", "..", "a/..", "/./x"),
         *("a\0b", "a\0/../b", "x" * 300, "\ud800"),
     ],
 )

@@ -5,18 +5,6 @@ import pytest
 from codapi_flask.pool.backoff import LONGEST, Backoff
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def starts(clock):
     return Backoff("worker", clock)

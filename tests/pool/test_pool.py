@@ -189,9 +189,9 @@ def test_pool_startup_survives_failed_worker_starts(start_pool, monkeypatch):
     assert run(pool, job("/")).ok
     # the pool reads the keeper's first message, and later ones
     wait_for(lambda: not pool.problem())
-    os.kill(pool._keeper.pid, signal.SIGKILL)
-    keeper = pool._keeper
-    wait_for(lambda: pool._keeper not in (None, keeper) and not pool.problem())
+    os.kill(pool._keeper.child.pid, signal.SIGKILL)
+    keeper = pool._keeper.child
+    wait_for(lambda: pool._keeper.child not in (None, keeper) and not pool.problem())
 
 
 @pytest.mark.parametrize("queue_size", [0, 1])
@@ -218,7 +218,7 @@ def test_worker_with_an_unreadable_answer_is_replaced(start_pool, monkeypatch):
 def test_pool_close_ends_all_processes(tmp_path):
     pool = Pool(Config(pool_size=2), Instance(Lease.make(tmp_path, "i", tmp_path).path))
     pool.wait_until_ready()
-    pids = [*workers(pool), pool._keeper.pid]
+    pids = [*workers(pool), pool._keeper.child.pid]
     assert all(map(is_alive, pids))
     pool.close()
     assert not any(map(is_alive, pids))

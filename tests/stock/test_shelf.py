@@ -36,19 +36,6 @@ class FakeQueue(deque):
         return self.popleft() if self else None
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def make_shelf(clock):
     def make(size=16, **boxes):

@@ -1,0 +1,98 @@
+"""The keeper of the stock, as the pool sees it: its starts, its messages and its replacement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.config.model import Config
+from codapi_flask.pool.backoff import Backoff
+from codapi_flask.pool.preload import PRELOAD
+from codapi_flask.process import Child, Failed, describe
+from codapi_flask.stock import keeper
+
+log = logging.getLogger("codapi")
+
+
+class SupervisedKeeper:
+    """The keeper's process, replaced when it dies or hangs. One thread calls, others read.
+
+    `stock` counts the started boxes by name and state, `swept` the containers swept. `problem` is
+    why boxes do not see the work directory, `fault` why executions cannot work at the moment; both
+    are empty if there is none.
+    """
+
+    def __init__(self, config: Config, instance: Instance) -> None:
+        self._config, self._instance = config, instance
+        self.starts = Backoff("keeper")
+        self.child: Child | None = None
+        self.stock: Mapping[tuple[str, str], int] = {}
+        self.swept = 0
+        self.problem = self.fault = ""
+        self._is_ready, self._last_words = False, ""
+
+    def check(self, is_successor: bool) -> bool:
+        """Read the process's messages; start it if there is none, and return whether that is so."""
+        if self.child and not self._is_lost(self.child):
+            return False
+        if self.starts.left:
+            return False
+        try:
+            args = self._config, self._instance, is_successor
+            self.child = Child(keeper.main, args, PRELOAD)
+        except Exception as error:
+            # any exception: the next start may work
+            self.starts.failed(describe(error))
+            return False
+        timeouts = self._config.timeouts
+        self.child.deadline = time.monotonic() + timeouts.ready + timeouts.keeper
+        return True
+
+    def wait_for_message(self) -> None:
+        """Wait for the first message of a new process, as long as it may take to become ready."""
+        with suppress(EOFError, OSError):
+            if self.child:
+                self._receive(self.child, self._config.timeouts.ready)
+
+    def _is_lost(self, child: Child) -> bool:
+        """Read the messages; whether the process has died or hangs, and is removed."""
+        why = ""
+        try:
+            while self._receive(child, 0):
+                pass
+            if time.monotonic() < child.deadline:
+                return False
+            why = "it hangs"
+        except (EOFError, OSError):
+            why = self._last_words or child.end()
+        if self._is_ready:
+            log.warning("the keeper is lost, another takes its place: %s", why)
+        else:
+            self.starts.failed(why)
+        self.child, self._is_ready, self._last_words = None, False, ""
+        child.join(time.monotonic())
+        return True
+
+    def _receive(self, child: Child, timeout: float) -> bool:
+        """Read the next message; return False if none comes in `timeout` seconds.
+
+        Raises:
+            EOFError, OSError: the process died.
+        """
+        if not child.pipe.poll(timeout):
+            return False
+        match child.pipe.recv():
+            case Failed(why):
+                self._last_words = why
+                raise EOFError
+            case str(problem):
+                self.problem = problem
+            case state:
+                self.stock, self.swept, self.fault = state
+                self._is_ready = True
+                self.starts.worked()
+        child.deadline = time.monotonic() + self._config.timeouts.keeper
+        return True
