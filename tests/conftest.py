@@ -22,6 +22,7 @@ PROGRAMS = {
     "chromium": "chromium",
     "compose": "docker-compose",
     "haproxy": "haproxy",
+    "locales": "locale-gen",
     "nginx": "nginx",
     "npm": "npm",
     "redis": "redis-server",

@@ -13,7 +13,7 @@ from codapi_flask.config.load import load_config
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.stock.preflight import boxes_of_own_user
-from tests.support import dockerd
+from tests.support.dockerd import Dockerd
 from tests.support.instance import Instance, acting_as, docker
 from tests.support.programs import Sleep
 from tests.support.server import Server, write_root
@@ -33,12 +33,15 @@ WHO = "id -u; id -g; cat /proc/1/comm; stat -c %u /proc/1"
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[str]:
     """Use a daemon of the module's own, whose namespace maps 65,536 ids; return its address."""
-    with (
-        dockerd.started("--userns-remap=default", images=("codapi/sh",)) as address,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("DOCKER_HOST", address)
-        yield address
+    dockerd = Dockerd("--userns-remap=default")
+    try:
+        dockerd.start()
+        dockerd.load("codapi/sh")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", dockerd.address)
+            yield dockerd.address
+    finally:
+        dockerd.remove()
 
 
 @pytest.fixture(scope="module")

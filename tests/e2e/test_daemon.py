@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.configs import COMMANDS, KINDS
 from tests.support.daemon import Daemon
+from tests.support.dockerd import Dockerd
 from tests.support.server import PATIENCE, is_server_fault, is_unavailable, serves, wait_for
 
 pytestmark = [
@@ -24,67 +21,17 @@ pytestmark = [
 ]
 
 
-class Dockerd:
-    """A Docker daemon with directories and a socket of its own, and the image `codapi/sh`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.address = f"unix://{directory}/socket"
-        self._argv = [
-            # it would take the bridge from the host's daemon
-            *("unshare", "--net"),
-            "dockerd",
-            f"--host={self.address}",
-            f"--data-root={directory}/data",
-            f"--exec-root={directory}/exec",
-            f"--pidfile={directory}/pid",
-            "--bridge=none",
-            "--iptables=false",
-        ]
-        self._log = directory / "log"
-        self._directory = directory
-
-    def start(self) -> None:
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(self._argv, stdout=log, stderr=log)
-        wait_for(lambda: subprocess.run(self.docker("info"), capture_output=True).returncode == 0)
-
-    def kill(self, number: int = signal.SIGTERM) -> None:
-        self._process.send_signal(number)
-
-    def crash(self) -> None:
-        self.kill(signal.SIGKILL)
-        self._process.wait()
-        # its containerd dies with it; where nobody reaps that, its pid seems alive
-        (self._directory / "exec/containerd/containerd.pid").unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        self.kill(signal.SIGCONT)
-        self.kill()
-        self._process.wait(20)
-
-    def docker(self, *arguments: str) -> list[str]:
-        return ["docker", "--host", self.address, *arguments]
-
-    def boxes(self) -> list[str]:
-        """Return all containers, in whatever state."""
-        return subprocess.check_output(self.docker("ps", "-aq"), text=True, timeout=20).split()
-
-
 @pytest.fixture(scope="module")
-def dockerd(tmp_path_factory) -> Iterator[Dockerd]:
+def dockerd() -> Iterator[Dockerd]:
     """Return a daemon that has the image `codapi/sh` and is stopped."""
-    images = tmp_path_factory.mktemp("images") / "sh.tar"
-    subprocess.run(["docker", "save", "--output", images, "codapi/sh"], check=True)
-    directory = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
-    dockerd = Dockerd(directory)
-    dockerd.start()
-    subprocess.run(dockerd.docker("load", "--quiet", "--input", images), check=True)
-    dockerd.stop()
-    yield dockerd
-    # the daemon mounts it on itself, and leaves that at a crash
-    while not subprocess.run(["umount", directory / "data"], capture_output=True).returncode:
-        pass
-    shutil.rmtree(directory)
+    dockerd = Dockerd()
+    try:
+        dockerd.start()
+        dockerd.load("codapi/sh")
+        dockerd.stop()
+        yield dockerd
+    finally:
+        dockerd.remove()
 
 
 @pytest.fixture
