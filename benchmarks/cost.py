@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def _holdings(plan: Plan, server: Server, runs: int) -> dict[str, float]:
     return {
         "memory": machine.resident(pids),
         "descriptors": machine.descriptors(pids),
-        "directories": sum(1 for path in server.work_dir.rglob("*") if path.is_dir()),
+        "directories": sum(len(names) for _, names, _ in os.walk(server.work_dir)),
         "containers": len(server.containers()),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "cpu", "error", "cancelled"]
@@ -17,15 +17,47 @@ UNAVAILABLE = "unavailable: Docker is down, try again later"
 """What a client reads if the Docker daemon is not there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the last step of a command gets: its stdin, and the texts for its `:args`."""
+
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Job:
-    """An accepted request: its sandbox, command and version are names of the config."""
+    """An accepted request: its sandbox, command and version are names of the config.
+
+    The last step runs once for each of `runs`, or once for `input` if there are none. `outputs` is
+    whether the client wants files back, `is_live` whether it wants output as it is printed.
+    """
 
     id: str
     sandbox: str
     command: str
     version: str
     files: Mapping[str, str]
+    input: Input = Input()
+    runs: tuple[Input, ...] = ()
+    outputs: bool = False
+    is_live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan:
+    """An event of a live run: a step begins; `step` is its index in the details."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """An event of a live run: a step's program has printed text, in whole characters."""
+
+    step: int
+    stream: Literal["stdout", "stderr"]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +143,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What an engine has done.
+
+    `steps` are the outcomes of the steps that count, the deciding one last, `runs` those of the
+    last step, one for each of the job's runs. `files` are what the client gets back, as `data:`
+    URLs by name, `None` if it did not ask; `left_out` are reasons by name.
+    """
+
+    steps: Sequence[Outcome]
+    runs: Sequence[Outcome] = ()
+    files: Mapping[str, str] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Execution:
     """The result of a job.
 
@@ -130,13 +177,13 @@ class Execution:
     steps: tuple[Outcome, ...] = ()
 
     @classmethod
-    def of(cls, id: str, steps: Sequence[Outcome], duration: int) -> Execution:
-        """Turn the outcomes of the steps into an execution: the last one decides.
+    def of(cls, id: str, report: Report, duration: int) -> Execution:
+        """Turn an engine's report into an execution: the last step decides.
 
         A failed program's stdout moves to stderr: the widget shows stdout if there is any, which
         would hide the error. As in Codapi, the status follows on the last line.
         """
-        outcome = steps[-1]
+        outcome = report.steps[-1]
         stdout, stderr = outcome.stdout, outcome.stderr
         if outcome.reason == "timeout":
             stdout, stderr = "", "code execution timeout" + outcome.note
@@ -154,7 +201,7 @@ class Execution:
             stderr,
             reason=outcome.reason,
             box=outcome.box,
-            steps=tuple(steps),
+            steps=tuple(report.steps),
         )
 
     @classmethod

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from codapi_flask.models import Execution, Job, Outcome
+from codapi_flask.models import Execution, Job, Outcome, Report
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ from codapi_flask.models import Execution, Job, Outcome
     ],
 )
 def test_execution_answer_reports_how_the_step_ended(outcome, ok, stdout, stderr):
-    answer = Execution.of("sh_run_1", [outcome], 12).answer()
+    answer = Execution.of("sh_run_1", Report([outcome]), 12).answer()
     assert answer == {
         "id": "sh_run_1",
         "ok": ok,
@@ -46,7 +46,7 @@ def test_execution_answer_reports_how_the_step_ended(outcome, ok, stdout, stderr
 
 
 def test_execution_of_several_outcomes_is_the_last():
-    execution = Execution.of("sh_run_1", [Outcome("before"), Outcome("last", box="sh")], 1)
+    execution = Execution.of("sh_run_1", Report([Outcome("before"), Outcome("last", box="sh")]), 1)
     assert (execution.stdout, execution.box) == ("last", "sh")
 
 
@@ -65,7 +65,9 @@ def test_execution_is_a_failure_by_default():
     [
         Job("python_run_1", "python", "run", "3.12", {"": "print(42)"}),
         Outcome("42\n", "", exit_code=3, signal=None, reason="exit", truncated=("stderr",)),
-        Execution.of("python_run_1", [Outcome("1"), Outcome("2", box="sh", kind="warm")], 25),
+        Execution.of(
+            "python_run_1", Report([Outcome("1"), Outcome("2", box="sh", kind="warm")]), 25
+        ),
     ],
 )
 def test_pickled_model_is_restored_unchanged(message):

@@ -1,6 +1,6 @@
 """The engines: each executes one kind of command.
 
-Comes in: a `Job` and its `Command`. Goes out: the `Outcome` of each step that counts.
+Comes in: a `Job` and its `Command`. Goes out: a `Report`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from codapi_flask.config.model import Command
-from codapi_flask.models import Job, Outcome
+from codapi_flask.models import Job, Outcome, Report
 
 
 class Engine(Protocol):
     """Executes commands, one after another."""
 
-    def execute(self, job: Job, command: Command) -> list[Outcome]:
-        """Execute the command on the job's files; return the outcomes, the deciding one last.
+    def execute(self, job: Job, command: Command) -> Report:
+        """Execute the command on the job's files.
 
         Whether it returns or raises, its `after` step may still be due: see `is_over`.
 

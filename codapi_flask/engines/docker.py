@@ -12,7 +12,7 @@ from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
-from codapi_flask.models import Job, Outcome, Program
+from codapi_flask.models import Job, Outcome, Program, Report
 
 END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
 """Seconds in which a detached program's output ends: if its box seems to have ended, and if a step
@@ -32,7 +32,7 @@ class DockerEngine:
         self._workspace: Workspace | None = None
         self._walk: _Walk | None = None
 
-    def execute(self, job: Job, command: Command) -> list[Outcome]:
+    def execute(self, job: Job, command: Command) -> Report:
         """Execute before, the steps until one fails, and after unless one failed."""
         texts = {name: files.decode(name, text) for name, text in job.files.items()}
         runs = {
@@ -51,11 +51,11 @@ class DockerEngine:
             files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
         self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin)
-        outcomes = walk.walk()
+        report = Report(walk.walk())
         # before the answer: the client's next request may need the box
         if walk.is_over and workspace.give_back():
             self._workspace = None
-        return outcomes
+        return report
 
     def is_over(self) -> bool:
         """Whether the last execution has no `after` step that is due."""

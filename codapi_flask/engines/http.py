@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from codapi_flask import files
 from codapi_flask.config.model import Command
-from codapi_flask.models import Job, Outcome
+from codapi_flask.models import Job, Outcome, Report
 
 MAX_ANSWER = 1 << 20
 """Limit on an answer's body, in bytes."""
@@ -92,10 +92,10 @@ class HttpEngine:
         """Use a table of hosts and their addresses; a request may take `timeout` seconds."""
         self._hosts, self._timeout = hosts, timeout
 
-    def execute(self, job: Job, command: Command) -> list[Outcome]:
+    def execute(self, job: Job, command: Command) -> Report:
         """Send the request in the first file; the answer, whatever its status, is stdout."""
         name, text = next(iter(job.files.items()))
-        return [self._fetch(files.decode(name, text).decode("utf-8", "replace"))]
+        return Report([self._fetch(files.decode(name, text).decode("utf-8", "replace"))])
 
     def is_over(self) -> bool:
         """Return True: the engine knows no `after` step."""

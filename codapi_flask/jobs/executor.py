@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from codapi_flask.errors import ServerFault
-from codapi_flask.models import Execution, Job
+from codapi_flask.models import Execution, Job, Printed, StepBegan
 
-Event = Execution
-"""What a run yields; its execution is the last."""
+Event = Execution | Printed | StepBegan
+"""What a run yields; its execution is the last, and the only event unless the job is live."""
 
 
 class Run(Protocol):
@@ -59,7 +59,7 @@ def run(executor: Executor, job: Job) -> Execution:
     """
     start = time.monotonic()
     try:
-        *_, execution = executor.start(job)
+        [execution] = [event for event in executor.start(job) if isinstance(event, Execution)]
     except ServerFault as fault:
         return Execution.failed(job.id, str(fault), start)
     return execution

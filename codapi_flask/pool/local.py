@@ -16,7 +16,7 @@ from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.engines.http import HttpEngine
 from codapi_flask.errors import Abandoned, Cancelled, DaemonGone, FileError, ServerFault
-from codapi_flask.models import UNAVAILABLE, Execution, Job
+from codapi_flask.models import UNAVAILABLE, Execution, Job, Report
 
 MAX_CAUSE = 500
 """Characters of a failed `after` step's error that the log repeats."""
@@ -126,7 +126,7 @@ class LocalRun:
             outcome = self._engine.finish()
             if not outcome.ok:
                 # repr: it may hold what the client sent
-                cause = repr(Execution.of(self._job.id, [outcome], 0).stderr[:MAX_CAUSE])
+                cause = repr(Execution.of(self._job.id, Report([outcome]), 0).stderr[:MAX_CAUSE])
         except Cancelled:
             # the execution has ended
             pass
@@ -148,7 +148,7 @@ class LocalRun:
         """Execute the job's command; a failure becomes fields of the execution."""
         job, start = self._job, time.monotonic()
         try:
-            outcomes = self._engine.execute(job, self._command)
+            report = self._engine.execute(job, self._command)
         except FileError as error:
             return Execution(job.id, stderr=str(error))
         except Cancelled:
@@ -161,7 +161,7 @@ class LocalRun:
             return Execution.failed(job.id, str(error), start)
         except Exception:
             return Execution.failed(job.id, traceback.format_exc(), start)
-        return Execution.of(job.id, outcomes, round((time.monotonic() - start) * 1000))
+        return Execution.of(job.id, report, round((time.monotonic() - start) * 1000))
 
     def _clean_up(self) -> None:
         """Have the engine clean up; the sweeper removes what the engine cannot."""

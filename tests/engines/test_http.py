@@ -81,9 +81,8 @@ def serve():
 
 def fetch(code, deadline=5, **hosts):
     hosts = {name.replace("_", "."): address for name, address in hosts.items()}
-    [outcome] = HttpEngine(hosts, deadline).execute(
-        Job("id", "web", "run", "", {"": code}), COMMAND
-    )
+    job = Job("id", "web", "run", "", {"": code})
+    [outcome] = HttpEngine(hosts, deadline).execute(job, COMMAND).steps
     return outcome
 
 
@@ -193,7 +192,7 @@ def test_host_and_framing_headers_cannot_be_forged(echo):
 def test_only_the_first_file_is_sent(echo):
     files = {"request": "GET http://a.com/first", "": "GET http://a.com/second"}
     job = Job("id", "web", "run", "", files)
-    [outcome] = HttpEngine({"a.com": echo}, 10).execute(job, COMMAND)
+    [outcome] = HttpEngine({"a.com": echo}, 10).execute(job, COMMAND).steps
     assert "GET /first" in outcome.stdout
 
 

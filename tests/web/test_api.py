@@ -7,7 +7,7 @@ import pytest
 
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.errors import Busy
-from codapi_flask.models import Execution, Outcome
+from codapi_flask.models import Execution, Outcome, Report
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
 
@@ -18,7 +18,7 @@ CONFIG = Config(
     commands={"sh": {"run": Command(steps=(Step(box="sh"),))}},
 )
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
-HELLO = Execution.of("", [Outcome("hello\n", box="sh")], 12)
+HELLO = Execution.of("", Report([Outcome("hello\n", box="sh")]), 12)
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "options, post",
@@ -97,7 +97,7 @@ def test_job_is_executed_and_answered(post, pool):
 
 
 def test_failed_program_is_no_http_error(post, pool):
-    pool.result = Execution.of("", [Outcome("a", "b", 1, reason="exit")], 3)
+    pool.result = Execution.of("", Report([Outcome("a", "b", 1, reason="exit")]), 3)
     answer = post(GOOD)
     assert answer.status_code == 200
     assert (answer.json["ok"], answer.json["stderr"]) == (False, "ab (exit status 1)")
@@ -198,7 +198,7 @@ def test_last_of_repeated_keys_counts(post, pool):
 
 
 def test_lone_surrogate_is_kept_in_request_and_answer(post, pool):
-    pool.result = Execution.of("", [Outcome("\ud800")], 1)
+    pool.result = Execution.of("", Report([Outcome("\ud800")]), 1)
     answer = post('{"sandbox": "sh", "command": "run", "files": {"\\udfff": "\\ud800 code"}}')
     assert pool.jobs[0].files == {"\udfff": "\ud800 code"}
     assert answer.json["stdout"] == "\ud800"
@@ -307,7 +307,7 @@ def test_exception_is_a_server_fault(post, pool, log):
     ],
 )
 def test_execution_is_one_line_of_the_log(post, pool, log, outcome, logged):
-    pool.result = Execution.of("", [outcome], 12)
+    pool.result = Execution.of("", Report([outcome]), 12)
     id = post(GOOD).json["id"]
     assert [record.getMessage() for record in log.records] == [f"id={id} {logged}"]
 

@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import generate_latest
 
-from codapi_flask.models import Execution, Job, Outcome
+from codapi_flask.models import Execution, Job, Outcome, Report
 from codapi_flask.web.metrics import Metrics
 
 JOB = Job("sh_run_1", "sh", "run", "", {})
@@ -27,7 +27,7 @@ def count(*outcomes, duration=100, fault=""):
     if fault:
         execution = Execution("sh_run_1", fault=fault)
     else:
-        execution = Execution.of("sh_run_1", outcomes, duration)
+        execution = Execution.of("sh_run_1", Report(outcomes), duration)
     metrics.count(JOB, execution)
     return shown(metrics)
 

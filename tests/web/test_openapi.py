@@ -7,7 +7,7 @@ import pytest
 
 from codapi_flask.config.model import Config
 from codapi_flask.errors import Kind
-from codapi_flask.models import Execution, Outcome
+from codapi_flask.models import Execution, Outcome, Report
 from codapi_flask.web import answers, openapi
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
@@ -128,7 +128,7 @@ def test_refusal_has_the_headers_that_are_sent():
     ],
 )
 def test_answer_matches_its_schema(outcome):
-    execution = Execution.of("sh_run_1", [outcome, outcome], 25)
+    execution = Execution.of("sh_run_1", Report([outcome, outcome]), 25)
     for details in (False, True):
         validate("Execution", execution.answer(details))
 
