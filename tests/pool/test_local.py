@@ -6,7 +6,7 @@ import pytest
 
 from codapi_flask.config.model import Command
 from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
-from codapi_flask.models import Job, Outcome
+from codapi_flask.models import Job, Outcome, Report
 from codapi_flask.pool.local import LocalRun
 
 JOB = Job("sh_run_1", "sh", "run", "", {})
@@ -22,7 +22,7 @@ class FakeEngine:
     def execute(self, job, command):
         if isinstance(self._result, Exception):
             raise self._result
-        return [self._result]
+        return Report([self._result])
 
     def is_over(self):
         return True
