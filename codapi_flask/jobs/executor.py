@@ -17,16 +17,33 @@ class Run(Protocol):
     """A job that is being executed."""
 
     def __iter__(self) -> Iterator[Event]:
-        """Yield what happens, the execution last; iterate once, to the end.
+        """Execute the job: yield what happens, the execution last; iterate once, to the end.
 
-        A run that nobody iterates holds its place until its time budget is over.
+        A run that nobody iterates to the end holds its place until its time budget is over.
+
+        Raises:
+            Busy: not now.
+            ServerFault: nothing can execute jobs at the moment.
         """
 
     def cancel(self) -> None:
         """Cancel the run: its program is killed, and its execution has the reason `cancelled`.
 
-        The run ends at its next wait for a program; a command of the http engine runs to its end.
-        Any thread may call it, at any time; a run that has ended ignores it.
+        The run ends at its next wait for a program, or for its turn; a command of the http engine
+        runs to its end. Any thread may call it, at any time; it does not block. A run that has
+        ended ignores it.
+        """
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there is another event, -1 without one.
+
+        Valid between the first event and the execution.
+        """
+
+    def acknowledge(self, size: int) -> None:
+        """Let a live job's program go on, once `size` characters of its output have been taken.
+
+        A program whose output nobody takes waits as at a full pipe, until its timeout.
         """
 
 
@@ -34,12 +51,7 @@ class Executor(Protocol):
     """Executes jobs. Safe for use by many threads, unless a class says otherwise."""
 
     def start(self, job: Job) -> Run:
-        """Begin to execute a job.
-
-        Raises:
-            Busy: not now.
-            ServerFault: nothing can execute jobs at the moment.
-        """
+        """Return a run of a job; iterating it executes the job."""
 
     def busy(self) -> int:
         """Return how many jobs are executed, until the end of their `after` steps."""
@@ -57,9 +69,18 @@ def run(executor: Executor, job: Job) -> Execution:
     Raises:
         Busy: not now.
     """
+    return finish(executor.start(job), job.id)
+
+
+def finish(run: Run, id: str) -> Execution:
+    """Iterate a run of a job with that id to its end, and return the execution.
+
+    Raises:
+        Busy: not now.
+    """
     start = time.monotonic()
     try:
-        [execution] = [event for event in executor.start(job) if isinstance(event, Execution)]
+        [execution] = [event for event in run if isinstance(event, Execution)]
     except ServerFault as fault:
-        return Execution.failed(job.id, str(fault), start)
+        return Execution.failed(id, str(fault), start)
     return execution

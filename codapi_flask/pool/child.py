@@ -7,9 +7,11 @@ import pickle
 import select
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from codapi_flask.models import Execution, Job
+from codapi_flask.jobs.executor import Event
+from codapi_flask.models import Job
 from codapi_flask.process import Child
 
 
@@ -23,12 +25,16 @@ class WorkerChild(Child):
         self._news = select.poll()
         self._news.register(self.pipe, select.POLLIN)
         self.is_over, self.cleans_up, self.sandbox, self.job_id = True, False, "", ""
-        # guards the pipe's sending side: `cancel` comes from another thread
+        # guards the pipe's sending side: `cancel` comes from other threads
         self._sending = threading.Lock()
         self._job: Job | None = None
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the worker has sent something."""
+        return self.pipe.fileno()
+
     def begin(self, job: Job) -> None:
-        """Send the worker a job; `result` must follow.
+        """Send the worker a job; `events` must follow.
 
         Raises:
             OSError: the worker died.
@@ -40,26 +46,39 @@ class WorkerChild(Child):
             self.pipe.send_bytes(message)
 
     def cancel(self, job: Job) -> None:
-        """Cancel a job, once, if the worker still executes it.
+        """Cancel a job, once, if the worker still executes it; does not block.
+
+        Nothing happens while another thread sends: that calls `cancel` afterwards, if it must.
 
         Raises:
             OSError: the worker died.
         """
-        if self._job is not job:
-            # without the lock: another job may be on its way to a worker that cleans up
+        if not self._sending.acquire(blocking=False):
             return
-        with self._sending:
+        try:
             if self._job is job:
                 self._job = None
                 self.pipe.send("cancel")
+        finally:
+            self._sending.release()
+
+    def acknowledge(self, job: Job, size: int) -> None:
+        """Let a live job's program print `size` characters more.
+
+        Raises:
+            OSError: the worker died.
+        """
+        with self._sending:
+            if self._job is job:
+                self.pipe.send(size)
 
     def forget(self) -> None:
         """Send nothing more: the worker is lost, and its pipe is about to close."""
         with self._sending:
             self._job = None
 
-    def result(self, job: Job) -> Execution:
-        """Wait for the execution of the job.
+    def events(self, job: Job) -> Iterator[Event]:
+        """Yield the events of the job, its execution last.
 
         `is_over` is then whether the worker is done with its steps; if not, `finish` must follow.
         `cleans_up` is whether it still cleans up.
@@ -69,14 +88,16 @@ class WorkerChild(Child):
         """
         if self.cleans_up:
             self._receive_clean()
-        execution, self.is_over, is_clean = self.pipe.recv()
+        while not isinstance(message := self.pipe.recv(), tuple):
+            yield message
+        execution, self.is_over, is_clean = message
         if execution.id != job.id:
             raise EOFError
         with self._sending:
             self._job = None
         if self.is_over:
             self._settle(is_clean)
-        return execution  # type: ignore[no-any-return]
+        yield execution
 
     def finish(self) -> None:
         """Wait for the end of an `after` step, which the job's deadline still bounds.

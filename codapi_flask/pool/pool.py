@@ -12,17 +12,16 @@ import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Mapping
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.config.model import Config
-from codapi_flask.errors import Busy, ConfigError, ServerFault
+from codapi_flask.errors import Busy, Cancelled, ConfigError, ServerFault
 from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.backoff import Backoff
 from codapi_flask.pool.child import WorkerChild
+from codapi_flask.pool.idle import IdleWorkers, Ticket
 from codapi_flask.pool.keeper import SupervisedKeeper
 from codapi_flask.pool.preload import PRELOAD
 from codapi_flask.pool.run import PoolRun
@@ -34,26 +33,6 @@ CHECK_INTERVAL = 1.0
 log = logging.getLogger("codapi")
 
 
-class Candidate(Protocol):
-    """An idle worker, as `choose` sees it."""
-
-    sandbox: str
-    cleans_up: bool
-
-
-C = TypeVar("C", bound=Candidate)
-
-
-def choose(idle: Sequence[C], sandbox: str) -> C | None:
-    """Return the idle worker that may still have a box of the sandbox, else the last one used.
-
-    A worker that still cleans up comes last. `idle` is in the order in which they became idle.
-    """
-    clean = [child for child in reversed(idle) if not child.cleans_up]
-    fitting = (child for child in clean if child.sandbox == sandbox)
-    return next(fitting, None) or next(iter([*clean, *idle]), None)
-
-
 class Pool:
     """The workers and the keeper. Safe for use by many threads."""
 
@@ -61,10 +40,9 @@ class Pool:
         """Start all processes in the background; `close` must follow."""
         self.size, self.lost = config.pool_size, 0
         self._config, self._instance = config, instance
-        self._lock = threading.Condition()
-        self._waiting = 0
+        self._lock = threading.RLock()
         self._workers: set[WorkerChild] = set()
-        self._idle: deque[WorkerChild] = deque()
+        self._idle = IdleWorkers(config, self._lock, self._set_aside)
         self._lost: list[WorkerChild] = []
         self._starts = Backoff("worker")
         self._keeper = SupervisedKeeper(config, instance)
@@ -94,24 +72,20 @@ class Pool:
         return self._keeper.swept
 
     def start(self, job: Job) -> PoolRun:
-        """Begin to execute a job on an idle worker, which is idle again at the run's end.
+        """Return a run, whose worker is idle again at its end."""
+        return PoolRun(self, job, self._idle.ticket())
+
+    def begin(self, job: Job, ticket: Ticket) -> WorkerChild:
+        """Give a job to an idle worker; wait for one as far as the config has a queue.
 
         Raises:
             Busy: no worker is idle.
-            ServerFault: no worker can start.
-        """
-        return PoolRun(self, job, self.begin(job))
-
-    def begin(self, job: Job) -> WorkerChild:
-        """Give a job to an idle worker.
-
-        Raises:
-            Busy: no worker is idle.
+            Cancelled: the ticket is.
             ServerFault: no worker can start.
         """
         command = self._config.commands[job.sandbox][job.command]
         while True:
-            child = self._take(job.sandbox)
+            child = self._take(job.sandbox, ticket)
             child.deadline = time.monotonic() + command.time_budget(self._config.timeouts)
             try:
                 child.begin(job)
@@ -123,15 +97,17 @@ class Pool:
             else:
                 return child
 
+    def cancel(self, ticket: Ticket) -> None:
+        """Cancel a ticket; a run that waits with it gets no worker."""
+        self._idle.cancel(ticket)
+
     def end(self, child: WorkerChild) -> None:
         """Take back a worker that has answered; it stays busy while an `after` step is due."""
         if not child.is_over:
             # the run's own thread must answer its client
             threading.Thread(target=self._finish, args=[child], daemon=True).start()
             return
-        with self._lock:
-            self._idle.append(child)
-            self._lock.notify()
+        self._idle.put(child)
 
     def _finish(self, child: WorkerChild) -> None:
         try:
@@ -144,8 +120,7 @@ class Pool:
 
     def is_full(self) -> bool:
         """Whether a job would be refused now; the answer may be outdated at once."""
-        may_wait = self._config.queue_timeout and self._waiting < self._config.queue_size
-        return not (self._idle or may_wait or self._is_broken())
+        return self._idle.is_full() and not self._is_broken()
 
     def problem(self) -> str:
         """Return why executions cannot work at the moment, an empty string if they can."""
@@ -160,7 +135,7 @@ class Pool:
     def busy(self) -> int:
         """Return the number of workers that execute a job, its `after` step included."""
         with self._lock:
-            return len(self._workers.difference(self._idle))
+            return len(self._workers) - len(self._idle)
 
     def close(self) -> None:
         """End all processes; running jobs are lost, what they started is removed."""
@@ -179,42 +154,19 @@ class Pool:
         """Whether there is no worker, and none can start."""
         return not self._workers and bool(self._starts.problem)
 
-    def _take(self, sandbox: str) -> WorkerChild:
-        """Return an idle worker; wait for one in order of arrival if the config has a queue."""
+    def _take(self, sandbox: str, ticket: Ticket) -> WorkerChild:
         with self._lock:
-            child = None if self._waiting else self._idle_child(sandbox)
-            may_wait = self._waiting < self._config.queue_size
-            if child is None and may_wait and not self._is_broken():
-                deadline = time.monotonic() + self._config.queue_timeout
-                self._waiting += 1
-                while child is None and (left := deadline - time.monotonic()) > 0:
-                    self._lock.wait(left)
-                    child = self._idle_child(sandbox)
-                    if self._is_broken():
-                        break
-                self._waiting -= 1
-            if self._idle:
-                # a thread may have begun to wait after the last notification
-                self._lock.notify()
-        if child is None:
-            raise ServerFault(self._starts.problem) if self._is_broken() else Busy
-        return child
-
-    def _idle_child(self, sandbox: str) -> WorkerChild | None:
-        # only those: any other dead worker is found when it gets a job
-        self._set_lost_aside([child for child in self._idle if child.cleans_up])
-        child = choose(self._idle, sandbox)
+            child = None if self._is_broken() else self._idle.take(ticket, sandbox)
         if child:
-            self._idle.remove(child)
-            child.sandbox = sandbox
-        return child
+            return child
+        if ticket.is_cancelled:
+            raise Cancelled
+        raise ServerFault(self._starts.problem) if self._is_broken() else Busy
 
-    def _set_lost_aside(self, idle: list[WorkerChild]) -> None:
-        for lost in filter(WorkerChild.is_lost, idle):
-            self._idle.remove(lost)
-            lost.deadline = math.inf
-            self._lost.append(lost)
-            self._wake.set()
+    def _set_aside(self, lost: WorkerChild) -> None:
+        lost.deadline = math.inf
+        self._lost.append(lost)
+        self._wake.set()
 
     def lose(self, child: WorkerChild) -> None:
         """Replace a worker that died or hung, or whose answer is lost."""
@@ -222,9 +174,7 @@ class Pool:
         with self._lock:
             # once: the supervisor and the run's thread may both find it lost
             if child.deadline < math.inf:
-                child.deadline = math.inf
-                self._lost.append(child)
-        self._wake.set()
+                self._set_aside(child)
 
     def _supervise(self) -> None:
         lost: list[WorkerChild] = []
@@ -249,7 +199,7 @@ class Pool:
     def _check(self) -> list[WorkerChild]:
         """Kill the overdue workers; return those to replace."""
         with self._lock:
-            self._set_lost_aside(list(self._idle))
+            self._idle.drop_lost()
             now = time.monotonic()
             for child in self._workers:
                 if now >= child.deadline:
@@ -285,13 +235,11 @@ class Pool:
                 continue
             with self._lock:
                 self._workers.add(child)
-                self._idle.append(child)
-                self._lock.notify()
+                self._idle.put(child)
         if fault:
             starts.failed(fault)
-            with self._lock:
-                # nobody waits for a worker that cannot come
-                self._lock.notify_all()
+            if self._is_broken():
+                self._idle.dismiss()
         else:
             starts.worked()
             # it may have been one of several

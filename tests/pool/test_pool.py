@@ -16,7 +16,8 @@ from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
-from codapi_flask.pool.pool import CHECK_INTERVAL, Pool, choose
+from codapi_flask.pool.idle import choose
+from codapi_flask.pool.pool import CHECK_INTERVAL, Pool
 from codapi_flask.process import Child
 from tests.support.gate import serving
 from tests.support.server import wait_for
@@ -208,7 +209,7 @@ def test_worker_with_an_unreadable_answer_is_replaced(start_pool, monkeypatch):
     pool = start_pool(pool_size=1)
     victim = workers(pool)
     with monkeypatch.context() as patch:
-        patch.setattr(WorkerChild, "result", lambda *_: [][0])
+        patch.setattr(WorkerChild, "events", lambda *_: (each[0] for each in [[]]))
         with pytest.raises(IndexError):
             run(pool, job("/"))
     wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
@@ -250,22 +251,56 @@ def test_choose_prefers_the_worker_that_is_ready_first(idle, chosen):
     assert (best and best.name) == chosen
 
 
-def test_cancelled_job_is_not_executed_again_by_another_worker(start_pool, gate):
+def test_cancelled_job_is_not_executed_again_by_another_worker(start_pool, gate, threads):
     pool = start_pool(pool_size=2)
     started = pool.start(job("/wait"))
+    events = threads.submit(list, started)
     wait_for(lambda: gate.waiting)
     # the http engine does not read it, so it lies in the pipe of a worker that dies
     started.cancel()
     os.kill(started._child.pid, signal.SIGKILL)
-    [execution] = started
+    [execution] = events.result()
     assert execution.reason == "cancelled"
     assert len(gate.waiting) == 1
+
+
+def test_cancelled_run_gives_up_its_place_in_the_queue_at_once(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=2, queue_timeout=20)
+    [first] = start(threads, gate, pool, 1)
+    runs = [pool.start(job("/", f"web_run_{i}")) for i in range(2)]
+    ended = []
+    for each in runs:
+        waiting = threads.submit(lambda each: ended.extend(each), each)
+        wait_for(lambda: len(pool._idle._queue) == runs.index(each) + 1)
+    assert pool.is_full()
+    runs[0].cancel()
+    [execution] = wait_for(lambda: list(ended))
+    assert (execution.id, execution.reason) == ("web_run_0", "cancelled")
+    assert not pool.is_full()
+    gate.opened.set()
+    assert first.result().ok
+    waiting.result()
+    assert ended[1].ok
+
+
+def test_runs_get_workers_in_order_of_arrival(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=9, queue_timeout=20)
+    start(threads, gate, pool, 1)
+    runs, ended = [pool.start(job("/", str(i))) for i in range(4)], []
+    for number, each in enumerate(runs):
+        threads.submit(lambda each: ended.extend(each), each)
+        wait_for(lambda number=number: len(pool._idle._queue) == number + 1)
+    # it must not change the order of the others
+    runs[2].cancel()
+    gate.opened.set()
+    wait_for(lambda: len(ended) == 4)
+    assert [execution.id for execution in ended] == ["2", "0", "1", "3"]
 
 
 def test_job_that_cannot_be_sent_costs_no_worker(start_pool):
     pool = start_pool(pool_size=1)
     with pytest.raises(TypeError):
-        pool.start(replace(job("/"), files={"": threading.Lock()}))
+        run(pool, replace(job("/"), files={"": threading.Lock()}))
     wait_for(lambda: not pool.is_full())
     assert run(pool, job("/")).ok
 
@@ -273,7 +308,7 @@ def test_job_that_cannot_be_sent_costs_no_worker(start_pool):
 def test_worker_of_a_run_that_nobody_iterates_is_replaced(start_pool):
     pool = start_pool(pool_size=1, timeouts=Timeouts(http=0.2, margin=0.2))
     victim = workers(pool)
-    pool.start(job("/"))
+    pool.begin(job("/"), pool._idle.ticket())
     wait_for(lambda: workers(pool) not in ([], victim) and not pool.is_full())
     assert run(pool, job("/")).ok
 
