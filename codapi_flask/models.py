@@ -9,6 +9,7 @@ from typing import Literal
 
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "cpu", "error", "cancelled"]
 Kind = Literal["fresh", "warm", "reused", "cold"]
+StreamName = Literal["stdout", "stderr"]
 
 INTERNAL_ERROR = "internal error"
 """What a client reads of any other fault of the server; the log has the cause."""
@@ -56,23 +57,8 @@ class Printed:
     """An event of a live run: a step's program has printed text, in whole characters."""
 
     step: int
-    stream: Literal["stdout", "stderr"]
+    stream: StreamName
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What a step runs in a box: an argv, as a user (name or number, optionally with `:group`).
-
-    `stdin` is its input, `None` if empty. `timeout` is in seconds from its start, `noutput` the
-    most that is kept of each of its output streams, in bytes.
-    """
-
-    argv: Sequence[str]
-    user: str
-    stdin: bytes | None = None
-    timeout: float = 5
-    noutput: int = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,10 +11,14 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from codapi_flask.errors import Cancelled
+from codapi_flask.models import Printed, StepBegan, StreamName
 
 CHUNK = 1 << 16
 WATCH_INTERVAL = 0.25
 """Seconds between two checks of what a program has written to disk."""
+
+SEND_INTERVAL = 0.02
+"""Seconds between two events of a live stream, so that each small write is not an event."""
 
 
 class Source(Protocol):
@@ -111,6 +116,71 @@ class Cancel:
             self.end(descriptor)
 
 
+class Live:
+    """Sends a run's output on while its programs run, in whole characters.
+
+    Beyond `window` characters that are not yet acknowledged it is full: the programs wait.
+    """
+
+    def __init__(
+        self, send: Callable[[StepBegan | Printed], None], window: float = math.inf
+    ) -> None:
+        """Call `send` with each event; a window that is not infinite needs `acknowledge`."""
+        self._send, self._window = send, window
+        self._streams: dict[StreamName, tuple[bytearray, codecs.IncrementalDecoder]] = {}
+        self._unacknowledged, self._step, self._due = 0, 0, 0.0
+
+    def reset(self) -> None:
+        """Begin with another run."""
+        self._unacknowledged = 0
+
+    def begin(self, step: int) -> None:
+        """Begin with a step; `end` must follow, unless the run ends without an outcome."""
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._streams = {"stdout": (bytearray(), decoder("replace"))}
+        self._streams["stderr"] = bytearray(), decoder("replace")
+        self._step = step
+        self._send(StepBegan(step))
+
+    def end(self, truncated: Iterable[str]) -> None:
+        """Send the rest of the step's output; of `truncated` streams no part of a character."""
+        for name, (kept, decoder) in self._streams.items():
+            self._print(name, decoder.decode(bytes(kept), final=name not in truncated))
+        self._streams = {}
+
+    def write(self, stream: StreamName, data: bytes | memoryview) -> None:
+        """Keep output until it is sent."""
+        self._streams[stream][0].extend(data)
+
+    def acknowledge(self, size: int) -> None:
+        """Take it that the reader has taken so many characters."""
+        self._unacknowledged -= size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the programs must wait."""
+        kept = sum(len(kept) for kept, _ in self._streams.values())
+        return self._unacknowledged + kept >= self._window
+
+    def flush(self) -> float:
+        """Send what is kept if it is due; return the seconds until it will be."""
+        if not any(kept for kept, _ in self._streams.values()):
+            return math.inf
+        left = self._due - time.monotonic()
+        if left > 0:
+            return left
+        for name, (kept, decoder) in self._streams.items():
+            self._print(name, decoder.decode(bytes(kept)))
+            kept.clear()
+        self._due = time.monotonic() + SEND_INTERVAL
+        return math.inf
+
+    def _print(self, name: StreamName, text: str) -> None:
+        if text:
+            self._unacknowledged += len(text)
+            self._send(Printed(self._step, name, text))
+
+
 def pump(
     cancel: Cancel,
     sources: Iterable[Source],
@@ -118,18 +188,21 @@ def pump(
     stdin: bytes,
     deadline: float,
     is_too_much: Callable[[], bool] | None = None,
+    live: Live | None = None,
 ) -> bool:
     """Pump a program's input and output until the last source ends; return False at the deadline.
 
     The other sources may end earlier, and may still hold data afterwards. `is_too_much` is called
-    at least every `WATCH_INTERVAL`; if it returns true, the pump returns False.
+    at least every `WATCH_INTERVAL`; if it returns true, the pump returns False. While `live` is
+    full the other sources are not read, or the only one.
 
     Raises:
         Cancelled, Abandoned: a reason of `cancel` raised it.
     """
     poll, left = select.poll(), memoryview(stdin)
     reading = {source.fileno(): source for source in sources}
-    last = list(reading)[-1]
+    *outputs, last = reading
+    outputs, is_held = outputs or [last], False
     cancel.register(poll)
     for descriptor in reading:
         poll.register(descriptor, select.POLLIN)
@@ -144,13 +217,18 @@ def pump(
             return False
         if is_too_much:
             seconds = min(seconds, WATCH_INTERVAL)
+        if live:
+            seconds = min(seconds, live.flush())
+            if live.is_full != is_held:
+                is_held = live.is_full
+                _hold(poll, reading.keys() & outputs, is_held, sink if left else None)
         for descriptor, event in poll.poll(seconds * 1000):
             if cancel.end(descriptor):
                 if descriptor not in cancel:
                     poll.unregister(descriptor)
                 continue
             if sink and left and descriptor == sink.fileno() and event != select.POLLIN:
-                left = _feed(sink, left, poll, descriptor in reading)
+                left = _feed(sink, left, poll, descriptor in reading, is_held)
                 event &= ~select.POLLOUT
             if event and descriptor in reading and not reading[descriptor].read():
                 del reading[descriptor]
@@ -158,13 +236,25 @@ def pump(
     return True
 
 
-def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> memoryview:
+def _hold(poll: select.poll, outputs: Iterable[int], is_held: bool, sink: Sink | None) -> None:
+    """Wait no longer for a program's output, or again; `sink` is its stdin if that has not ended.
+
+    Its end (POLLHUP) is noticed in any case, and what is left in the pipe then is read.
+    """
+    for descriptor in outputs:
+        events = select.POLLOUT if sink and descriptor == sink.fileno() else 0
+        poll.modify(descriptor, events if is_held else events | select.POLLIN)
+
+
+def _feed(
+    sink: Sink, left: memoryview, poll: select.poll, is_source: bool, is_held: bool
+) -> memoryview:
     """Write a part of a program's stdin and return the rest; end stdin when nothing is left."""
     left = left[sink.write(left) :]
     if left:
         return left
     if is_source:
-        poll.modify(sink, select.POLLIN)
+        poll.modify(sink, 0 if is_held else select.POLLIN)
     else:
         # once closed, it would wake the poll forever
         poll.unregister(sink)
@@ -173,10 +263,18 @@ def _feed(sink: Sink, left: memoryview, poll: select.poll, is_source: bool) -> m
 
 
 class Output:
-    """Keeps the first `limit` bytes of a stream, or the last, and discards the others."""
+    """Keeps the first `limit` bytes of a stream, or the last, and discards the others.
 
-    def __init__(self, limit: int, keeps_last: bool = False) -> None:
-        self._limit, self._keeps_last = limit, keeps_last
+    `listener` is called with each part that is kept of the first.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        keeps_last: bool = False,
+        listener: Callable[[bytes | memoryview], None] | None = None,
+    ) -> None:
+        self._limit, self._keeps_last, self._listener = limit, keeps_last, listener
         self._kept = bytearray()
         self.truncated = False
 
@@ -193,6 +291,8 @@ class Output:
             self.truncated = True
             data = data[:room]
         self._kept += data
+        if self._listener:
+            self._listener(data)
 
     def text(self) -> str:
         """Return the text so far; a cut falls between characters, invalid UTF-8 is U+FFFD."""

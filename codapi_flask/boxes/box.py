@@ -32,9 +32,10 @@ from codapi_flask.config.names import safe
 from codapi_flask.daemon import cgroup
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
-from codapi_flask.errors import NotRunning, ServerFault, Vanished
+from codapi_flask.errors import Cancelled, NotRunning, ServerFault, Vanished
 from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage, is_safe
-from codapi_flask.models import Image, Kind, Outcome, Program
+from codapi_flask.models import Image, Kind, Outcome
+from codapi_flask.program import Program
 from codapi_flask.streams import Cancel, Output, pump
 
 LOOK_INTERVAL = 0.5
@@ -152,13 +153,19 @@ class Box:
         self._is_clean = False
         with ExitStack() as stack:
             stdin_pipe = stack.enter_context(closing(InputPipe()))
-            stdout = stack.enter_context(closing(OutputPipe(program.noutput)))
-            stderr = stack.enter_context(closing(OutputPipe(program.noutput)))
+            listen, limit = program.listener, program.noutput
+            stdout = stack.enter_context(closing(OutputPipe(limit, listen("stdout"))))
+            stderr = stack.enter_context(closing(OutputPipe(limit, listen("stderr"))))
+            cancel.check()
             self._start(program, (stdin_pipe.program_end, stdout.program_end, stderr.program_end))
             answer = Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
-            in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check)
+            try:
+                in_time = pump(cancel, sources, stdin_pipe, stdin, deadline, check, program.live)
+            except Cancelled:
+                self._kill(answer, Cancel(), time.monotonic() + kill_timeout)
+                raise
             is_over_quota = quota is not None and quota.is_exceeded
             is_unread = not (in_time or is_over_quota or self._init.is_read())
             if answer.found_unread or is_unread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from codapi_flask.streams import CHUNK, Output
@@ -12,11 +13,13 @@ from codapi_flask.streams import CHUNK, Output
 class OutputPipe:
     """The pipe of a program's stdout or stderr; `program_end` is for the program."""
 
-    def __init__(self, noutput: int) -> None:
-        """Keep at most `noutput` bytes of the output."""
+    def __init__(
+        self, noutput: int, listener: Callable[[bytes | memoryview], None] | None = None
+    ) -> None:
+        """Keep at most `noutput` bytes of the output; `listener` gets a copy."""
         self._end, self.program_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _hand_out(self.program_end)
-        self.output = Output(noutput)
+        self.output = Output(noutput, listener=listener)
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import docker
 import docker.errors
 
+from codapi_flask.program import Program
 from codapi_flask.streams import CHUNK, Output
 
 HEAD = 8
@@ -26,9 +27,12 @@ class SupportsClose(Protocol):
 
 
 def upgrade(
-    api: docker.APIClient, path: str, noutput: int, keeps_last: bool = False, **request: Any
+    api: docker.APIClient, path: str, program: Program, keeps_last: bool = False, **request: Any
 ) -> Stream:
-    """Upgrade a call to a stream; docker-py's own upgrade drops what comes with the head."""
+    """Upgrade a call to a program's streams, of which `noutput` is kept: the first, or the last.
+
+    docker-py's own upgrade drops what comes with the head.
+    """
     response = api.post(
         f"{api.base_url}/v{api.api_version}/{path}",
         headers={"Connection": "Upgrade", "Upgrade": "tcp"},
@@ -44,7 +48,10 @@ def upgrade(
     leftover = b""
     with suppress(ssl.SSLWantReadError):
         leftover = reader.peek()
-    return Stream(connection, leftover, noutput, response, keeps_last)
+    limit, listen = program.noutput, program.listener
+    stdout = Output(limit, keeps_last, listen("stdout"))
+    stderr = Output(limit, keeps_last, listen("stderr"))
+    return Stream(connection, leftover, stdout, stderr, response)
 
 
 class Stream:
@@ -59,19 +66,18 @@ class Stream:
         self,
         connection: socket.socket,
         leftover: bytes,
-        noutput: int,
+        stdout: Output,
+        stderr: Output,
         owner: SupportsClose,
-        keeps_last: bool = False,
     ) -> None:
         """Take over an upgraded connection; `owner` closes it.
 
         `leftover` is what was read of it with the answer's head: docker-py drops these bytes
-        (docker-py #3332), and with them the output of a quick program. `noutput` is the most
-        that is kept of each stream, in bytes: of its beginning, or with `keeps_last` of its end.
+        (docker-py #3332), and with them the output of a quick program.
         """
         self._connection, self._owner = connection, owner
         connection.setblocking(False)
-        self.stdout, self.stderr = Output(noutput, keeps_last), Output(noutput, keeps_last)
+        self.stdout, self.stderr = stdout, stderr
         self._head = bytearray()
         self._left = 0
         self._take(memoryview(leftover))

@@ -17,7 +17,7 @@ import requests
 from codapi_flask.daemon.attach import Stream, upgrade
 from codapi_flask.daemon.client import PAUSE, Client
 from codapi_flask.errors import NotRunning, ServerFault, Vanished
-from codapi_flask.models import Program
+from codapi_flask.program import Program
 
 MEMORY_TIMEOUT = 1.0
 """Seconds that the daemon may take to tell a container's memory; a program's end waits for it."""
@@ -41,7 +41,7 @@ class Container:
         params = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(program.stdin is not None)}
         with self._client.calls("attach to a box", deadline) as api, _unless_removed():
             path = f"containers/{self.id}/attach"
-            return upgrade(api, path, program.noutput, keeps_last, params=params)
+            return upgrade(api, path, program, keeps_last, params=params)
 
     def start(self, deadline: float) -> None:
         """Start the container; on return its program runs or has ended.
@@ -206,7 +206,7 @@ class Exec:
         """
         with self._client.calls("start an exec", deadline) as api, _needs_running(self._container):
             body = {"Tty": False, "Detach": False}
-            return upgrade(api, f"exec/{self._id}/start", self._program.noutput, json=body)
+            return upgrade(api, f"exec/{self._id}/start", self._program, json=body)
 
     def wait(self, deadline: float) -> int | None:
         """Return the exit status, or `None` if the program still runs at the deadline."""

@@ -24,7 +24,8 @@ from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.hostconfig import Mounts
 from codapi_flask.errors import ServerFault, Vanished
-from codapi_flask.models import Image, Program
+from codapi_flask.models import Image
+from codapi_flask.program import Program
 
 INSTANCE = "codapi.instance"
 """The label with the path of the instance that owns a container."""

@@ -11,16 +11,16 @@ from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.stock.client import StockClient
-from codapi_flask.streams import Cancel
+from codapi_flask.streams import Cancel, Live
 
 
 @dataclass(slots=True)
 class WorkerContext:
     """What all executions of one worker share.
 
-    `cancel` ends a run early. `without_init` maps a box's name to the instant until which it runs
-    without init, because its init did not report. `unclean` holds boxes' names, each with a way
-    in which its reset has failed.
+    `cancel` ends a run early, `live` sends a live run's output. `without_init` maps a box's name to
+    the instant until which it runs without init, because its init did not report. `unclean` holds
+    boxes' names, each with a way in which its reset has failed.
     """
 
     daemon: Daemon
@@ -28,6 +28,7 @@ class WorkerContext:
     instance: Instance
     stock: StockClient
     cancel: Cancel
+    live: Live = field(default_factory=lambda: Live(lambda event: None))
     without_init: dict[str, float] = field(default_factory=dict)
     unclean: set[tuple[str, str]] = field(default_factory=set)
 

@@ -11,7 +11,8 @@ from codapi_flask.daemon.attach import Stream
 from codapi_flask.daemon.container import Container
 from codapi_flask.engines.plain import explained, refusal
 from codapi_flask.errors import NotRunning
-from codapi_flask.models import Outcome, Program
+from codapi_flask.models import Outcome
+from codapi_flask.program import Program
 from codapi_flask.streams import WATCH_INTERVAL, Cancel, pump
 
 

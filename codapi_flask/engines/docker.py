@@ -12,7 +12,8 @@ from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
-from codapi_flask.models import Job, Outcome, Program, Report
+from codapi_flask.models import Job, Outcome, Report
+from codapi_flask.program import Program
 
 END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
 """Seconds in which a detached program's output ends: if its box seems to have ended, and if a step
@@ -94,6 +95,7 @@ class _Walk:
         # the detached boxes that run, and the indices of their steps' outcomes
         self._running: dict[str, int] = {}
         self._after = command.after
+        self._live = context.live if job.is_live else None
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +129,7 @@ class _Walk:
             self._workspace.end_detached()
 
     def _execute_after(self) -> Outcome:
-        after, self._after = self._after, None
+        after, self._after, self._live = self._after, None, None
         if not after:
             return Outcome()
         with self._context.cancel.held():
@@ -137,16 +139,26 @@ class _Walk:
         first = self._command.steps[0]
         for step in (self._command.before, *self._command.steps):
             if step:
-                self._outcomes.append(self._step(step, self._stdin if step is first else b""))
+                self._outcomes.append(self._told(step, self._stdin if step is first else b""))
                 self._look_at_detached()
                 if not self._outcomes[-1].ok:
                     return
+
+    def _told(self, step: Step, stdin: bytes) -> Outcome:
+        """Execute a step, and tell the client of a live job what happens."""
+        if not self._live:
+            return self._step(step, stdin)
+        self._live.begin(len(self._outcomes))
+        outcome = self._step(step, stdin)
+        self._live.end(outcome.truncated)
+        return outcome
 
     def _step(self, step: Step, stdin: bytes) -> Outcome:
         argv = [arg.replace(":name", self._job.id) for arg in step.command]
         # a detached program runs on after its step, without input
         given = stdin if step.stdin and not step.detach else None
-        program = Program(argv, step.user, given, step.timeout, step.noutput)
+        live = None if step.detach else self._live
+        program = Program(argv, step.user, given, step.timeout, step.noutput, live)
         if step.action == "run":
             outcome = self._run(step, program)
             return replace(outcome, box=self._runs[step].name)

@@ -25,7 +25,8 @@ from codapi_flask.daemon.container import Container, Exec
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, Cancelled, NotRunning, ServerFault
 from codapi_flask.init import install
-from codapi_flask.models import Outcome, Program
+from codapi_flask.models import Outcome
+from codapi_flask.program import Program
 from codapi_flask.streams import WATCH_INTERVAL, pump
 
 # what process 1 (init, or Docker's tini) and Docker's exec print if a program cannot be started; a
@@ -173,10 +174,14 @@ class PlainBoxes:
         start = time.monotonic()
         deadline, check = start + program.timeout, quota.check if quota else None
         sink, stdin = None if program.stdin is None else stream, program.stdin or b""
-        pump(self._context.cancel, [stream], sink, stdin, deadline, check)
+        cancel, live = self._context.cancel, program.live
+        is_read = pump(cancel, [stream], sink, stdin, deadline, check, live)
         code = None
         if not (quota and quota.is_exceeded):
             code = self._wait(started, deadline, quota)
+        if live and code is not None and not is_read:
+            # it ended while its output waited for the client
+            pump(cancel, [stream], None, b"", time.monotonic() + WATCH_INTERVAL)
         if quota and quota.is_exceeded:
             return quota.outcome()
         signal = code - 128 if code and code > 128 else None

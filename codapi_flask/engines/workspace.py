@@ -20,8 +20,9 @@ from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.detached import Detached
 from codapi_flask.engines.plain import PlainBoxes
-from codapi_flask.errors import Cancelled, NotRunning, ServerFault, Vanished
-from codapi_flask.models import Outcome, Program
+from codapi_flask.errors import NotRunning, ServerFault, Vanished
+from codapi_flask.models import Outcome
+from codapi_flask.program import Program
 
 FALLBACK_TIME = 300
 """Seconds for which a box whose init did not report runs as a plain container."""
@@ -266,7 +267,7 @@ class Workspace:
         try:
             timeout = self._context.daemon.timeouts.kill
             return box.run(program, self._context.cancel, quota, timeout, container.memory)
-        except (NotRunning, ServerFault, Cancelled):
+        except (NotRunning, ServerFault):
             # the box must be dead before anything else is done
             container.remove()
             raise

@@ -1,7 +1,8 @@
-"""The interface that the transport needs of the application."""
+"""The interfaces between the transport and the application."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -31,4 +32,24 @@ class Edge(Protocol):
 
         The connection closes after it. `origin` is the request's `Origin` header. `text` replaces
         the status's usual text.
+        """
+
+
+class Connection(Protocol):
+    """The client's connection, as the application sees it while it answers."""
+
+    @property
+    def unsent(self) -> bytes | memoryview:
+        """What the system has not yet taken of the answer."""
+
+    def on_departure(self, call: Callable[[], None]) -> None:
+        """Have a function called when the client is gone, at once if it is; it must not block."""
+
+    def wait(self, descriptor: int, seconds: float) -> bool:
+        """Wait until a descriptor is readable, and return whether it is; send meanwhile.
+
+        Returns False after `seconds`, or when some of `unsent` has been sent.
+
+        Raises:
+            OSError: the client is gone.
         """

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import select
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from codapi_flask.httpd.edge import Connection
+
 SEND_BUFFER = 1 << 18
 """Bytes of an answer that the system buffers."""
+
+
+_lock = threading.Lock()
 
 
 class BufferedSocket(socket.socket):
@@ -30,6 +37,7 @@ class BufferedSocket(socket.socket):
         self.unsent: bytes | memoryview = b""
         self.origin = ""
         self._joins, self._first = False, b""
+        self._is_gone, self._departed = False, _ignore
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: the connection never blocks."""
@@ -57,6 +65,41 @@ class BufferedSocket(socket.socket):
         self._joins = False
         self._send(self._first + data)
 
+    def begin_answer(self) -> None:
+        """Forget what `on_departure` was told for the last request."""
+        self._is_gone, self._departed = False, _ignore
+
+    def on_departure(self, call: Callable[[], None]) -> None:
+        """Have a function called when the client is gone, at once if it is; it must not block."""
+        with _lock:
+            self._departed = call
+        if self._is_gone:
+            call()
+
+    def depart(self) -> None:
+        """Call the function of `on_departure`: the client is gone."""
+        with _lock:
+            self._is_gone = True
+            call = self._departed
+        call()
+
+    def wait(self, descriptor: int, seconds: float) -> bool:
+        """Wait until a descriptor is readable, and return whether it is; send meanwhile.
+
+        Returns False after `seconds`, or when some of `unsent` has been sent.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if self.unsent:
+            poll.register(self, select.POLLOUT)
+        found = [each for each, _ in poll.poll(seconds * 1000)]
+        if self.fileno() in found:
+            self.flush()
+        return descriptor in found
+
     def flush(self) -> None:
         """Send as much of `unsent` as the system takes.
 
@@ -70,3 +113,28 @@ class BufferedSocket(socket.socket):
         self._first = b""
         self.unsent = bytes(self.unsent) + data if self.unsent else data
         self.flush()
+
+
+def _ignore() -> None:
+    """Do nothing: nobody is interested in the departure."""
+
+
+class Unwatched:
+    """A connection that the event loop does not watch, such as one of gunicorn's own TLS."""
+
+    unsent = b""
+
+    def on_departure(self, call: Callable[[], None]) -> None:
+        """Do nothing: the departure goes unnoticed."""
+
+    def wait(self, descriptor: int, seconds: float) -> bool:
+        """Wait until a descriptor is readable, and return whether it is."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+
+def connection(environ: Mapping[str, Any]) -> Connection:
+    """Return the client's connection of a WSGI environment."""
+    found = environ.get("gunicorn.socket")
+    return found if isinstance(found, BufferedSocket) else Unwatched()

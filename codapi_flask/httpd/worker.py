@@ -22,6 +22,7 @@ from typing import Any
 from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from codapi_flask.httpd.departures import Departures
 from codapi_flask.httpd.edge import Edge
 from codapi_flask.httpd.lingering import LingeringClose
 from codapi_flask.httpd.reading import RequestReader
@@ -86,6 +87,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def _lingering(self) -> LingeringClose:
         return LingeringClose(self.poller, self._close)
 
+    @cached_property
+    def _departures(self) -> Departures:
+        return Departures(self.poller)
+
     def enqueue_req(self, conn: Any) -> None:
         """Read a connection's next request; a thread answers it once it is complete."""
         if self._is_ssl:
@@ -102,6 +107,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: Any, answered: Any) -> None:
         """Keep or close a connection; unlike gunicorn's method it does not wait for the client."""
         is_lost = answered.cancelled() or answered.exception()
+        if not self._is_ssl:
+            self._departures.forget(conn)
         if self._is_ssl:
             super().finish_request(conn, answered)
         elif not is_lost and answered.result():
@@ -220,6 +227,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             conn.init()
             conn.parser.unreader = _Given()
         conn.parser.unreader.unread(buffer.request())
+        self._departures.watch(conn)
         super().enqueue_req(conn)
 
     def _is_shed(self, conn: Any, buffer: RequestBuffer) -> bool:

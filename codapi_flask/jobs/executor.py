@@ -69,18 +69,18 @@ def run(executor: Executor, job: Job) -> Execution:
     Raises:
         Busy: not now.
     """
-    return finish(executor.start(job), job.id)
+    [execution] = [each for each in events(executor.start(job), job) if isinstance(each, Execution)]
+    return execution
 
 
-def finish(run: Run, id: str) -> Execution:
-    """Iterate a run of a job with that id to its end, and return the execution.
+def events(run: Run, job: Job) -> Iterator[Event]:
+    """Yield the events of a run of a job; a fault of the executor becomes a failed execution.
 
     Raises:
         Busy: not now.
     """
     start = time.monotonic()
     try:
-        [execution] = [event for event in run if isinstance(event, Execution)]
+        yield from run
     except ServerFault as fault:
-        return Execution.failed(id, str(fault), start)
-    return execution
+        yield Execution.failed(job.id, str(fault), start)

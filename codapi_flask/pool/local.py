@@ -42,6 +42,7 @@ class LocalExecutor:
     def start(self, job: Job) -> LocalRun:
         """Prepare a run; iterating it executes the job."""
         command = self._config.commands[job.sandbox][job.command]
+        self._context.live.reset()
         self._current = LocalRun(job, command, self._engines[command.engine], self)
         return self._current
 
@@ -50,6 +51,10 @@ class LocalExecutor:
         with self._lock:
             if self._current is run:
                 os.eventfd_write(self._cancel, 1)
+
+    def acknowledge(self, size: int) -> None:
+        """Let a live job's program print `size` characters more."""
+        self._context.live.acknowledge(size)
 
     def end(self, run: LocalRun) -> None:
         """Let no cancellation of a run that has ended reach the next one."""
@@ -84,14 +89,17 @@ class LocalExecutor:
 
 
 class LocalRun:
-    """A job that this process executes: yields the execution, then finishes and cleans up."""
+    """A job that this process executes: yields the execution, then finishes and cleans up.
+
+    The context's `live` gets the other events, as they happen.
+    """
 
     def __init__(self, job: Job, command: Command, engine: Engine, executor: LocalExecutor) -> None:
         self._job, self._command, self._engine = job, command, engine
         self._executor = executor
 
     def __iter__(self) -> Iterator[Execution]:
-        """Execute the job and yield its execution; iterated further, `finish` and clean up.
+        """Execute the job and yield its execution; iterated further, finish and clean up.
 
         Raises:
             Abandoned: the web process is gone.
@@ -107,6 +115,14 @@ class LocalRun:
     def cancel(self) -> None:
         """Cancel the run; returns at once, safe from any thread."""
         self._executor.cancel(self)
+
+    def fileno(self) -> int:
+        """Return -1: the execution is the only event."""
+        return -1
+
+    def acknowledge(self, size: int) -> None:
+        """Let a live job's program print `size` characters more."""
+        self._executor.acknowledge(size)
 
     @property
     def is_over(self) -> bool:

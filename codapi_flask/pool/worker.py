@@ -18,7 +18,11 @@ from codapi_flask.models import Job
 from codapi_flask.pool.local import LocalExecutor
 from codapi_flask.process import become_child, reported
 from codapi_flask.stock.client import StockClient
-from codapi_flask.streams import Cancel
+from codapi_flask.streams import Cancel, Live
+
+WINDOW = 1 << 15
+"""Characters of a live run's output that may be on their way to its client. Beyond it, the output
+waits in the program's pipes (32 KiB more at most while they are read), then the program does."""
 
 HOLD_TIME = 0.02
 """Seconds for which the worker keeps a reusable box for its next job."""
@@ -33,15 +37,18 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     The first message reports that the worker is ready. The answer to a job is its execution,
     whether that is over, and whether all that it left is gone. If an `after` step is still due,
     a message follows at its end. If something is left, the last message follows once that is gone,
-    before the next job is read. A message that is not a job cancels the running job. The successor
-    of a lost worker first removes what that one left: its boxes count toward the bound.
+    before the next job is read. The events of a live job precede its answer; a number acknowledges
+    so many characters of them. Another message cancels the running job. The successor of a lost
+    worker first removes what that one left: its boxes count toward the bound.
     """
     become_child(config.verbose)
     with reported(pipe):
         daemon, stock, cancel = Daemon(config.timeouts), StockClient(instance), Cancel()
-        cancel.add(pipe.fileno(), lambda: _end_run(pipe))
+        live = Live(lambda event: pipe.send_bytes(pickle.dumps(event)), WINDOW)
+        cancel.add(pipe.fileno(), lambda: _hear(pipe, live))
         root_box = RootBox(daemon, instance, config.images())
-        executor = LocalExecutor(config, WorkerContext(daemon, root_box, instance, stock, cancel))
+        context = WorkerContext(daemon, root_box, instance, stock, cancel, live)
+        executor = LocalExecutor(config, context)
         if is_successor:
             with suppress(ServerFault):
                 sweeper.sweep(instance.work_dir, daemon, root_box)
@@ -54,7 +61,7 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
                 stock.release()
                 stock.wait(pipe.fileno())
             job = pipe.recv()
-            # anything else cancels a job that has ended
+            # anything else is for a job that has ended
             if isinstance(job, Job):
                 _serve(pipe, jobs, executor, job)
 
@@ -74,9 +81,12 @@ def _serve(pipe: Connection, jobs: select.poll, executor: LocalExecutor, job: Jo
         pipe.send("clean")
 
 
-def _end_run(pipe: Connection) -> None:
+def _hear(pipe: Connection, live: Live) -> None:
+    """Read what the web process says while a job runs."""
     try:
-        pipe.recv()
+        message = pipe.recv()
     except (EOFError, OSError) as error:
         raise Abandoned from error
-    raise Cancelled
+    if not isinstance(message, int):
+        raise Cancelled
+    live.acknowledge(message)

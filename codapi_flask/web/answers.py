@@ -79,14 +79,9 @@ def refusal(error: RequestError) -> Execution:
     return Execution(error.id, stderr=error.text)
 
 
-def body(execution: Execution, details: bool = False) -> str:
-    """Return an answer's body: the five fields, and `details` if the client asked for them."""
-    return json.dumps(execution.answer(details))
-
-
 def encode(status: int, execution: Execution, headers: Mapping[str, str]) -> bytes:
     """Return a whole HTTP answer, as it is sent."""
-    content = body(execution)
+    content = json.dumps(execution.answer())
     fields = {
         "Date": http_date(),
         **HEADERS.get(status, {}),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from codapi_flask.errors import Busy, RequestError
+from codapi_flask.httpd.socket import connection
 from codapi_flask.jobs.admission import Admission
-from codapi_flask.jobs.executor import Executor, run
+from codapi_flask.jobs.executor import Executor, events
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import INTERNAL_ERROR, Execution
-from codapi_flask.web import answers
+from codapi_flask.web import answers, live
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics
 
@@ -32,16 +35,28 @@ def blueprint(
     @routes.post("/exec")
     def exec() -> Response:
         asked = Request.parse(_read_document(max_body))
-        job = admission.admit(asked)
+        job = replace(admission.admit(asked), is_live=_wants_events())
+
+        def end(execution: Execution) -> dict[str, Any]:
+            metrics.count(job, execution)
+            _log(execution)
+            return execution.answer(asked.details)
+
+        run, client = executor.start(job), connection(request.environ)
+        client.on_departure(run.cancel)
+        happening = events(run, job)
         try:
-            execution = run(executor, job)
+            first = next(happening)
         except Busy:
             metrics.count_refused()
             raise answers.busy(job.id) from None
-        metrics.count(job, execution)
-        _log(execution)
-        status = answers.FAULTS[execution.stderr] if execution.fault else 200
-        return _answer(execution, status, asked.details)
+        if isinstance(first, Execution) and (first.fault or not job.is_live):
+            # the run's end
+            next(happening, None)
+            status = answers.FAULTS[first.stderr] if first.fault else 200
+            return _json(end(first), status)
+        stream = live.stream(run, happening, first, client, end)
+        return Response(stream, headers=live.HEADERS, mimetype=live.MEDIA_TYPE)
 
     _answer_errors(routes)
     _guard(routes, access)
@@ -109,10 +124,18 @@ def _read_document(max_body: int) -> object:
         raise RequestError("malformed", "the request is not valid JSON") from None
 
 
-def _answer(execution: Execution, status: int, details: bool = False) -> Response:
+def _wants_events() -> bool:
+    known = ["application/json", live.MEDIA_TYPE]
+    return request.accept_mimetypes.best_match(known) == live.MEDIA_TYPE
+
+
+def _answer(execution: Execution, status: int) -> Response:
+    return _json(execution.answer(), status)
+
+
+def _json(answer: dict[str, Any], status: int) -> Response:
     headers = answers.HEADERS.get(status)
-    body = answers.body(execution, details)
-    return Response(body, status, headers, mimetype="application/json")
+    return Response(json.dumps(answer), status, headers, mimetype="application/json")
 
 
 def _log(execution: Execution) -> None:

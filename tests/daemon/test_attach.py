@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from codapi_flask.daemon import attach
+from codapi_flask.program import Program
 from tests.support.server import wait_for
 
 HEAD = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -53,7 +54,7 @@ def test_upgrade_over_tls_returns_a_stream(certificate, pause):
         thread = threading.Thread(target=serve, args=[listener])
         thread.start()
         with Api(listener.getsockname()[1], certificate) as api:
-            stream = attach.upgrade(api, "containers/1/attach", 100)
+            stream = attach.upgrade(api, "containers/1/attach", Program(["true"], "", noutput=100))
             wait_for(lambda: not stream.read(), 5)
             stream.close()
         thread.join()

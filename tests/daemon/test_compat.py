@@ -10,6 +10,7 @@ from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon import attach
 from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
+from codapi_flask.program import Program
 from tests.support.server import wait_for
 
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"ApiVersion":"1.41"}'
@@ -60,7 +61,9 @@ def test_calls_and_a_stream_share_one_connection_of_a_unix_socket(daemon):
         assert daemon.connections == 1
         api.ping()
         api.inspect_container("1")
-        with closing(attach.upgrade(api, "containers/1/attach", 100)) as stream:
+        with closing(
+            attach.upgrade(api, "containers/1/attach", Program(["true"], "", noutput=100))
+        ) as stream:
             wait_for(lambda: not stream.read(), 5)
     assert stream.stdout.text() == "hello\n"
     assert daemon.connections == 2

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codapi_flask.daemon.attach import STDERR, STDOUT, Stream
+from codapi_flask.streams import Output
 
 
 def frame(stream, data):
@@ -16,7 +17,7 @@ def frame(stream, data):
 def ends():
     """Return the daemon's end of a connection, and the stream at the other end."""
     peer, own = socket.socketpair()
-    with peer, closing(Stream(own, b"", 100, own)) as stream:
+    with peer, closing(Stream(own, b"", Output(100), Output(100), own)) as stream:
         yield peer, stream
 
 
@@ -27,7 +28,10 @@ frames = st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.binary(max_siz
 def test_stream_reads_frames_split_anywhere(frames, sizes, leftover):
     sent = b"".join(frame(*each) for each in frames)
     peer, own = socket.socketpair()
-    with peer, closing(Stream(own, sent[:leftover], 1 << 20, own)) as stream:
+    with (
+        peer,
+        closing(Stream(own, sent[:leftover], Output(1 << 20), Output(1 << 20), own)) as stream,
+    ):
         rest, i = sent[leftover:], 0
         while rest:
             size = sizes[i % len(sizes)]

@@ -9,7 +9,7 @@ import pytest
 
 from codapi_flask.boxes.lease import NO_STEP
 from codapi_flask.daemon.cgroup import Sockets, sockets
-from codapi_flask.models import Program
+from codapi_flask.program import Program
 from codapi_flask.streams import Cancel
 from tests.support.instance import PYTHON
 

@@ -269,9 +269,9 @@ def test_cancelled_run_gives_up_its_place_in_the_queue_at_once(start_pool, gate,
     [first] = start(threads, gate, pool, 1)
     runs = [pool.start(job("/", f"web_run_{i}")) for i in range(2)]
     ended = []
-    for each in runs:
+    for number, each in enumerate(runs):
         waiting = threads.submit(lambda each: ended.extend(each), each)
-        wait_for(lambda: len(pool._idle._queue) == runs.index(each) + 1)
+        wait_for(lambda number=number: len(pool._idle._queue) == number + 1)
     assert pool.is_full()
     runs[0].cancel()
     [execution] = wait_for(lambda: list(ended))

@@ -23,8 +23,9 @@ from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, ServerFault
-from codapi_flask.models import Execution, Job, Program
+from codapi_flask.models import Execution, Job
 from codapi_flask.pool.local import LocalExecutor
+from codapi_flask.program import Program
 from codapi_flask.streams import Cancel
 from tests.support.server import wait_for, write_root
 

@@ -28,6 +28,21 @@ CORS = {
 }
 
 
+class FakeRun:
+    """A run with a given result, or exception."""
+
+    def __init__(self, result, job):
+        self._result, self._job = result, job
+
+    def __iter__(self):
+        if isinstance(self._result, Exception):
+            raise self._result
+        yield replace(self._result, id=self._job.id)
+
+    def cancel(self):
+        """Do nothing."""
+
+
 class FakePool:
     """Executes every job with the same result, and remembers them."""
 
@@ -37,9 +52,7 @@ class FakePool:
 
     def start(self, job):
         self.jobs.append(job)
-        if isinstance(self.result, Exception):
-            raise self.result
-        return [replace(self.result, id=job.id)]
+        return FakeRun(self.result, job)
 
     def is_full(self):
         return False
