@@ -32,6 +32,9 @@ class Timeouts:
     end: float = 15
     """The cleanup of all child processes when the server ends."""
 
+    heartbeat: float = 10
+    """A live client without an event, until a comment shows that the connection works."""
+
     http: float = 10
     """A command of the http engine, in all."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 
+from codapi_flask.config.model import Config
 from codapi_flask.errors import Busy, RequestError
 from codapi_flask.httpd.socket import connection
 from codapi_flask.jobs.admission import Admission
@@ -27,14 +28,14 @@ log = logging.getLogger("codapi")
 
 
 def blueprint(
-    admission: Admission, executor: Executor, metrics: Metrics, access: Access, max_body: int
+    admission: Admission, executor: Executor, metrics: Metrics, access: Access, config: Config
 ) -> Blueprint:
-    """Make the API's routes; a body may have `max_body` bytes."""
+    """Make the API's routes."""
     routes = Blueprint("api", __name__, url_prefix="/v1")
 
     @routes.post("/exec")
     def exec() -> Response:
-        asked = Request.parse(_read_document(max_body))
+        asked = Request.parse(_read_document(config.max_body))
         job = replace(admission.admit(asked), is_live=_wants_events())
 
         def end(execution: Execution) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def blueprint(
             next(happening, None)
             status = answers.FAULTS[first.stderr] if first.fault else 200
             return _json(end(first), status)
-        stream = live.stream(run, happening, first, client, end)
+        stream = live.stream(run, happening, first, client, config.timeouts.heartbeat, end)
         return Response(stream, headers=live.HEADERS, mimetype=live.MEDIA_TYPE)
 
     _answer_errors(routes)

@@ -22,7 +22,7 @@ class App(Flask):
         # a redirect would be HTML
         self.url_map.merge_slashes = False
         admission, access = Admission(config), Access(config.tokens, config.origins)
-        routes = api.blueprint(admission, executor, metrics, access, config.max_body)
+        routes = api.blueprint(admission, executor, metrics, access, config)
         self.register_blueprint(routes)
         self.register_blueprint(ops.blueprint(metrics, executor.problem))
         shedding = Shedding(admission, executor, metrics, access)

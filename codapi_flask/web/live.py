@@ -19,9 +19,6 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-HEARTBEAT = 10.0
-"""Seconds without an event after which a comment shows that the connection works."""
-
 ACKNOWLEDGE_SIZE = 1 << 14
 """Characters that the client has taken before the program hears of it: less than its window."""
 
@@ -31,12 +28,14 @@ def stream(
     events: Iterator[Event],
     first: Event,
     connection: Connection,
+    heartbeat: float,
     end: Callable[[Execution], dict[str, Any]],
 ) -> Iterator[bytes]:
     """Yield the events of a run, whose first is there already, to the client of a connection.
 
-    `end` is called with the execution, and returns the answer: the last event. A run whose client
-    is gone is cancelled, and iterated to its end.
+    After `heartbeat` seconds without an event it yields a comment. `end` is called with the
+    execution, and returns the answer: the last event. A run whose client is gone is cancelled, and
+    iterated to its end.
     """
     execution, event, taken = None, first, 0
     try:
@@ -44,7 +43,7 @@ def stream(
             yield _encode(event)
             if isinstance(event, Printed):
                 taken += len(event.text)
-            beat = time.monotonic() + HEARTBEAT
+            beat = time.monotonic() + heartbeat
             while True:
                 if taken >= ACKNOWLEDGE_SIZE and not connection.unsent:
                     run.acknowledge(taken)
@@ -52,7 +51,7 @@ def stream(
                 if connection.wait(run.fileno(), max(beat - time.monotonic(), 0)):
                     break
                 if time.monotonic() >= beat:
-                    beat += HEARTBEAT
+                    beat += heartbeat
                     yield b":\n\n"
             event = next(events)
         execution = event

@@ -1,0 +1,294 @@
+"""Live output, and clients that go away, on a real server and through nginx."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
+
+import pytest
+
+from tests.support import machine
+from tests.support.client import Client
+from tests.support.configs import KINDS
+from tests.support.events import HEADERS, Events, printed, question
+from tests.support.gate import serving
+from tests.support.programs import Sleep
+from tests.support.proxies import proxy
+from tests.support.server import Server, wait_for, write_root
+
+pytestmark = pytest.mark.docker
+
+TIMEOUTS = {"heartbeat": 0.3}
+RUN = {"entry": "main.sh", "steps": [{"box": "sh", "command": ["sh", "main.sh"], "timeout": 60}]}
+COMMANDS = {
+    **{name: {"run": {**RUN, "steps": [{**RUN["steps"][0], "box": name}]}} for name in KINDS},
+    "sh": {
+        "run": RUN,
+        "steps": {**RUN, "steps": [RUN["steps"][0], {**RUN["steps"][0], "command": ["id", "-u"]}]},
+        "much": {**RUN, "steps": [{**RUN["steps"][0], "noutput": 1 << 30, "timeout": 3}]},
+        "little": {**RUN, "steps": [{**RUN["steps"][0], "noutput": 10}]},
+        "short": {**RUN, "steps": [{**RUN["steps"][0], "timeout": 0.5}]},
+    },
+    "web": {"run": {"engine": "http"}},
+}
+
+
+@pytest.fixture(scope="module")
+def gate():
+    with serving() as gate:
+        gate.opened.set()
+        yield gate
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, gate) -> Iterator[Server]:
+    """Run a server with a box of each kind."""
+    boxes = {**KINDS, "sh": {"image": "codapi/sh", "uses": 1000}}
+    top = {"pool_size": 2, "queue_timeout": 30, "queue_size": 200}
+    top["http"] = {"hosts": {"gate": gate.address}}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, COMMANDS, top)
+    with Server(root, timeouts=TIMEOUTS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nginx(server, tmp_path_factory) -> Iterator[int]:
+    with proxy("nginx", server.port, tmp_path_factory.mktemp("nginx")) as port:
+        yield port
+
+
+@pytest.fixture(params=["direct", pytest.param("nginx", marks=pytest.mark.nginx)])
+def port(request, server) -> int:
+    """Return the port of the server, or of nginx in front of it."""
+    return server.port if request.param == "direct" else request.getfixturevalue("nginx")
+
+
+def total(server: Server, metric: str) -> float:
+    """Return the value of a metric, 0 if it has none yet."""
+    lines = server.request("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{metric} "))
+
+
+def outcomes(server: Server, reason: str) -> float:
+    """Return how many executions of `sh` have ended with a reason."""
+    labels = f'command="run",reason="{reason}",sandbox="sh"'
+    return total(server, f"codapi_executions_total{{{labels}}}")
+
+
+def test_output_comes_while_the_program_runs(port):
+    program = Sleep(60)
+    with Events(port, f"echo begun; {program.text}") as events:
+        assert events.status == 200
+        assert events.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+        assert events.headers["Access-Control-Allow-Origin"] == "*"
+        happening = iter(events)
+        told = list(islice((each for each in happening if each[0] != ":"), 2))
+        assert told == [
+            ("progress", {"step": 0}),
+            ("stdout", {"step": 0, "text": "begun\n"}),
+        ]
+        wait_for(program.runs)
+        # the connection is seen to work
+        assert next(happening)[0] == ":"
+    wait_for(lambda: not program.runs())
+
+
+@pytest.mark.parametrize("kind", ["sh", *KINDS])
+def test_stream_is_the_output_and_ends_with_the_answer(port, kind):
+    text = "for i in 1 2 3; do printf 'ä日😀'; printf \"$i\" >&2; sleep 0.05; done; exit 3"
+    with Events(port, text, sandbox=kind, details=True) as events:
+        *before, (name, answer) = events
+    details = answer["details"]
+    assert name == "result"
+    assert (answer["ok"], details["exit_code"]) == (False, 3)
+    assert printed(before, "stdout") == details["stdout"] == "ä日😀" * 3
+    assert printed(before, "stderr") == details["stderr"] == "123"
+
+
+def test_each_step_begins_with_progress(server):
+    with Events(server.port, "echo one", command="steps", details=True) as events:
+        happening = list(events)
+    assert [name for name, _ in happening] == [
+        *("progress", "stdout", "progress", "stdout", "result")
+    ]
+    assert [content["step"] for _, content in happening[:-1]] == [0, 0, 1, 1]
+    assert [step["stdout"] for step in happening[-1][1]["details"]["steps"]] == ["one\n", "1000\n"]
+
+
+@pytest.mark.parametrize("text", ["yes", "printf 'aaaaaaaaa日'; yes >&2"])
+def test_stream_is_cut_where_the_answer_is(server, text):
+    with Events(server.port, f"{text} | head -c 99999", command="little", details=True) as events:
+        *before, (_, answer) = events
+    details = answer["details"]
+    assert len(details["stdout"] + details["stderr"]) >= 9
+    assert printed(before, "stdout") == details["stdout"]
+    assert printed(before, "stderr") == details["stderr"]
+
+
+def test_timeout_is_a_result_after_its_output(server):
+    with Events(server.port, "echo begun; sleep 60", command="short") as events:
+        *before, (_, answer) = events
+    assert printed(before, "stdout") == "begun\n"
+    assert answer["stderr"] == "code execution timeout"
+
+
+def test_http_command_streams_its_result_alone(server):
+    with Events(server.port, "GET http://gate/", sandbox="web") as events:
+        [(name, answer)] = [each for each in events if each[0] != ":"]
+    assert (name, answer["ok"]) == ("result", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [({"sandbox": "none"}, 404), ({"files": {}}, 400), ({"version": 1}, 400)]
+)
+def test_refusal_of_a_stream_is_plain_json(server, more, status):
+    with Events(server.port, "echo", **more) as events:
+        assert (events.status, events.headers["Content-Type"]) == (status, "application/json")
+        assert json.loads(events.read())["ok"] is False
+
+
+def test_fault_before_the_run_is_plain_json(root, start_server):
+    server = start_server(root({"sh": {"image": "codapi/none"}}, {"sh": {"run": RUN}}))
+    with Events(server.port, "echo") as events:
+        body = json.loads(events.read().decode().rpartition("data: ")[2])
+    assert body["stderr"] == "internal error"
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream;q=0, */*", ""])
+def test_other_clients_get_the_plain_answer(server, accept):
+    headers = {"Content-Type": "application/json", "Accept": accept}
+    body = json.dumps(question("echo hello"))
+    assert server.request("POST", "/v1/exec", body, headers).json()["stdout"] == "hello\n"
+
+
+def post(port: int, text: str, live: bool) -> Client:
+    """Send a request, and return its connection."""
+    body = json.dumps(question(text)).encode()
+    fields = {**HEADERS, "Content-Length": str(len(body))}
+    if not live:
+        del fields["Accept"]
+    head = "\r\n".join(
+        ["POST /v1/exec HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    )
+    client = Client(port)
+    client.send(head.encode() + b"\r\n\r\n" + body)
+    return client
+
+
+LEAVE = {
+    "close": lambda client: client.socket.close(),
+    "reset": Client.vanish,
+    "half-close": Client.finish,
+}
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
+@pytest.mark.parametrize("way", LEAVE)
+def test_program_of_a_client_that_leaves_is_killed(server, way, live):
+    before, program = outcomes(server, "cancelled"), Sleep(50)
+    with post(server.port, program.text, live) as client:
+        wait_for(program.runs)
+        LEAVE[way](client)
+        wait_for(lambda: not program.runs(), 3)
+    wait_for(lambda: outcomes(server, "cancelled") == before + 1)
+    assert " outcome=cancelled " in server.log
+
+
+@pytest.mark.nginx
+@pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
+def test_client_that_leaves_nginx_ends_its_program(nginx, live):
+    program = Sleep(50)
+    client = post(nginx, program.text, live)
+    wait_for(program.runs)
+    client.socket.close()
+    wait_for(lambda: not program.runs(), 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_program_in_a_box_of_any_kind_is_killed(server, kind):
+    program = Sleep(50)
+    events = Events(server.port, f"echo; {program.text}", sandbox=kind)
+    wait_for(program.runs)
+    events.close()
+    wait_for(lambda: not program.runs(), 5)
+    assert server.exec(kind, "run", "echo next")[1]["stdout"] == "next\n"
+
+
+def test_data_sent_ahead_hides_no_departure(server):
+    program = Sleep(50)
+    client = post(server.port, program.text, live=False)
+    client.send(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 99)
+    wait_for(program.runs)
+    client.socket.close()
+    wait_for(lambda: not program.runs(), 3)
+
+
+def test_requests_waiting_for_a_worker_leave_with_their_clients(server):
+    with ExitStack() as stack:
+        running = [Sleep(50), Sleep(50)]
+        clients = [post(server.port, program.text, live=True) for program in running]
+        wait_for(lambda: all(program.runs() for program in running))
+        waiting = [post(server.port, "echo waited", live=live) for live in [True, False] * 20]
+        before = outcomes(server, "cancelled")
+        for client in waiting:
+            client.socket.close()
+        wait_for(lambda: outcomes(server, "cancelled") == before + len(waiting))
+        # they had no worker, and the running programs go on
+        assert all(program.runs() for program in running)
+        for client in clients:
+            stack.callback(client.socket.close)
+    assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
+
+
+def test_program_waits_for_a_client_that_does_not_read(server):
+    [web] = server.pids["web"]
+    before = machine.resident([web])
+    body = json.dumps(question("yes | tee /dev/stderr", command="much")).encode()
+    head = f"POST /v1/exec HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
+    fields = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+    kills = total(server, "codapi_kills_total")
+    with Client(server.port, receive_buffer=4096) as client:
+        client.send(f"{head}{fields}\r\n".encode() + body)
+        # at its timeout, though nothing has been read; its worker is free then
+        wait_for(lambda: total(server, "codapi_kills_total") == kills + 1)
+        wait_for(lambda: total(server, "codapi_workers_busy") == 0)
+        assert machine.resident([web]) - before < 8
+
+
+def test_slow_reader_gets_everything(server):
+    with Events(server.port, "yes 0123456 | head -c 600000", command="much") as events:
+        *before, (_, answer) = events
+    assert answer["ok"]
+    assert printed(before, "stdout") == answer["stdout"] == "0123456\n" * 75_000
+
+
+def test_open_streams_delay_no_health_check(server):
+    with ExitStack() as stack, ThreadPoolExecutor(100) as threads:
+        programs = [Sleep(40), Sleep(40)]
+        for program in programs:
+            stack.enter_context(Events(server.port, f"echo; {program.text}"))
+        queued = [post(server.port, "echo", live=True) for _ in range(98)]
+        for client in queued:
+            stack.enter_context(client)
+        took = list(threads.map(lambda _: timed(server), range(20)))
+    assert max(took) < 2
+
+
+def timed(server: Server) -> float:
+    start = time.monotonic()
+    assert server.request("GET", "/v1/health").status == 200
+    return time.monotonic() - start
+
+
+def test_stream_outlives_a_regular_end_of_the_server(root, start_server):
+    server = start_server(root({"sh": KINDS["fresh"]}, {"sh": {"run": RUN}}))
+    with Events(server.port, "echo begun; sleep 2; echo done", details=True) as events:
+        happening = iter(events)
+        assert [next(happening)[0] for _ in range(2)] == ["progress", "stdout"]
+        server.kill()
+        *_, (name, answer) = happening
+    assert (name, answer["stdout"]) == ("result", "begun\ndone\n")
