@@ -1,4 +1,6 @@
+import math
 import os
+import time
 import tracemalloc
 
 import pytest
@@ -6,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codapi_flask.errors import Abandoned, Cancelled
-from codapi_flask.streams import Cancel, Output
+from codapi_flask.models import Printed, StepBegan
+from codapi_flask.streams import SEND_INTERVAL, Cancel, Live, Output, pump
+from tests.support.server import wait_for
 
 
 def read(limit, *pieces):
@@ -107,3 +111,110 @@ def test_held_cancel_raises_after_the_block_unless_abandoned(cancel, end, error,
     assert bool(passed) is passes
     cancel.remove(reason)
     hold(cancel, passed)
+
+
+def live(window=math.inf):
+    """Return a live stream, and the list of its events."""
+    events = []
+    return Live(events.append, window), events
+
+
+@given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=9))))
+def test_live_sends_what_is_printed_in_whole_characters(printed):
+    stream, events = live()
+    stream.begin(2)
+    for name, data in printed:
+        stream.write(name, data)
+        stream._due = 0
+        stream.flush()
+    stream.end([])
+    assert events.pop(0) == StepBegan(2)
+    for name in ("stdout", "stderr"):
+        text = "".join(event.text for event in events if event.stream == name)
+        assert text == b"".join(data for of, data in printed if of == name).decode(
+            "utf-8", "replace"
+        )
+
+
+def test_live_sends_the_first_output_at_once_and_the_next_together():
+    stream, events = live()
+    stream.begin(0)
+    assert stream.flush() == math.inf
+    for text in (b"a", b"b", b"c"):
+        stream.write("stdout", text)
+        left = stream.flush()
+    assert events == [StepBegan(0), Printed(0, "stdout", "a")]
+    assert 0 < left <= SEND_INTERVAL
+    wait_for(lambda: stream.flush() == math.inf)
+    assert events[2:] == [Printed(0, "stdout", "bc")]
+
+
+def test_live_leaves_out_a_character_that_was_cut():
+    stream, events = live()
+    stream.begin(0)
+    stream.write("stdout", "a日".encode()[:-1])
+    stream.write("stderr", "a日".encode()[:-1])
+    stream.end(["stdout"])
+    assert events[1:] == [Printed(0, "stdout", "a"), Printed(0, "stderr", "a\ufffd")]
+
+
+class Pipe:
+    """A source that reads a pipe into a live stream."""
+
+    def __init__(self, live):
+        self._end, self.program_end = os.pipe()
+        self._output = Output(1 << 30, listener=lambda data: live.write("stdout", data))
+
+    def fileno(self):
+        return self._end
+
+    def read(self):
+        data = os.read(self._end, 1000)
+        self._output.write(data)
+        return bool(data)
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside", "alone"])
+def test_pump_leaves_output_in_the_pipe_until_it_is_acknowledged(beside):
+    sent, reason, end = [], os.eventfd(0), os.eventfd(0)
+    stream = Live(sent.append, 2500)
+    pipe, cancel, answer = Pipe(stream), Cancel(), Ended(end)
+    os.write(pipe.program_end, b"x" * 9000)
+
+    def acknowledge():
+        os.eventfd_read(reason)
+        stream.acknowledge(3000)
+
+    cancel.add(reason, acknowledge)
+    stream.begin(0)
+    sources = [pipe, answer] if beside else [pipe]
+    assert not pump(cancel, sources, None, b"", time.monotonic() + 0.2, live=stream)
+    stream._due = 0
+    stream.flush()
+    first = sum(len(event.text) for event in sent[1:])
+    assert 2500 <= first < 4500
+    os.eventfd_write(reason, 1)
+    assert not pump(cancel, sources, None, b"", time.monotonic() + 0.2, live=stream)
+    stream.end([])
+    assert first < sum(len(event.text) for event in sent[1:]) < 8000
+    # what a dead program has left in its pipe is read in any case
+    os.close(pipe.program_end)
+    stream.begin(1)
+    pump(Cancel(), sources, None, b"", time.monotonic() + 0.2, live=stream)
+    stream.end([])
+    assert sum(len(event.text) for event in sent if isinstance(event, Printed)) == 9000
+    for descriptor in (reason, end, pipe.fileno()):
+        os.close(descriptor)
+
+
+class Ended:
+    """A source that never ends."""
+
+    def __init__(self, descriptor):
+        self._descriptor = descriptor
+
+    def fileno(self):
+        return self._descriptor
+
+    def read(self):
+        return True

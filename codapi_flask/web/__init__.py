@@ -2,5 +2,5 @@
 
 Comes in: complete HTTP requests. Goes out: answers; jobs go to an `Executor`.
 
-A client that vanishes goes unnoticed: its job runs to completion.
+A client that goes away cancels its job.
 """

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Execution, Outcome
-from codapi_flask.web import answers
+from codapi_flask.web import answers, live
 from codapi_flask.web.api import OPEN
 
 Object = dict[str, Any]
@@ -25,6 +25,17 @@ INFO = {
 }
 
 READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
+
+EVENTS: Object = {
+    live.MEDIA_TYPE: {
+        "schema": {
+            "type": "string",
+            "description": "Events progress, stdout and stderr while the command runs, each with"
+            " its step; the last, result, is the Execution.",
+        }
+    }
+}
+"""The answer to a client that accepts a stream of events."""
 
 NOTES: dict[str, Object] = {
     "duration": {"minimum": 0, "description": "Milliseconds."},
@@ -48,6 +59,7 @@ def encoded() -> bytes:
 
 def _paths() -> Object:
     health, refusal = _ref("schemas/Health"), _ref("schemas/Refusal")
+    executed = _json(_ref("schemas/Execution"))
     return {
         "/v1/exec": {
             "post": {
@@ -55,7 +67,7 @@ def _paths() -> Object:
                 "requestBody": {"required": True, "content": _json(_ref("schemas/Request"))},
                 **_operation(
                     "api.exec",
-                    {200: _response(answers.MEANINGS[200], _json(_ref("schemas/Execution")))},
+                    {200: _response(answers.MEANINGS[200], {**executed, **EVENTS})},
                     answers.MEANINGS.keys() - {200, 405},
                 ),
             }
