@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from tests.soak.mix import Case
 from tests.support.client import Client
@@ -22,6 +22,7 @@ from tests.support.server import Server, wait_for
 
 CLIENTS = 10
 HEADERS = {"Content-Type": "application/json"}
+LIVE = "text/event-stream"
 BUSY = {"ok": False, "duration": 0, "stdout": "", "stderr": "busy: try again later"}
 FAULT = {"ok": False, "stdout": "", "stderr": "internal error"}
 
@@ -126,14 +127,17 @@ class Load:
 
     def _ask(self, case: Case) -> tuple[int, dict[str, Any]]:
         """Return status and answer; retry a refused request on the same connection."""
-        data = json.dumps(case.document)
+        data, headers = json.dumps(case.document), dict(HEADERS)
+        if case.live:
+            headers["Accept"] = LIVE
         with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, 60)) as connection:
             while True:
                 sent = time.monotonic()
-                connection.request("POST", "/v1/exec", data, HEADERS)
+                connection.request("POST", "/v1/exec", data, headers)
                 with connection.getresponse() as answer:
                     status, again = answer.status, answer.headers["Retry-After"]
-                    body = json.load(answer)
+                    is_stream = answer.headers["Content-Type"].startswith(LIVE)
+                    body = _last(answer) if is_stream else json.load(answer)
                 if status != 429 or (again, body) != ("1", {"id": body["id"], **BUSY}):
                     return status, body
                 self.refusals.append(time.monotonic() - sent)
@@ -141,12 +145,26 @@ class Load:
 
     def _leave(self, case: Case) -> None:
         body = json.dumps(case.document).encode()
+        accept = f"Accept: {LIVE}\r\n" if case.live else ""
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        request = f"POST /v1/exec HTTP/1.1\r\nHost: a\r\n{head}".encode() + body
+        request = f"POST /v1/exec HTTP/1.1\r\nHost: a\r\n{accept}{head}".encode() + body
         with Client(self.server) as client:
             client.send(request[: int(len(request) * case.sends)])
             self._fails.wait(case.leaves)
             client.vanish()
+
+
+def _last(stream: IO[bytes]) -> dict[str, Any]:
+    """Return the answer at the end of a stream, which must repeat all that was printed."""
+    printed = ""
+    *events, result, _ = stream.read().decode().split("\n\n")
+    for name, data in (event.split("\n") for event in events if not event.startswith(":")):
+        if name == "event: stdout":
+            printed += json.loads(data.removeprefix("data: "))["text"]
+    answer: dict[str, Any] = json.loads(result.removeprefix("event: result\ndata: "))
+    if answer["ok"] and answer["stdout"] != printed:
+        return {"id": answer["id"], "printed": printed}
+    return answer
 
 
 def _outcome(case: Case, status: int, body: dict[str, Any]) -> str:

@@ -17,6 +17,9 @@ BOXES: dict[str, dict[str, Any]] = {
 SHARES = {"plain": 10, "fresh": 10, "reused": 80}
 """Percentage of uses of each box; the first two need a new container each time."""
 
+LIVE = 0.2
+"""Share of the clients that get events."""
+
 # the execution's id is the last argument of its processes, to identify them on the host
 _ARGV = ["sh", "main.sh", ":name"]
 COMMANDS = {
@@ -37,7 +40,8 @@ class Case:
     """One execution: the request, the answer, and its client's behavior.
 
     It asks again `pause` seconds after it was refused. If it `leaves` that is so many seconds after
-    it has sent; `sends` is the share of the request that it sends.
+    it has sent; `sends` is the share of the request that it sends. A client that is `live` gets
+    events.
     """
 
     kind: str
@@ -48,6 +52,7 @@ class Case:
     command: str = "run"
     leaves: float | None = None
     sends: float = 1
+    live: bool = False
 
     @property
     def document(self) -> dict[str, object]:
@@ -147,5 +152,6 @@ def cases(random: random.Random, count: int) -> list[Case]:
         if more.get("leaves"):
             more["leaves"] *= random.random()
         pause = random.uniform(0.01, 0.1)
-        drawn.append(Case(name, box, {"": text, **files}, expected, pause, **more))
+        live = random.random() < LIVE
+        drawn.append(Case(name, box, {"": text, **files}, expected, pause, live=live, **more))
     return drawn
