@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from statistics import median
 
-from benchmarks.load import Question, ask, closed_loop
+from benchmarks.load import Question, ask, closed_loop, first_output
 from benchmarks.plan import Plan
 from benchmarks.programs import wait_until_quiet
 
@@ -40,6 +40,11 @@ def rate(plan: Plan, clients: int, loops: Loops) -> float:
 def requests(port: int, question: Question) -> Call:
     """Return a client that sends each request on a new connection, as curl does."""
     return lambda: ask(port, question)
+
+
+def first_outputs(port: int, question: Question) -> Call:
+    """Return a client that waits for the first output of each request, live."""
+    return lambda: first_output(port, question)
 
 
 def clients(port: int, question: Question) -> Loops:

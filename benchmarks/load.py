@@ -85,6 +85,24 @@ def ask(port: int, question: Question) -> float:
     return time.monotonic() - start
 
 
+def first_output(port: int, question: Question) -> float:
+    """Ask for live output on a new connection; return the seconds until the first of it came."""
+    data = question.data.replace(b"\r\n", b"\r\nAccept: text/event-stream\r\n", 1)
+    start = time.monotonic()
+    with closing(socket.create_connection(("127.0.0.1", port), TIMEOUT)) as connection:
+        connection.sendall(data)
+        received = b""
+        while b"event: stdout" not in received and (data := connection.recv(1 << 16)):
+            received += data
+        took = time.monotonic() - start
+        # to the end: a client that leaves cancels its run
+        while b"event: result" not in received and (data := connection.recv(1 << 16)):
+            received += data
+    if question.expected not in received:
+        raise AssertionError(f"unexpected answer: {received!r}")
+    return took
+
+
 def closed_loop(
     port: int, question: Question, clients: int, goes_on: Callable[[int], bool]
 ) -> tuple[list[float], list[float]]:

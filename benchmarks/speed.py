@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.contest import clients, latencies, paced, rates, requests
+from benchmarks.contest import clients, first_outputs, latencies, paced, rates, requests
 from benchmarks.load import ask, closed_loop
 from benchmarks.plan import Plan
 from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock, wait_until_quiet
@@ -26,10 +26,12 @@ def latency(plan: Plan) -> Iterator[Row]:
     boxes = {"sh": (SH, {}), "plain": (SH, PLAIN)}
     with references(SH) as (docker, bare), serving(plan, boxes) as server:
         calls = [requests(server.port, SH.question(name)) for name in boxes]
-        measured, plain, run, forked = latencies(plan, *calls, docker.call, bare.call)
+        live = first_outputs(server.port, SH.question("sh"))
+        measured, plain, first, run, forked = latencies(plan, *calls, live, docker.call, bare.call)
     yield ratio("sh, plain, alone", "ms", plain, run, DOCKER, at_most=1)
     yield ratio("sh, warm, alone", "ms", measured, run, DOCKER, at_most=1 / 50)
     yield more("sh, warm, alone", measured, forked, BARE, at_most=4)
+    yield more("sh, warm, alone, first live output", first, measured, "plain answer", at_most=5)
     with references(PYTHON) as (docker, bare), serving(plan, {"python": (PYTHON, {})}) as server:
         call = requests(server.port, PYTHON.question("python"))
         measured, run, forked = latencies(plan, call, docker.call, bare.call)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 
 import pytest
@@ -242,6 +242,26 @@ def test_requests_waiting_for_a_worker_leave_with_their_clients(server):
         for client in clients:
             stack.callback(client.socket.close)
     assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
+def test_clients_leaving_at_any_moment_leave_nothing(server, live):
+    def leave(number: int) -> None:
+        with post(server.port, "for i in 1 2 3 4; do echo $i; sleep 0.03; done", live) as client:
+            # from before the run to after the answer
+            client.socket.settimeout(number / 200)
+            with suppress(TimeoutError):
+                while client.socket.recv(100):
+                    pass
+            list(LEAVE.values())[number % 3](client)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(leave, range(1, 60)))
+    wait_for(lambda: total(server, "codapi_workers_busy") == 0)
+    assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
+    assert total(server, "codapi_workers_lost_total") == 0
+    assert "Traceback" not in server.log
+    assert "internal error" not in server.log
 
 
 def test_program_waits_for_a_client_that_does_not_read(server):
