@@ -7,7 +7,9 @@ optional lines that begin with `?` or `&` and continue the URL, headers, a blank
 from __future__ import annotations
 
 import http.client
+import os
 import re
+import select
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from codapi_flask import files
 from codapi_flask.config.model import Command
 from codapi_flask.models import Job, Outcome, Report
+from codapi_flask.streams import Cancel
 
 MAX_ANSWER = 1 << 20
 """Limit on an answer's body, in bytes."""
@@ -88,9 +91,12 @@ class HttpRequest:
 class HttpEngine:
     """Sends requests to the hosts of a table, at the addresses in it, and to no others."""
 
-    def __init__(self, hosts: Mapping[str, str], timeout: float) -> None:
-        """Use a table of hosts and their addresses; a request may take `timeout` seconds."""
-        self._hosts, self._timeout = hosts, timeout
+    def __init__(self, hosts: Mapping[str, str], timeout: float, cancel: Cancel) -> None:
+        """Use a table of hosts and their addresses; a request may take `timeout` seconds.
+
+        `cancel` ends it early, once it is connected.
+        """
+        self._hosts, self._timeout, self._cancel = hosts, timeout, cancel
 
     def execute(self, job: Job, command: Command) -> Report:
         """Send the request in the first file; the answer, whatever its status, is stdout."""
@@ -121,7 +127,7 @@ class HttpEngine:
         if address is None:
             return _failed(f"host not allowed: {request.host}")
         try:
-            return _send(request, address, self._timeout)
+            return _send(request, address, self._timeout, self._cancel)
         except TimeoutError:
             return _failed(f"no answer from {request.host} in {self._timeout:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -132,14 +138,14 @@ def _failed(reason: str) -> Outcome:
     return Outcome(stderr=reason[:MAX_REASON], exit_code=None, reason="error")
 
 
-def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
+def _send(request: HttpRequest, address: str, seconds: float, cancel: Cancel) -> Outcome:
     # http.client uses no proxy and follows no redirect
     kind = http.client.HTTPSConnection if request.scheme == "https" else http.client.HTTPConnection
     deadline = time.monotonic() + seconds
     with closing(kind(address, timeout=seconds)) as connection:
         try:
             connection.connect()
-            with _cut_at(deadline, connection.sock):
+            with _cut_at(deadline, cancel, connection.sock):
                 _put(connection, request)
                 answer = connection.getresponse()
                 body = answer.read(MAX_ANSWER + 1)
@@ -147,6 +153,7 @@ def _send(request: HttpRequest, address: str, seconds: float) -> Outcome:
             if answer.length and len(body) <= MAX_ANSWER:
                 raise http.client.IncompleteRead(body, answer.length)
         except (OSError, http.client.HTTPException):
+            cancel.check()
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
             raise
@@ -171,17 +178,27 @@ def _put(connection: http.client.HTTPConnection, request: HttpRequest) -> None:
 
 
 @contextmanager
-def _cut_at(deadline: float, connection: socket.socket) -> Iterator[None]:
-    """Shut a connection down at the deadline: its own timeout restarts at every byte."""
+def _cut_at(deadline: float, cancel: Cancel, connection: socket.socket) -> Iterator[None]:
+    """Shut a connection down at the deadline or a reason of `cancel`.
 
-    def cut() -> None:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+    The connection's own timeout restarts at every byte, and sees no reason.
+    """
+    end = os.eventfd(0, os.EFD_CLOEXEC)
 
-    timer = threading.Timer(deadline - time.monotonic(), cut)
-    timer.daemon = True
-    timer.start()
+    def watch() -> None:
+        poll = select.poll()
+        cancel.register(poll)
+        poll.register(end, select.POLLIN)
+        found = dict(poll.poll(max(deadline - time.monotonic(), 0) * 1000))
+        if end not in found:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        timer.cancel()
+        os.eventfd_write(end, 1)
+        thread.join()
+        os.close(end)

@@ -29,9 +29,8 @@ class Run(Protocol):
     def cancel(self) -> None:
         """Cancel the run: its program is killed, and its execution has the reason `cancelled`.
 
-        The run ends at its next wait for a program, or for its turn; a command of the http engine
-        runs to its end. Any thread may call it, at any time; it does not block. A run that has
-        ended ignores it.
+        The run ends at its next wait for a program, an answer or its turn. Any thread may call it,
+        at any time; it does not block. A run that has ended ignores it.
         """
 
     def fileno(self) -> int:

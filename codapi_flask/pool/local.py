@@ -32,7 +32,7 @@ class LocalExecutor:
         self._config = config
         self._engines: dict[str, Engine] = {
             "docker": DockerEngine(config, context),
-            "http": HttpEngine(config.hosts, config.timeouts.http),
+            "http": HttpEngine(config.hosts, config.timeouts.http, context.cancel),
         }
         self._context, self._lock = context, threading.Lock()
         self._current: LocalRun | None = None

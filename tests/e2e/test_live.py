@@ -165,9 +165,9 @@ def test_other_clients_get_the_plain_answer(server, accept):
     assert server.request("POST", "/v1/exec", body, headers).json()["stdout"] == "hello\n"
 
 
-def post(port: int, text: str, live: bool) -> Client:
+def post(port: int, text: str, live: bool, **more: object) -> Client:
     """Send a request, and return its connection."""
-    body = json.dumps(question(text)).encode()
+    body = json.dumps(question(text, **more)).encode()
     fields = {**HEADERS, "Content-Length": str(len(body))}
     if not live:
         del fields["Accept"]
@@ -216,6 +216,15 @@ def test_program_in_a_box_of_any_kind_is_killed(server, kind):
     events.close()
     wait_for(lambda: not program.runs(), 5)
     assert server.exec(kind, "run", "echo next")[1]["stdout"] == "next\n"
+
+
+def test_request_of_the_http_engine_is_broken_off(server, gate):
+    gate.opened.clear()
+    with post(server.port, "GET http://gate/wait", live=True, sandbox="web"):
+        wait_for(lambda: gate.waiting)
+        wait_for(lambda: total(server, "codapi_workers_busy") == 1)
+    wait_for(lambda: total(server, "codapi_workers_busy") == 0, 3)
+    gate.opened.set()
 
 
 def test_data_sent_ahead_hides_no_departure(server):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from codapi_flask.config.model import Command
 from codapi_flask.engines.http import MAX_ANSWER, HttpEngine, HttpRequest
 from codapi_flask.models import Job
+from codapi_flask.streams import Cancel
 
 COMMAND = Command(engine="http")
 
@@ -82,7 +83,7 @@ def serve():
 def fetch(code, deadline=5, **hosts):
     hosts = {name.replace("_", "."): address for name, address in hosts.items()}
     job = Job("id", "web", "run", "", {"": code})
-    [outcome] = HttpEngine(hosts, deadline).execute(job, COMMAND).steps
+    [outcome] = HttpEngine(hosts, deadline, Cancel()).execute(job, COMMAND).steps
     return outcome
 
 
@@ -192,7 +193,7 @@ def test_host_and_framing_headers_cannot_be_forged(echo):
 def test_only_the_first_file_is_sent(echo):
     files = {"request": "GET http://a.com/first", "": "GET http://a.com/second"}
     job = Job("id", "web", "run", "", files)
-    [outcome] = HttpEngine({"a.com": echo}, 10).execute(job, COMMAND).steps
+    [outcome] = HttpEngine({"a.com": echo}, 10, Cancel()).execute(job, COMMAND).steps
     assert "GET /first" in outcome.stdout
 
 

@@ -256,12 +256,24 @@ def test_cancelled_job_is_not_executed_again_by_another_worker(start_pool, gate,
     started = pool.start(job("/wait"))
     events = threads.submit(list, started)
     wait_for(lambda: gate.waiting)
-    # the http engine does not read it, so it lies in the pipe of a worker that dies
+    # it lies in the pipe of a worker that dies
+    os.kill(started._child.pid, signal.SIGSTOP)
     started.cancel()
     os.kill(started._child.pid, signal.SIGKILL)
     [execution] = events.result()
     assert execution.reason == "cancelled"
     assert len(gate.waiting) == 1
+
+
+def test_cancelled_request_of_the_http_engine_is_broken_off(start_pool, gate, threads):
+    pool = start_pool(pool_size=1)
+    started = pool.start(job("/wait"))
+    events = threads.submit(list, started)
+    wait_for(lambda: gate.waiting)
+    started.cancel()
+    [execution] = events.result(5)
+    assert execution.reason == "cancelled"
+    assert not pool.is_full()
 
 
 def test_cancelled_run_gives_up_its_place_in_the_queue_at_once(start_pool, gate, threads):
