@@ -27,15 +27,31 @@ MAX_ENTRIES = 10_000
 
 
 def decode(name: str, text: str) -> bytes:
-    """Return the bytes of a file: those of a `data:` URL (RFC 2397), else the text in UTF-8.
+    """Return the bytes of a file, as `to_bytes` does.
 
     Raises:
         FileError: the URL's base64 is invalid.
     """
+    try:
+        return to_bytes(text)
+    except ValueError as error:
+        raise FileError(name, str(error)) from None
+
+
+def valid(text: str) -> str:
+    """Return a text with U+FFFD for lone surrogates, which JSON allows and UTF-8 does not."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes of a `data:` URL (RFC 2397), or of any other text in UTF-8.
+
+    Raises:
+        ValueError: the URL's base64 is invalid.
+    """
     url = DATA_URL.match(text)
     if not url:
-        # JSON allows a lone surrogate, UTF-8 does not
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        return valid(text).encode()
     data = unquote_to_bytes(text[url.end() :].encode("utf-8", "replace"))
     if not url["base64"]:
         return data
@@ -43,7 +59,7 @@ def decode(name: str, text: str) -> bytes:
         # Go's decoder, which Codapi uses, skips line breaks, too
         return base64.b64decode(data.translate(None, b"\r\n"), validate=True)
     except binascii.Error:
-        raise FileError(name, "invalid base64 in the data URL") from None
+        raise ValueError("invalid base64 in the data URL") from None
 
 
 def normalise(name: str) -> str:
