@@ -5,15 +5,25 @@ Each check yields key and text of every error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
-from codapi_flask.config.model import BoxSpec, Command, Step
+from codapi_flask.config.model import ARGS, BoxSpec, Command, Step
 from codapi_flask.config.names import is_name
 from codapi_flask.config.problems import join
 
 Found = Iterator[tuple[str, str]]
 
 ALLOWED = "printable characters but blanks and / : = \\ ' \""
+
+SHELL = re.compile(r"(?:.*/)?(?:(?:r?ba|da|a|z|k|mk|ya|fi|c|tc)?sh[\d.-]*|su|runuser)")
+SHELL_LINE = re.compile(r"[-+]\w*c\w*|--(?:session-)?command(?:=.*)?")
+"""A shell's option behind which it reads a line; bash takes `+c` for `-c`."""
+
+NO_SHELL = (
+    f"{ARGS!r} can get into a shell's line or options: run the program itself, or a script, "
+    f'like ["sh", "main.sh", "{ARGS}"]'
+)
 
 
 def check_name(name: str) -> Found:
@@ -57,6 +67,8 @@ def check_steps(command: Command, boxes: Mapping[str, BoxSpec], has_all_boxes: b
         if step:
             found = _check_step(step, boxes, has_all_boxes)
             yield from ((join(key, name), text) for name, text in found)
+            if text := _misplaced_args(step, key in ("before", "after")):
+                yield join(key, "command"), text
     yield from _check_own_box(command)
 
 
@@ -70,6 +82,33 @@ def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -
         yield "user", "root cannot run in a box of more than one uses"
     elif step.action == "exec" and not step.command:
         yield "command", "an exec step needs a command"
+
+
+def _misplaced_args(step: Step, is_around: bool) -> str:
+    """Return why a step's command must not have `:args` where it has, empty if it may."""
+    if not step.takes_args:
+        return ""
+    if is_around or step.action == "stop":
+        where = "before and after" if is_around else "a stop step"
+        return f"{where} cannot have {ARGS!r}: a request's args are for steps that run or exec"
+    before = step.command[: step.command.index(ARGS)]
+    if not before:
+        return f"{ARGS!r} must not be the program: put that in front of it"
+    if step.command.count(ARGS) > 1:
+        return f"{ARGS!r} must be there only once"
+    return NO_SHELL if _can_reach_shell(before) else ""
+
+
+def _can_reach_shell(before: Sequence[str]) -> bool:
+    """Whether what follows these words may be a line that a shell reads, or its options."""
+    # `env -S` splits its argument
+    words = " ".join(before).split()
+    shells = [place for place, word in enumerate(words) if SHELL.fullmatch(word)]
+    if not shells:
+        return False
+    is_option = [word.startswith(("-", "+")) for word in words[shells[-1] + 1 :]]
+    has_script = "--" in words or not all(is_option)
+    return not has_script or any(map(SHELL_LINE.fullmatch, words[shells[0] + 1 :]))
 
 
 def candidates(step: Step, boxes: Mapping[str, BoxSpec]) -> list[BoxSpec]:

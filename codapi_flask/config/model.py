@@ -7,7 +7,7 @@ A field with a line of documentation is a key of the config files: its type has 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -38,6 +38,9 @@ from codapi_flask.config.values import (
 
 TOP_FILES = "codapi.json", "configs/config.json"
 """The top files below the root: the first that exists is read."""
+
+ARGS = ":args"
+"""The element of a step's command that a request's args replace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,18 @@ class Step:
     noutput: Annotated[Count, "maximum bytes of each of stdout and stderr"] = 4096
 
     @property
+    def takes_args(self) -> bool:
+        """Whether the command has a place for a request's args."""
+        return ARGS in self.command
+
+    def argv(self, name: str, args: Sequence[str]) -> list[str]:
+        """Return the program and its arguments, with `name` for `:name` and `args` for `:args`."""
+        argv: list[str] = []
+        for text in self.command:
+            argv += args if text == ARGS else [text.replace(":name", name)]
+        return argv
+
+    @property
     def runs_as_root(self) -> bool:
         """Whether the config says that the program is root (the image may say so of others)."""
         name = self.user.partition(":")[0]
@@ -155,11 +170,34 @@ class Command:
         """Return every step in the order of execution."""
         return tuple(step for step in (self.before, *self.steps, self.after) if step)
 
-    def time_budget(self, timeouts: Timeouts) -> float:
-        """Return the seconds after which a worker that has not answered counts as hung."""
+    @property
+    def input_step(self) -> Step | None:
+        """The step that can read a request's stdin, and run several times; `None` if none can."""
+        last = self.steps[-1] if self.engine == "docker" and self.steps else None
+        return last if last and last.action != "stop" and not last.detach else None
+
+    @property
+    def takes_stdin(self) -> bool:
+        """Whether a request may bring an stdin: the last step can read it, and reads no files."""
+        return self.input_step is not None and not self.input_step.stdin
+
+    @property
+    def takes_args(self) -> bool:
+        """Whether a request may bring args."""
+        return self.engine == "docker" and any(step.takes_args for step in self.steps)
+
+    def time_budget(self, timeouts: Timeouts, runs_timeout: float = 0) -> float:
+        """Return the seconds after which a worker that has not answered counts as hung.
+
+        `runs_timeout` is that of a job with runs, else 0.
+        """
         if self.engine == "http":
             return timeouts.http + timeouts.margin
-        return timeouts.margin + sum(step.timeout + 2 * timeouts.box for step in self.all_steps())
+        steps = self.all_steps()
+        programs = sum(step.timeout for step in steps)
+        if runs_timeout and self.input_step:
+            programs += runs_timeout - self.input_step.timeout
+        return timeouts.margin + programs + 2 * timeouts.box * len(steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +218,7 @@ class Config:
     max_body: Annotated[Count, "maximum size of a request body, in bytes"] = 1 << 20
     read_timeout: Annotated[Amount, "seconds in which a client must have sent its request"] = 10
     start_timeout: Annotated[StartTime, "seconds that a box may take to start"] = START
+    runs_timeout: Annotated[Amount, "seconds that all runs of a request may take together"] = 30
     queue_timeout: Annotated[Seconds, "seconds for which a request waits for a worker"] = 0
     queue_size: Annotated[Requests, "maximum number of waiting requests"] = 64
     tokens: tuple[str, ...] = field(default=(), repr=False)

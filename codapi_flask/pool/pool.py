@@ -84,9 +84,11 @@ class Pool:
             ServerFault: no worker can start.
         """
         command = self._config.commands[job.sandbox][job.command]
+        runs_timeout = self._config.runs_timeout if job.runs else 0
+        budget = command.time_budget(self._config.timeouts, runs_timeout)
         while True:
             child = self._take(job.sandbox, ticket)
-            child.deadline = time.monotonic() + command.time_budget(self._config.timeouts)
+            child.deadline = time.monotonic() + budget
             try:
                 child.begin(job)
             except BaseException as error:

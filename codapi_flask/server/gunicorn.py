@@ -44,7 +44,12 @@ def settings() -> dict[str, Any]:
     config = active_config.read()
     files = _raise_file_limit()
     commands = [command for named in config.commands.values() for command in named.values()]
-    longest = max((command.time_budget(config.timeouts) for command in commands), default=0)
+    budgets = [
+        command.time_budget(config.timeouts, runs_timeout)
+        for command in commands
+        for runs_timeout in (0, config.runs_timeout)
+    ]
+    longest = max(budgets, default=0)
     waiting = config.queue_size if config.queue_timeout else 0
     return {
         "wsgi_app": "codapi_flask.server.process:wsgi()",

@@ -3,6 +3,7 @@ import os
 import re
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ CAPABILITY = "must be a capability, like 'net_bind_service', or 'all', not "
 SH_BOX = BoxSpec(name="sh", image="codapi/sh")
 SH_STEP = Step(box="sh", command=("sh", "main.sh"))
 SH_RUN = {"run": Command(entry="main.sh", steps=(SH_STEP,))}
+ARGS_IN_SHELL = (
+    "':args' can get into a shell's line or options: run the program itself, or a script, "
+    'like ["sh", "main.sh", ":args"]'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +191,10 @@ def test_config_of_the_repository_loads():
     assert {"sh", "python"} <= config.boxes.keys() & config.commands.keys()
     assert config.pool_size == 8
     assert config.boxes["sh"] == SH_BOX
-    assert config.commands["sh"]["run"].steps == (SH_STEP,)
+    assert config.commands["sh"]["run"].steps == (
+        replace(SH_STEP, command=("sh", "main.sh", ":args")),
+    )
+    assert all(commands["run"].takes_args for commands in config.commands.values())
 
 
 # the language
@@ -333,6 +341,7 @@ def test_null_counts_as_an_absent_value(load, tmp_path):
         ("stock_size", 0),
         ("start_timeout", 1),
         ("start_timeout", 90.5),
+        ("runs_timeout", 0.5),
     ],
 )
 def test_value_of_the_top_file_is_in_the_config(load, key, value):
@@ -519,6 +528,7 @@ def one(kind, key, value):
         ("top", "pool_size", 2.5, "must be a whole number above 0, not 2.5"),
         ("top", "max_body", -1, "must be a whole number above 0, not -1"),
         ("top", "start_timeout", 0.5, "must be a number of seconds, 1 to 600, not 0.5"),
+        ("top", "runs_timeout", 0, "must be a number above 0, up to a million, not 0"),
         ("top", "start_timeout", 601, "must be a number of seconds, 1 to 600, not 601"),
         ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
         ("top", "verbose", 1, "must be true or false, not 1"),
@@ -939,3 +949,99 @@ def test_box_in_two_files_is_a_problem(problems):
     files = {name: {"image": "i", "name": "sh"} for name in ("configs/boxes/a.json", BOXES_SH)}
     files[BOXES] = {}
     assert problems(files) == [f"{BOXES_SH}: the box 'sh' is in configs/boxes/a.json too"]
+
+
+# a request's args
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "python main.py :args",
+        "sh main.sh :args",
+        "/bin/bash -e main.sh :args --last",
+        "bash --norc -x main.sh :args",
+        "env A=b timeout 5 sh main.sh :args",
+        "sh -s -- :args",
+        "gcc -c :args main.c",
+        "python -c print() :args",
+        "push -c :args",
+        "main.sh -c :args",
+        "shc -c :args",
+        "sh -c cat",
+        "sh -c echo:args",
+    ],
+)
+def test_args_may_stand_where_no_shell_reads_them(load, argv):
+    step = {"box": "sh", "command": argv.split()}
+    for action in ("run", "exec"):
+        load({**GOOD, SH: {"run": {"steps": [{**step, "action": action}]}}})
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *(f"{shell} -c :args" for shell in ("sh", "bash", "dash", "ash", "zsh", "ksh", "rbash")),
+        *(f"{shell} -c :args" for shell in ("/bin/sh", "/usr/local/bin/bash", "./sh", "bash-5.2")),
+        *(f"sh {option} :args" for option in ("-ec", "-lc", "-cx", "+c", "-e -c", "-o errexit -c")),
+        "sh -c echo :args",
+        "sh -c echo sh :args",
+        "sh -e -c echo -- :args",
+        "busybox sh -c :args",
+        "env sh -c :args",
+        "env -i A=b /bin/sh -c :args",
+        "timeout -s KILL 5 nice -n 5 bash -lc :args",
+        "su sandbox -c :args",
+        "fish --command :args",
+        # args that are options of the shell: -c
+        "sh :args",
+        "sh -e :args",
+        "bash --norc :args main.sh",
+        "sh -s :args",
+        "env sh :args -c x",
+    ],
+)
+def test_args_in_a_shells_line_or_options_are_a_problem(problems, argv):
+    step = {"box": "sh", "command": argv.split()}
+    key = f"{SH}: run.steps[1].command"
+    assert problems({SH: {"run": {"steps": [STEP, step]}}}) == [f"{key}: {ARGS_IN_SHELL}"]
+
+
+def test_args_in_a_line_that_env_splits_are_a_problem(problems):
+    step = {"box": "sh", "command": ["env", "-S", "bash -c", ":args"]}
+    assert problems({SH: {"run": {"steps": [step]}}}) == [
+        f"{SH}: run.steps[0].command: {ARGS_IN_SHELL}"
+    ]
+
+
+AROUND = "before and after cannot have ':args': a request's args are for steps that run or exec"
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ({"before": {"command": ["a", ":args"]}}, f"run.before.command: {AROUND}"),
+        ({"after": {"command": ["a", ":args"]}}, f"run.after.command: {AROUND}"),
+        (
+            {"steps": [STEP, {"action": "stop", "command": ["a", ":args"]}]},
+            f"run.steps[1].command: {AROUND.replace('before and after', 'a stop step')}",
+        ),
+        (
+            {"steps": [{"command": [":args"]}]},
+            "run.steps[0].command: ':args' must not be the program: put that in front of it",
+        ),
+        (
+            {"steps": [{"command": ["a", ":args", "b", ":args"]}]},
+            "run.steps[0].command: ':args' must be there only once",
+        ),
+    ],
+)
+def test_misplaced_args_are_a_problem(problems, command, text):
+    top = {"step": {"box": "sh"}}
+    assert problems({TOP: top, SH: {"run": {"steps": [STEP], **command}}}) == [f"{SH}: {text}"]
+
+
+def test_args_in_the_default_of_all_steps_are_checked(problems):
+    top = {"step": {"command": ["sh", "-c", ":args"]}}
+    found = problems({TOP: top, SH: {"run": {"steps": [{"box": "sh"}]}}})
+    assert found == [f"{SH}: run.steps[0].command: {ARGS_IN_SHELL}"]

@@ -62,6 +62,51 @@ def test_command_time_budget_covers_all_steps():
     assert Command(engine="http").time_budget(Timeouts(http=3, margin=7)) == 3 + 7
 
 
+def test_command_time_budget_covers_the_runs_of_the_last_step():
+    command = Command(steps=(Step(box="a", timeout=5), Step(box="b", timeout=0.5)))
+    assert command.time_budget(Timeouts(box=3, margin=7), 30) == 5 + 30 + 4 * 3 + 7
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        (("a", ":args"), ["a", "x:name", ":args", ""]),
+        (("a", ":args", ":name"), ["a", "x:name", ":args", "", "id"]),
+        (("a", ":args:", "x:args", ":ARGS"), ["a", ":args:", "x:args", ":ARGS"]),
+        ((), []),
+    ],
+)
+def test_step_puts_args_in_place_unchanged(command, argv):
+    assert Step(box="a", command=command).argv("id", ["x:name", ":args", ""]) == argv
+
+
+def test_step_without_args_has_nothing_in_their_place():
+    assert Step(box="a", command=("a", ":args", "b:name")).argv("id", []) == ["a", "bid"]
+
+
+FIRST, ARGS = Step(box="a"), Step(box="a", command=("b", ":args"))
+
+
+@pytest.mark.parametrize(
+    ("command", "stdin", "args", "runs"),
+    [
+        (Command(steps=(FIRST,)), True, False, True),
+        (Command(steps=(ARGS,)), True, True, True),
+        (Command(steps=(ARGS, FIRST)), True, True, True),
+        (Command(steps=(Step(box="a", stdin=True),)), False, False, True),
+        (Command(steps=(Step(box="a", stdin=True), FIRST)), True, False, True),
+        (Command(steps=(ARGS, Step(box="a", action="exec"))), True, True, True),
+        (Command(steps=(ARGS, Step(box="a", action="stop"))), False, True, False),
+        (Command(steps=(FIRST, Step(box="a", detach=True))), False, False, False),
+        (Command(engine="http"), False, False, False),
+        (Command(engine="http", steps=(ARGS,)), False, False, False),
+    ],
+)
+def test_command_takes_what_its_last_step_can_use(command, stdin, args, runs):
+    assert (command.takes_stdin, command.takes_args) == (stdin, args)
+    assert command.input_step is (command.steps[-1] if runs else None)
+
+
 def test_config_names_each_image_once():
     images = {"sh": "codapi/sh", "python": "codapi/python", "bash": "codapi/sh"}
     boxes = {name: BoxSpec(name=name, image=image) for name, image in images.items()}

@@ -33,7 +33,7 @@ RUN = """
         "steps": [
             {
                 "box": "python",
-                "command": ["python", "main.py"]
+                "command": ["python", "main.py", ":args"]
             }
         ]
     }"""

@@ -5,10 +5,16 @@ from __future__ import annotations
 BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
 COMMANDS = {
     "sh": {
-        "run": {"entry": "main.sh", "steps": [{"box": "sh", "command": ["sh", "main.sh"]}]},
+        "run": {
+            "entry": "main.sh",
+            "steps": [{"box": "sh", "command": ["sh", "main.sh", ":args"]}],
+        },
     },
     "python": {
-        "run": {"entry": "main.py", "steps": [{"box": "python", "command": ["python", "main.py"]}]},
+        "run": {
+            "entry": "main.py",
+            "steps": [{"box": "python", "command": ["python", "main.py", ":args"]}],
+        },
     },
 }
 KINDS = {
