@@ -18,7 +18,7 @@ UNAVAILABLE = "unavailable: Docker is down, try again later"
 """What a client reads if the Docker daemon is not there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Input:
     """What the last step of a command gets: its stdin, and the texts for its `:args`."""
 
@@ -47,9 +47,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StepBegan:
-    """An event of a live run: a step begins; `step` is its index in the details."""
+    """An event of a live run: a step begins, or one of its runs.
+
+    `step` is its index in the details, `run` that of the job's run, `None` without runs.
+    """
 
     step: int
+    run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Printed:
     step: int
     stream: StreamName
     text: str
+    run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +137,14 @@ class Outcome:
 class Report:
     """What an engine has done.
 
-    `steps` are the outcomes of the steps that count, the deciding one last, `runs` those of the
-    last step, one for each of the job's runs. `files` are what the client gets back, as `data:`
+    `steps` are the outcomes of the steps that count, the deciding one last. `runs` are those of the
+    last step, one for each of the job's runs, with its milliseconds; `None` if the job has none,
+    empty if another step has failed. `files` are what the client gets back, as `data:`
     URLs by name, `None` if it did not ask; `left_out` are reasons by name.
     """
 
     steps: Sequence[Outcome]
-    runs: Sequence[Outcome] = ()
+    runs: Sequence[tuple[Outcome, int]] | None = None
     files: Mapping[str, str] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,8 +154,9 @@ class Execution:
     """The result of a job.
 
     The first five fields are the answer; `duration` is in whole milliseconds. `steps` are the
-    outcomes of the steps that count, the deciding one last. The others are for the log: `box` is
-    the box of the deciding step, `fault` the cause of an internal error.
+    outcomes of the steps that count, the deciding one last, `results` the job's runs, `None` if it
+    has none. The others are for the log: `box` is the box of the deciding step, `fault` the cause
+    of an internal error.
     """
 
     id: str
@@ -161,6 +168,7 @@ class Execution:
     box: str = "-"
     fault: str = ""
     steps: tuple[Outcome, ...] = ()
+    results: tuple[Execution, ...] | None = None
 
     @classmethod
     def of(cls, id: str, report: Report, duration: int) -> Execution:
@@ -179,6 +187,9 @@ class Execution:
             printed, status = (stdout + stderr).rstrip("\r\n"), f"exit status {outcome.exit_code}"
             ended = f"{printed} ({status})" if printed.strip() else status
             stdout, stderr = "", outcome.note + ended
+        results = None
+        if report.runs is not None:
+            results = tuple(cls.of(id, Report([each]), ms) for each, ms in report.runs)
         return cls(
             id,
             outcome.ok,
@@ -188,6 +199,7 @@ class Execution:
             reason=outcome.reason,
             box=outcome.box,
             steps=tuple(report.steps),
+            results=results,
         )
 
     @classmethod
@@ -203,18 +215,32 @@ class Execution:
         duration = round((time.monotonic() - start) * 1000)
         return cls(id, duration=duration, stderr="cancelled", reason="cancelled")
 
+    def programs(self) -> list[Outcome]:
+        """Return the outcomes of all steps and runs, each once."""
+        runs = [result.steps[-1] for result in self.results or ()]
+        # the deciding one may be that of a run
+        return [step for step in self.steps if step not in runs] + runs
+
     def answer(self, details: bool = False) -> dict[str, object]:
-        """Return the five fields of the answer, and `details` if the client asked for them."""
-        answer: dict[str, object] = {
-            "id": self.id,
-            "ok": self.ok,
-            "duration": self.duration,
-            "stdout": self.stdout,
-            "stderr": self.stderr,
-        }
+        """Return the fields of the answer, with `details` if the client asked for them."""
+        answer = {"id": self.id, **self._ended()}
+        if self.results is not None:
+            answer["results"] = [result._result(details) for result in self.results]
         if details:
             nothing = Outcome(stderr=self.stderr, exit_code=None, reason=self.reason)
             last = self.steps[-1] if self.steps else nothing
             steps = [step.details() for step in self.steps]
             answer["details"] = {**last.details(), "steps": steps}
         return answer
+
+    def _result(self, details: bool) -> dict[str, object]:
+        """Return what the answer's `results` hold of a run."""
+        return self._ended() | ({"details": self.steps[-1].details()} if details else {})
+
+    def _ended(self) -> dict[str, object]:
+        return {
+            "ok": self.ok,
+            "duration": self.duration,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+        }

@@ -129,18 +129,19 @@ class Live:
         self._send, self._window = send, window
         self._streams: dict[StreamName, tuple[bytearray, codecs.IncrementalDecoder]] = {}
         self._unacknowledged, self._step, self._due = 0, 0, 0.0
+        self._run: int | None = None
 
     def reset(self) -> None:
         """Begin with another run."""
         self._unacknowledged = 0
 
-    def begin(self, step: int) -> None:
-        """Begin with a step; `end` must follow, unless the run ends without an outcome."""
+    def begin(self, step: int, run: int | None = None) -> None:
+        """Begin with a step, or a run of it; `end` must follow, unless all ends with an error."""
         decoder = codecs.getincrementaldecoder("utf-8")
         self._streams = {"stdout": (bytearray(), decoder("replace"))}
         self._streams["stderr"] = bytearray(), decoder("replace")
-        self._step = step
-        self._send(StepBegan(step))
+        self._step, self._run = step, run
+        self._send(StepBegan(step, run))
 
     def end(self, truncated: Iterable[str]) -> None:
         """Send the rest of the step's output; of `truncated` streams no part of a character."""
@@ -178,7 +179,7 @@ class Live:
     def _print(self, name: StreamName, text: str) -> None:
         if text:
             self._unacknowledged += len(text)
-            self._send(Printed(self._step, name, text))
+            self._send(Printed(self._step, name, text, self._run))
 
 
 def pump(

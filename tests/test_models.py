@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from codapi_flask.models import Execution, Job, Outcome, Report
+from codapi_flask.models import Execution, Input, Job, Outcome, Report
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,45 @@ def test_execution_of_several_outcomes_is_the_last():
     assert (execution.stdout, execution.box) == ("last", "sh")
 
 
+FAILED = Outcome("a\n", "b\n", 3, reason="exit", wall_ms=2.5, box="sh", kind="warm")
+RUNS = [(Outcome("1"), 5), (FAILED, 7), (Outcome("", "sandbox died", None, reason="error"), 9)]
+RESULTS = [
+    {"ok": True, "duration": 5, "stdout": "1", "stderr": ""},
+    {"ok": False, "duration": 7, "stdout": "", "stderr": "a\nb (exit status 3)"},
+    {"ok": False, "duration": 9, "stdout": "", "stderr": "sandbox died"},
+]
+
+
+def test_answer_with_runs_has_a_result_for_each():
+    execution = Execution.of("sh_run_1", Report([Outcome("before"), FAILED], RUNS), 30)
+    answer = execution.answer()
+    assert list(answer) == ["id", "ok", "duration", "stdout", "stderr", "results"]
+    assert answer["stderr"] == RESULTS[1]["stderr"]
+    assert answer["results"] == RESULTS
+    detailed = execution.answer(details=True)
+    details = [outcome.details() for outcome, _ in RUNS]
+    each = [{**result, "details": more} for result, more in zip(RESULTS, details, strict=True)]
+    assert detailed["results"] == each
+    assert list(detailed["details"]["steps"]) == [Outcome("before").details(), FAILED.details()]
+
+
+def test_answer_without_runs_has_no_results():
+    assert "results" not in Execution.of("sh_run_1", Report([FAILED]), 30).answer(details=True)
+    assert Execution.of("sh_run_1", Report([FAILED], []), 30).answer()["results"] == []
+
+
+def test_execution_has_each_outcome_once():
+    outcomes = [Outcome("before"), FAILED]
+    execution = Execution.of("sh_run_1", Report(outcomes, RUNS), 30)
+    for each in (execution, pickle.loads(pickle.dumps(execution))):
+        assert each.programs() == [outcomes[0], *(outcome for outcome, _ in RUNS)]
+    # `after` decided
+    after = Outcome("after", exit_code=1, reason="exit")
+    execution = Execution.of("sh_run_1", Report([*outcomes, after], RUNS), 30)
+    assert execution.programs() == [outcomes[0], after, *(outcome for outcome, _ in RUNS)]
+    assert Execution.of("sh_run_1", Report(outcomes), 30).programs() == outcomes
+
+
 def test_execution_is_a_failure_by_default():
     assert Execution("-", stderr="busy").answer() == {
         "id": "-",
@@ -64,6 +103,8 @@ def test_execution_is_a_failure_by_default():
     "message",
     [
         Job("python_run_1", "python", "run", "3.12", {"": "print(42)"}),
+        Job("sh_run_1", "sh", "run", "", {}, Input(b"\xff", ("a",)), (Input(), Input(b"1"))),
+        Execution.of("sh_run_1", Report([FAILED], RUNS), 30),
         Outcome("42\n", "", exit_code=3, signal=None, reason="exit", truncated=("stderr",)),
         Execution.of(
             "python_run_1", Report([Outcome("1"), Outcome("2", box="sh", kind="warm")]), 25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
-from codapi_flask.models import Job, Outcome, Report
+from codapi_flask.models import Input, Job, Outcome, Report
 from codapi_flask.program import Program
 
 END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
@@ -51,8 +52,9 @@ class DockerEngine:
         for box in runs.values():
             files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
-        self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin)
-        report = Report(walk.walk())
+        limit = self._config.runs_timeout
+        self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin, limit)
+        report = Report(walk.walk(), walk.results if job.runs else None)
         # before the answer: the client's next request may need the box
         if walk.is_over and workspace.give_back():
             self._workspace = None
@@ -88,10 +90,14 @@ class _Walk:
         job: Job,
         command: Command,
         stdin: bytes,
+        runs_timeout: float,
     ) -> None:
         self._context, self._workspace, self._runs = context, workspace, runs
         self._job, self._command, self._stdin = job, command, stdin
+        self._runs_timeout = runs_timeout
         self._outcomes: list[Outcome] = []
+        # of each of the job's runs: its outcome, and its milliseconds
+        self.results: list[tuple[Outcome, int]] = []
         # the detached boxes that run, and the indices of their steps' outcomes
         self._running: dict[str, int] = {}
         self._after = command.after
@@ -133,32 +139,54 @@ class _Walk:
         if not after:
             return Outcome()
         with self._context.cancel.held():
-            return self._step(after, b"")
+            return self._step(after, Input())
 
     def _until_one_fails(self) -> None:
-        first = self._command.steps[0]
         for step in (self._command.before, *self._command.steps):
             if step:
-                self._outcomes.append(self._told(step, self._stdin if step is first else b""))
+                is_repeated = self._job.runs and step is self._command.input_step
+                each = self._each_run(step) if is_repeated else self._told(step, self._job.input)
+                self._outcomes.append(each)
                 self._look_at_detached()
                 if not self._outcomes[-1].ok:
                     return
 
-    def _told(self, step: Step, stdin: bytes) -> Outcome:
+    def _each_run(self, step: Step) -> Outcome:
+        """Execute a step for each of the job's runs; return the first failure, else the last."""
+        deadline = time.monotonic() + self._runs_timeout
+        for number, input in enumerate(self._job.runs):
+            start = time.monotonic()
+            if start < deadline:
+                outcome = self._told(step, input, number, min(step.timeout, deadline - start))
+            else:
+                outcome = _failure(f"not executed: the runs took {self._runs_timeout:g} s")
+            self.results.append((outcome, round((time.monotonic() - start) * 1000)))
+        outcomes = [outcome for outcome, _ in self.results]
+        return next((outcome for outcome in outcomes if not outcome.ok), outcomes[-1])
+
+    def _told(
+        self, step: Step, input: Input, run: int | None = None, timeout: float = 0
+    ) -> Outcome:
         """Execute a step, and tell the client of a live job what happens."""
         if not self._live:
-            return self._step(step, stdin)
-        self._live.begin(len(self._outcomes))
-        outcome = self._step(step, stdin)
+            return self._step(step, input, timeout)
+        self._live.begin(len(self._outcomes), run)
+        outcome = self._step(step, input, timeout)
         self._live.end(outcome.truncated)
         return outcome
 
-    def _step(self, step: Step, stdin: bytes) -> Outcome:
-        argv = [arg.replace(":name", self._job.id) for arg in step.command]
-        # a detached program runs on after its step, without input
-        given = stdin if step.stdin and not step.detach else None
-        live = None if step.detach else self._live
-        program = Program(argv, step.user, given, step.timeout, step.noutput, live)
+    def _stdin_of(self, step: Step, input: Input) -> bytes | None:
+        if step.detach:
+            # its program runs on after the step
+            return None
+        if step.stdin and step is self._command.steps[0]:
+            return self._stdin
+        return input.stdin if input.stdin and step is self._command.input_step else None
+
+    def _step(self, step: Step, input: Input, timeout: float = 0) -> Outcome:
+        argv, stdin = step.argv(self._job.id, input.args), self._stdin_of(step, input)
+        timeout, live = timeout or step.timeout, None if step.detach else self._live
+        program = Program(argv, step.user, stdin, timeout, step.noutput, live)
         if step.action == "run":
             outcome = self._run(step, program)
             return replace(outcome, box=self._runs[step].name)
@@ -169,7 +197,7 @@ class _Walk:
         box, name = self._runs[step], self._job.id
         if not step.detach:
             # the bare id is the name of a detached box of this execution
-            name = f"{name}-{len(self._outcomes)}"
+            name = f"{name}-{len(self._outcomes) + len(self.results)}"
             try:
                 return self._workspace.run(name, box, program)
             except NotRunning as error:
@@ -219,6 +247,7 @@ class _Walk:
             log.log(level, text, self._job.id, ended.box, ended.exit_code, output)
             if not detached.began:
                 del self._outcomes[index + 1 :]
+                self.results.clear()
                 return
 
 

@@ -166,7 +166,7 @@ class LocalRun:
         try:
             report = self._engine.execute(job, self._command)
         except FileError as error:
-            return Execution(job.id, stderr=str(error))
+            return Execution(job.id, stderr=str(error), results=() if job.runs else None)
         except Cancelled:
             return Execution.cancelled(job.id, start)
         except Abandoned:

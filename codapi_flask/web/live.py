@@ -64,9 +64,10 @@ def stream(
 
 
 def _encode(event: Printed | StepBegan) -> bytes:
+    place = {"step": event.step} if event.run is None else {"step": event.step, "run": event.run}
     if isinstance(event, StepBegan):
-        return _message("progress", {"step": event.step})
-    return _message(event.stream, {"step": event.step, "text": event.text})
+        return _message("progress", place)
+    return _message(event.stream, {**place, "text": event.text})
 
 
 def _message(name: str, content: dict[str, Any]) -> bytes:

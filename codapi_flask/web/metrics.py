@@ -79,7 +79,7 @@ class Metrics:
         reason = "fault" if execution.fault else execution.reason
         self._executions.labels(job.sandbox, job.command, reason).inc()
         rest = execution.duration / 1000
-        for step in execution.steps:
+        for step in execution.programs():
             if step.kind:
                 self._boxes.labels(step.box, step.kind).inc()
             if step.fell_back:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, ServerFault
-from codapi_flask.models import Execution, Job
+from codapi_flask.models import Execution, Input, Job
 from codapi_flask.pool.local import LocalExecutor
 from codapi_flask.program import Program
 from codapi_flask.streams import Cancel
@@ -120,11 +120,13 @@ class Instance:
         entry: str = "",
         box: Mapping[str, Any] | None = None,
         root: Mapping[str, str] | None = None,
+        input: Input | None = None,
         **step: Any,
     ) -> Execution:
         """Execute a command of one step, which runs a program in a box made from `codapi/sh`."""
         step = {"box": "box", "command": argv, **step}
-        return self.execute(step, files=files, entry=entry, boxes={"box": box or {}}, root=root)
+        boxes = {"box": box or {}}
+        return self.execute(step, files=files, entry=entry, boxes=boxes, root=root, input=input)
 
     def execute(
         self,
@@ -133,19 +135,24 @@ class Instance:
         boxes: Mapping[str, Mapping[str, Any]] | None = None,
         version: str = "",
         root: Mapping[str, str] | None = None,
+        input: Input | None = None,
+        runs: Sequence[Input] = (),
+        runs_timeout: float = 30,
         **command: Any,
     ) -> Execution:
         """Execute a command; `root` holds more files of the config's root."""
         defaults = {**SH, **BOX_DEFAULTS[self.kind]}
         commands = {"test": {"run": {"steps": steps, **command}}}
         with tempfile.TemporaryDirectory() as path:
-            write_root(Path(path), boxes or {"sh": {}}, commands, {"box": defaults})
+            top = {"box": defaults, "runs_timeout": runs_timeout}
+            write_root(Path(path), boxes or {"sh": {}}, commands, top)
             for name, text in (root or {}).items():
                 (Path(path) / name).parent.mkdir(exist_ok=True)
                 (Path(path) / name).write_text(text)
             config = load_config(Path(path))
             id = f"test_run_{secrets.token_hex(4)}"
-            job = Job(id, "test", "run", version, {"": ""} if files is None else files)
+            files = {"": ""} if files is None else files
+            job = Job(id, "test", "run", version, files, input or Input(), tuple(runs))
             cancel = Cancel()
             with self._abandoned_at(cancel), acting_as(self._uid):
                 root_box = RootBox(self.daemon, self.own, config.images())

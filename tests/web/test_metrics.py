@@ -53,6 +53,24 @@ def test_boxes_are_counted_by_kind():
     assert values['codapi_fallbacks_total{box="sh"}'] == 1
 
 
+def test_box_of_each_run_is_counted_once():
+    runs = [(Outcome(box="sh", kind=kind), 1) for kind in ("warm", "reused", "reused")]
+    runs.append((Outcome(box="sh", kind="cold", reason="timeout"), 1))
+    metrics = Metrics()
+    report = Report([Outcome(box="gcc", kind="cold"), runs[-1][0]], runs)
+    metrics.count(JOB, Execution.of("sh_run_1", report, 100))
+    values = shown(metrics)
+    boxes = {name: value for name, value in values.items() if "codapi_boxes_total" in name}
+    assert boxes == {
+        'codapi_boxes_total{box="gcc",kind="cold"}': 1,
+        'codapi_boxes_total{box="sh",kind="warm"}': 1,
+        'codapi_boxes_total{box="sh",kind="reused"}': 2,
+        'codapi_boxes_total{box="sh",kind="cold"}': 1,
+    }
+    assert values["codapi_kills_total"] == 1
+    assert values['codapi_duration_seconds_count{phase="run"}'] == 5
+
+
 def test_durations_are_counted_in_seconds_by_phase():
     values = count(Outcome(start_ms=20, wall_ms=50), duration=100)
     for phase, seconds in {"start": 0.02, "run": 0.05, "rest": 0.03}.items():
