@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from codapi_flask import files
-from codapi_flask.config.model import Config
+from codapi_flask.config.model import ARGS, Command, Config
 from codapi_flask.config.names import safe
+from codapi_flask.config.problems import join
 from codapi_flask.errors import FileError, RequestError
 from codapi_flask.jobs.request import Request
-from codapi_flask.models import Job
+from codapi_flask.models import Input, Job
 
 MAX_SHOWN = 100
 """Characters of a client's text that an error repeats."""
+
+NO_INPUT = "the last step of this command does not read input"
+READS_FILES = "the last step of this command reads the files from its stdin, so it takes no other"
+NO_ARGS = f"this command takes none, as its config has no place for them ({ARGS!r})"
 
 
 class Admission:
@@ -26,8 +31,8 @@ class Admission:
         """Turn a request into a job with an id of its own.
 
         Raises:
-            RequestError: there is no such sandbox, command or box, nothing to run, or two files
-                of one name.
+            RequestError: there is no such sandbox, command or box, nothing to run, two files of
+                one name, or the command does not take such input.
         """
         commands = self._config.commands.get(request.sandbox)
         if commands is None:
@@ -54,7 +59,44 @@ class Admission:
                 named = _normalise(request.files, command.entry)
             except FileError as error:
                 raise RequestError("malformed", str(error), id) from None
-        return Job(id, request.sandbox, request.command, version, named)
+        try:
+            input, inputs = _inputs(command, request)
+        except ValueError as error:
+            raise RequestError("malformed", str(error), id) from None
+        return Job(id, request.sandbox, request.command, version, named, input, inputs)
+
+
+def _inputs(command: Command, request: Request) -> tuple[Input, tuple[Input, ...]]:
+    """Return a request's input and that of each of its runs.
+
+    Raises:
+        ValueError: the command does not take it.
+    """
+    if request.runs is None:
+        return _input(command, request.stdin or "", request.args), ()
+    if request.stdin or request.args:
+        raise ValueError("runs: put stdin and args into each of them, not beside them")
+    if not command.input_step:
+        raise ValueError(f"runs: {NO_INPUT}")
+    inputs = []
+    for number, run in enumerate(request.runs):
+        if run.args and not command.input_step.takes_args:
+            raise ValueError(f"{join('runs', number, 'args')}: {NO_ARGS}")
+        inputs.append(_input(command, run.stdin or "", run.args, ("runs", number)))
+    return Input(), tuple(inputs)
+
+
+def _input(
+    command: Command, stdin: str, args: Sequence[str], place: Sequence[str | int] = ()
+) -> Input:
+    if args and not command.takes_args:
+        raise ValueError(f"{join(*place, 'args')}: {NO_ARGS}")
+    try:
+        if stdin and not command.takes_stdin:
+            raise ValueError(READS_FILES if command.input_step else NO_INPUT)
+        return Input(files.to_bytes(stdin), tuple(map(files.valid, args)))
+    except ValueError as error:
+        raise ValueError(f"{join(*place, 'stdin')}: {error}") from None
 
 
 def _normalise(given: Mapping[str, str], entry: str) -> dict[str, str]:

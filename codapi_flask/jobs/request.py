@@ -5,18 +5,29 @@ Only the web process may import this module: pydantic takes 0.1 s and 8 MiB.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from codapi_flask.config.problems import join
 from codapi_flask.errors import RequestError
 
 EMPTY = {"sandbox": "", "command": "", "files": {}}
 """The required fields of a document that lacks them, as in Codapi."""
 
+MAX_ARGS, MAX_ARGS_SIZE = 64, 8192
+"""Limits on a list of args: texts, and bytes of all together in UTF-8."""
+
+MAX_RUNS = 32
+
 TEXTS = {
+    "list_type": f"must be a list of 1 to {MAX_RUNS} objects",
+    "too_short": f"must be a list of 1 to {MAX_RUNS} objects",
+    "too_long": f"must be a list of 1 to {MAX_RUNS} objects",
+    "model_type": "must be an object",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
 }
@@ -34,6 +45,14 @@ NOT_BLANK: JsonDict = {
         },
     ]
 }
+RUNS_AND_INPUT: JsonDict = {
+    "required": ["runs"],
+    "properties": {"runs": {"type": "array"}},
+    "anyOf": [
+        {"required": ["stdin"], "properties": {"stdin": {"type": "string", "minLength": 1}}},
+        {"required": ["args"], "properties": {"args": {"type": "array", "minItems": 1}}},
+    ],
+}
 
 
 def _check_files(files: object) -> dict[str, str]:
@@ -45,10 +64,54 @@ def _check_files(files: object) -> dict[str, str]:
     return files
 
 
+def _check_args(args: object) -> Sequence[str]:
+    """Check a list of args; `null` is an empty one."""
+    if args is None:
+        return ()
+    problem = ""
+    if not isinstance(args, list) or not all(isinstance(text, str) for text in args):
+        problem = "must be a list of strings"
+    elif len(args) > MAX_ARGS:
+        problem = f"must have at most {MAX_ARGS} texts"
+    elif any("\0" in text for text in args):
+        problem = "must not contain NUL"
+    elif sum(len(text.encode("utf-8", "surrogatepass")) for text in args) > MAX_ARGS_SIZE:
+        problem = f"must have at most {MAX_ARGS_SIZE} bytes in UTF-8, all texts together"
+    if problem:
+        raise PydanticCustomError("args", "{problem}", {"problem": problem})
+    return args  # type: ignore[return-value]
+
+
+Stdin = Annotated[str | None, Field(examples=["1 2\n"])]
+Args = Annotated[
+    Sequence[str],
+    PlainValidator(
+        _check_args,
+        json_schema_input_type=Annotated[
+            list[Annotated[str, Field(pattern=r"^[^\x00]*$")]] | None, Field(max_length=MAX_ARGS)
+        ],
+    ),
+    Field(examples=[["--upper"]]),
+]
+STRICT = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class RunInput(BaseModel):
+    """What one of several runs of the command's last step gets."""
+
+    model_config = STRICT
+
+    stdin: Stdin = None
+    """The stdin of this run: text, or a data: URL."""
+
+    args: Args = ()
+    """Arguments of this run."""
+
+
 class Request(BaseModel):
     """Which command of which sandbox to run on which files."""
 
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = STRICT | ConfigDict(json_schema_extra={"not": RUNS_AND_INPUT})
 
     sandbox: str = Field(examples=["python"])
     """What to use."""
@@ -67,6 +130,17 @@ class Request(BaseModel):
 
     details: bool = Field(False, json_schema_extra=NULLABLE_BOOLEAN)
     """Whether the answer has the field `details`."""
+
+    stdin: Stdin = None
+    """The stdin of the command's last step: text, or a data: URL. A step that reads the files
+    takes none."""
+
+    args: Args = ()
+    """Arguments, for the commands whose config has a place for them: up to 8192 bytes in UTF-8,
+    all together."""
+
+    runs: Annotated[list[RunInput], Field(min_length=1, max_length=MAX_RUNS)] | None = None
+    """Executes the command's last step once for each; not beside `stdin` and `args`."""
 
     @classmethod
     def parse(cls, document: object) -> Request:
@@ -89,4 +163,4 @@ class Request(BaseModel):
 def _explain(error: ValidationError) -> str:
     """Return the first problem, behind its field; the client's text is not repeated."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{first['loc'][0]}: {TEXTS.get(first['type'], first['msg'])}"
+    return f"{join(*first['loc'])}: {TEXTS.get(first['type'], first['msg'])}"

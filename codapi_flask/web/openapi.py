@@ -148,8 +148,11 @@ def _ref(component: str) -> Object:
 
 
 def _schemas() -> Object:
+    request = Request.model_json_schema(ref_template="#/components/schemas/{model}")
     answer = _fields(Execution, Execution("-").answer())
     details = {"details": _ref("schemas/Details")}
+    run = {name: schema for name, schema in answer.items() if name != "id"}
+    results = {"results": {"type": "array", "items": _ref("schemas/Result")}}
     nothing = {"ok": {"const": False}, "stdout": {"const": ""}}
     reason = {"stderr": {"type": "string", "minLength": 1}}
     step = _fields(Outcome, Outcome().details())
@@ -157,8 +160,10 @@ def _schemas() -> Object:
     step["truncated"] = _object({name: {"type": "boolean"} for name in ("stdout", "stderr")})
     steps = {"steps": {"type": "array", "items": _ref("schemas/Outcome")}}
     return {
-        "Request": Request.model_json_schema(),
-        "Execution": _object(answer, details),
+        **request.pop("$defs"),
+        "Request": request,
+        "Execution": _object(answer, details | results),
+        "Result": _object(run, {"details": _ref("schemas/Outcome")}),
         "Refusal": _object({**answer, **nothing, **reason}, details),
         "Details": _object({**step, **steps}),
         "Outcome": _object(step),
@@ -168,7 +173,9 @@ def _schemas() -> Object:
 
 def _fields(model: type, names: Iterable[str]) -> Object:
     """Return the schemas of a model's fields, without what only concerns its constructor."""
-    schemas = TypeAdapter(model).json_schema()["properties"]
+    schema = TypeAdapter(model).json_schema()
+    # a model with a field of its own type is a reference
+    schemas = schema.get("$defs", {}).get(model.__name__, schema)["properties"]
     for schema in schemas.values():
         del schema["title"]
         schema.pop("default", None)

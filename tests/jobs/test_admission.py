@@ -6,6 +6,7 @@ from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.errors import RequestError
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.request import Request
+from codapi_flask.models import Input
 
 BOXES = {
     name: BoxSpec(name=name, image="i")
@@ -19,6 +20,15 @@ COMMANDS = {
         "service": Command(steps=(Step(box="postgres", action="exec"),)),
     },
     "web": {"run": Command(engine="http")},
+    "sh": {
+        "run": Command(steps=(Step(box="sh", command=("a", ":args")),)),
+        "cat": Command(steps=(Step(box="sh", stdin=True, command=("a", ":args")),)),
+        "first": Command(steps=(Step(box="sh", command=("a", ":args")), Step(box="sh"))),
+        "detached": Command(steps=(Step(box="sh", detach=True),)),
+        "stopped": Command(
+            steps=(Step(box="sh", command=("a", ":args")), Step(box="b", action="stop"))
+        ),
+    },
     "c++": {"++": Command(steps=(Step(box="c++"),))},
     "_x": {"-run it": Command(engine="http")},
     "++": {"日本": Command(engine="http")},
@@ -123,3 +133,90 @@ def test_unknown_version_does_not_appear_in_the_id():
     with pytest.raises(RequestError) as caught:
         admit(version="9\n$(id)")
     assert re.fullmatch("python_run_[0-9a-f]{8}", caught.value.id)
+
+
+def inputs(command="run", sandbox="sh", **given):
+    """Return what the last step of an admitted job gets, and what each run does."""
+    document = {"sandbox": sandbox, "command": command, "files": {"": "x"}, **given}
+    job = SANDBOXES.admit(Request.parse(document))
+    return job.input, job.runs
+
+
+@pytest.mark.parametrize(
+    ("given", "input"),
+    [
+        ({}, Input()),
+        ({"stdin": "", "args": []}, Input()),
+        ({"stdin": "1\n", "args": ["2"]}, Input(b"1\n", ("2",))),
+        ({"stdin": "data:;base64,AP8="}, Input(b"\0\xff")),
+        ({"stdin": "data: no URL"}, Input(b"data: no URL")),
+        ({"stdin": "\ud800é", "args": ["\udfff"]}, Input("\ufffdé".encode(), ("\ufffd",))),
+        (
+            {"args": ["data:,a", "", ":name", ":args"]},
+            Input(args=("data:,a", "", ":name", ":args")),
+        ),
+    ],
+)
+def test_input_is_that_of_the_request(given, input):
+    assert inputs(**given) == (input, ())
+    assert inputs(runs=[given, {}]) == (Input(), (input, Input()))
+
+
+@pytest.mark.parametrize("more", [{}, {"stdin": "", "args": []}, {"stdin": None, "args": None}])
+def test_empty_input_is_accepted_by_every_command(more):
+    for sandbox, command in [("web", "run"), ("sh", "cat"), ("sh", "detached"), ("python", "run")]:
+        assert inputs(command, sandbox, **more) == (Input(), ())
+    for command in ("cat", "run", "first"):
+        assert inputs(command, runs=[more]) == (Input(), (Input(),))
+
+
+def test_args_may_be_those_of_an_earlier_step():
+    for command in ("first", "stopped"):
+        assert inputs(command, args=["1"]) == (Input(args=("1",)), ())
+
+
+READS_FILES = "the last step of this command reads the files from its stdin, so it takes no other"
+NO_INPUT = "the last step of this command does not read input"
+NO_ARGS = "this command takes none, as its config has no place for them (':args')"
+BASE64 = "invalid base64 in the data URL"
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "command", "given", "text"),
+    [
+        ("sh", "cat", {"stdin": "1"}, f"stdin: {READS_FILES}"),
+        ("sh", "cat", {"runs": [{}, {"stdin": "1"}]}, f"runs[1].stdin: {READS_FILES}"),
+        ("sh", "detached", {"stdin": "1"}, f"stdin: {NO_INPUT}"),
+        ("sh", "stopped", {"stdin": "1"}, f"stdin: {NO_INPUT}"),
+        ("web", "run", {"stdin": "1"}, f"stdin: {NO_INPUT}"),
+        *(
+            (sandbox, command, {"runs": [{}]}, f"runs: {NO_INPUT}")
+            for sandbox, command in [("sh", "detached"), ("sh", "stopped"), ("web", "run")]
+        ),
+        ("python", "run", {"args": [""]}, f"args: {NO_ARGS}"),
+        ("web", "run", {"args": ["1"]}, f"args: {NO_ARGS}"),
+        ("python", "run", {"runs": [{}, {"args": ["1"]}]}, f"runs[1].args: {NO_ARGS}"),
+        # only the last step is executed for each
+        ("sh", "first", {"runs": [{}, {"args": ["1"]}]}, f"runs[1].args: {NO_ARGS}"),
+        ("sh", "run", {"stdin": "data:;base64,x"}, f"stdin: {BASE64}"),
+        ("sh", "run", {"runs": [{}, {"stdin": "data:;base64,x"}]}, f"runs[1].stdin: {BASE64}"),
+        *(
+            (
+                "sh",
+                "run",
+                {**given, "runs": [{}]},
+                "runs: put stdin and args into each of them, not beside them",
+            )
+            for given in ({"stdin": "1"}, {"args": ["1"]}, {"stdin": "1", "args": ["2"]})
+        ),
+    ],
+)
+def test_input_that_the_command_does_not_take_is_refused(sandbox, command, given, text):
+    with pytest.raises(RequestError) as caught:
+        inputs(command, sandbox, **given)
+    assert (caught.value.kind, caught.value.text) == ("malformed", text)
+    assert caught.value.id.startswith(f"{sandbox}_{command}_")
+
+
+def test_runs_beside_empty_input_are_accepted():
+    assert inputs(stdin="", args=[], runs=[{}]) == (Input(), (Input(),))

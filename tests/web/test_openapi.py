@@ -128,9 +128,10 @@ def test_refusal_has_the_headers_that_are_sent():
     ],
 )
 def test_answer_matches_its_schema(outcome):
-    execution = Execution.of("sh_run_1", Report([outcome, outcome]), 25)
-    for details in (False, True):
-        validate("Execution", execution.answer(details))
+    reports = [Report([outcome, outcome], runs) for runs in (None, [], [(outcome, 25)] * 2)]
+    for report in reports:
+        for details in (False, True):
+            validate("Execution", Execution.of("sh_run_1", report, 25).answer(details))
 
 
 def test_refusal_matches_its_schema():
@@ -142,14 +143,29 @@ GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"version": None, "details": None}, {"details": True, "other": 1}]
+    "more",
+    [
+        {},
+        {"version": None, "details": None, "stdin": None, "args": None, "runs": None},
+        {"details": True, "other": 1},
+        {"stdin": "data:,1", "args": ["", "-x"]},
+        {"runs": [{}, {"stdin": None, "args": None}, {"stdin": "1", "args": ["2"], "x": 1}]},
+        {"runs": [{}], "stdin": "", "args": []},
+        {"runs": None, "stdin": "1"},
+    ],
 )
 def test_valid_request_matches_its_schema(more):
     validate("Request", {**GOOD, **more})
 
 
 @pytest.mark.parametrize(
-    "more", [{"files": {"": " "}}, {"files": {}}, {"files": {"": 1}}, {"version": 1}]
+    "more",
+    [
+        *({"files": {"": " "}}, {"files": {}}, {"files": {"": 1}}, {"version": 1}),
+        *({"stdin": 1}, {"args": "1"}, {"args": [1]}, {"args": ["\0"]}, {"args": [""] * 65}),
+        *({"runs": runs} for runs in ([], [{}] * 33, {}, [None], [{"args": "1"}])),
+        *({"runs": [{}], "stdin": "1"}, {"runs": [{}], "args": ["1"]}),
+    ],
 )
 def test_invalid_request_does_not_match_its_schema(more):
     with pytest.raises(jsonschema_rs.ValidationError):
