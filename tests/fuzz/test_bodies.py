@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from codapi_flask.files import to_bytes, valid
 from tests.support.fuzz import FUZZ, GOOD, check, encode
 from tests.support.server import Answer
 
@@ -23,9 +24,15 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS, inner, max_size=5),
     max_leaves=20,
 )
+STDINS = st.sampled_from(["data:;base64,x", "data:,%00%ff", "data:", "1\n2\n"]) | TEXTS
+ARGS = st.lists(TEXTS | st.sampled_from(["-c", "--", ":args", "a b", "$(id)"]), max_size=5)
+INPUTS = st.fixed_dictionaries({}, optional={"stdin": STDINS | VALUES, "args": ARGS | VALUES})
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
+        "stdin": STDINS | VALUES,
+        "args": ARGS | VALUES,
+        "runs": st.lists(INPUTS, max_size=4) | VALUES,
         "sandbox": st.just("sh") | VALUES,
         "command": st.just("run") | VALUES,
         "version": VALUES,
@@ -69,8 +76,31 @@ def test_arbitrary_json_is_refused(post, value):
 @example({**GOOD, "sandbox": ESCAPES})
 @example({**GOOD, "files": {"": "true", ESCAPES: ""}})
 @example({**GOOD, "files": {"": ESCAPES}})
+@example({**GOOD, "stdin": ESCAPES})
+@example({**GOOD, "args": [ESCAPES.replace("\0", "")] * 64})
+@example({**GOOD, "runs": [{ESCAPES: 1, "stdin": ESCAPES}] * 32, "details": True})
 def test_arbitrary_request_is_answered(post, document):
     assert post(encode(document))[0] in (200, 400, 404)
+
+
+@FUZZ
+@given(STDINS, ARGS, st.booleans())
+def test_arbitrary_input_reaches_the_program_or_is_refused(server, stdin, args, is_run):
+    code = 'printf "%s\\n" $#; printf "%s\\0" "$@"; cat'
+    input = {"stdin": stdin, "args": args}
+    more = {"runs": [{}, input]} if is_run else input
+    answer = _post(server, encode({**GOOD, "files": {"": code}, **more, "details": True}))
+    place = "runs[1]." if is_run else ""
+    if any("\0" in text for text in args):
+        assert check(answer) == (400, f"{place}args: must not contain NUL")
+    elif stdin == "data:;base64,x":
+        assert check(answer) == (400, f"{place}stdin: invalid base64 in the data URL")
+    else:
+        assert check(answer)[0] == 200
+        last = answer.json()["results"][-1] if is_run else answer.json()
+        texts = "".join(f"{text}\0" for text in map(valid, args)) or "\0"
+        read = to_bytes(stdin).decode("utf-8", "replace")
+        assert last["stdout"] == f"{len(args)}\n{texts}{read}"
 
 
 @FUZZ
@@ -109,6 +139,20 @@ FINE = (200, "")
         (encode(GOOD)[:-1] + b', "sandbox": "no"}', (404, "unknown sandbox")),
         (encode({**GOOD, "version": "x" * 1_000_000}), (200, "unknown box sh:" + "x" * 97)),
         (encode({**GOOD, "sandbox": "x" * 1_000_000}), (404, "unknown sandbox")),
+        (encode({**GOOD, "stdin": "x" * 1_000_000}), FINE),
+        (
+            encode({**GOOD, "args": [""] * 200_000}),
+            (400, "args: must have at most 64 texts"),
+        ),
+        (
+            encode({**GOOD, "runs": [{}] * 200_000}),
+            (400, "runs: must be a list of 1 to 32 objects"),
+        ),
+        (
+            encode({**GOOD, "runs": [1] * 300_000}),
+            (400, "runs: must be a list of 1 to 32 objects"),
+        ),
+        (encode({**GOOD, "runs": [{"args": ["x" * 8192]}] * 32}), FINE),
         (
             encode({**GOOD, "files": {"": "x", "x" * 1_000_000: ""}}),
             (200, f"files[{'x' * 100}…]: invalid name"),
@@ -145,7 +189,7 @@ def test_compressed_body_is_refused_without_unpacking(post, encoding):
 
 
 def test_answer_repeats_little_of_a_large_request(server):
-    for name in ("sandbox", "command", "version", "x"):
+    for name in ("sandbox", "command", "version", "x", "args", "runs"):
         assert len(_post(server, encode({**GOOD, name: "\0" * 150_000})).body) < 2000
     files = {"": "x", "\0" * 150_000: ""}
     assert len(_post(server, encode({**GOOD, "files": files})).body) < 2000

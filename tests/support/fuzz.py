@@ -14,6 +14,7 @@ FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), 
 
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 FIELDS = {"id": str, "ok": bool, "duration": int, "stdout": str, "stderr": str}
+OPTIONAL = {"details": dict, "results": list}
 ANSWER_MAX = 200_000
 """Bytes of the largest answer: the system buffers it, so no thread waits for its reader."""
 
@@ -21,7 +22,12 @@ ANSWER_MAX = 200_000
 def check(answer: Answer) -> tuple[int, str]:
     """Check the properties of any answer to `POST /v1/exec`; return status and stderr."""
     body = answer.json()
-    assert {name: type(value) for name, value in body.items() if name != "details"} == FIELDS
+    more = OPTIONAL.keys() & body.keys()
+    expected = {name: OPTIONAL[name] for name in more}
+    assert {name: type(value) for name, value in body.items()} == FIELDS | expected
+    for result in body.get("results", ()):
+        fields = {name: type(value) for name, value in result.items() if name != "details"}
+        assert {"id": str} | fields == FIELDS
     assert answer.status in (200, 400, 401, 404, 405, 408, 413, 415, 429, 431)
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
