@@ -9,11 +9,11 @@ import pytest
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
-from codapi_flask.config.model import BoxSpec, Command, Config
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import Busy
 from codapi_flask.jobs.executor import run
-from codapi_flask.models import Job
+from codapi_flask.models import Input, Job
 from codapi_flask.pool import worker
 from codapi_flask.pool.child import WorkerChild
 from codapi_flask.pool.idle import choose
@@ -22,7 +22,10 @@ from codapi_flask.process import Child
 from tests.support.gate import serving
 from tests.support.server import wait_for
 
-COMMANDS = {"web": {"run": Command(engine="http")}}
+COMMANDS = {
+    "web": {"run": Command(engine="http")},
+    "sh": {"run": Command(steps=(Step(box="sh", timeout=5),))},
+}
 
 
 @pytest.fixture
@@ -70,6 +73,19 @@ def test_worker_executes_a_job(start_pool):
     execution = run(start_pool(pool_size=1), job("/"))
     assert (execution.id, execution.ok, execution.fault) == ("web_run_1", True, "")
     assert execution.stdout.startswith("HTTP/1.0 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("runs", "seconds"), [((), 5), ((Input(),), 7000), ((Input(),) * 32, 7000)]
+)
+def test_worker_has_the_time_of_all_runs(start_pool, runs, seconds):
+    pool = start_pool(pool_size=1, runs_timeout=7000, timeouts=Timeouts(box=1, margin=10))
+    given = Job("sh_run_1", "sh", "run", "", {"": ""}, runs=runs)
+    child = pool.begin(given)
+    left = child.deadline - time.monotonic()
+    assert not child.result(given).ok
+    pool.end(child)
+    assert seconds + 11 < left <= seconds + 12
 
 
 def test_worker_executes_one_job_after_another(start_pool):
