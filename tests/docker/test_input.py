@@ -10,6 +10,7 @@ import pytest
 from codapi_flask.models import Execution, Input
 from tests.support.instance import PYTHON, docker
 from tests.support.programs import Sleep
+from tests.support.server import wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -24,6 +25,7 @@ HOSTILE = [
 # every character of one byte, and of every first and last byte of a longer one
 EVERY = "".join(map(chr, [*range(1, 0x100), *range(0x100, 0x800, 63), *range(0xE000, 0x10000, 63)]))
 ALL = [*HOSTILE, *(EVERY[place::24] for place in range(24))][:64]
+SLOW_OR_QUICK = 'test "$1" = quick || {{ {0}; }}; echo "$1"'
 WITH_DETACHED = pytest.mark.parametrize("kind", ["plain", "warm"])
 
 
@@ -161,9 +163,9 @@ def test_after_follows_all_runs_once(execute, service):
 
 def test_each_run_has_its_own_timeout(execute):
     sleep = Sleep(1000)
-    script = f'test "$1" = quick || {{ {sleep.text}; }}; echo "$1"'
     step = _sh("sh", "main.sh", ":args", timeout=0.5)
-    execution = execute(step, runs=_inputs("quick", "slow", "quick"), **_script(script))
+    script = _script(SLOW_OR_QUICK.format(sleep.text))
+    execution = execute(step, runs=_inputs("quick", "slow", "quick"), **script)
     timeout = (False, "code execution timeout")
     assert _ended(execution) == [(True, "quick\n"), timeout, (True, "quick\n")]
     assert execution.reason == "timeout"
@@ -192,6 +194,29 @@ def test_run_finds_nothing_of_an_earlier_one(execute):
     execution = execute(_sh("sh", "main.sh"), runs=_inputs(*"123"), **_script(script))
     assert _ended(execution) == [(True, "")] * 3
     assert not sleep.runs()
+
+
+@pytest.mark.parametrize("kind", ["plain", "warm", "reused"])
+def test_run_after_one_whose_box_vanished_gets_another(instance, execute):
+    sleep, step = Sleep(1000), _sh("sh", "main.sh", ":args", timeout=60)
+    runs, script = _inputs("slow", "quick"), _script(SLOW_OR_QUICK.format(sleep.text))
+    execution = instance.start(execute, step, runs=runs, **script)
+    wait_for(sleep.runs)
+    docker("rm", "--force", *instance.containers())
+    assert _ended(execution.result()) == [(False, "sandbox died"), (True, "quick\n")]
+
+
+@pytest.mark.parametrize("kind", ["plain", "warm"])
+def test_cancelled_runs_end_at_once(instance, execute, service):
+    sleep = Sleep(1000)
+    script = f"echo ran >> /tmp/:name; {sleep.text}"
+    step = _exec(service, "sh", "-c", script, timeout=60)
+    execution = instance.start(execute, step, runs=_inputs("1", "2"))
+    wait_for(sleep.runs)
+    instance.cancel()
+    id, reason = execution.result().id, execution.result().reason
+    assert (reason, sleep.runs()) == ("cancelled", False)
+    assert docker("exec", service, "cat", f"/tmp/{id}") == "ran"
 
 
 @pytest.mark.parametrize("kind", ["plain", "cold", "warm"])
