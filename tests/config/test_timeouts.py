@@ -9,7 +9,7 @@ from codapi_flask.config.load import load_config
 from codapi_flask.config.model import Command, Step
 from codapi_flask.config.timeouts import VARIABLE, Timeouts
 
-FIXED = {"http", "reset", "send"}
+FIXED = {"heartbeat", "http", "reset", "send"}
 """What depends on clients and on other hosts, or only costs speed."""
 
 

@@ -119,6 +119,19 @@ def test_each_step_begins_with_progress(server):
     assert [step["stdout"] for step in happening[-1][1]["details"]["steps"]] == ["one\n", "1000\n"]
 
 
+def test_each_run_begins_with_progress(server):
+    runs = [{"stdin": "one"}, {"stdin": "two"}]
+    with Events(server.port, "cat", runs=runs) as events:
+        happening = [each for each in events if each[0] != ":"]
+    assert happening[:-1] == [
+        ("progress", {"step": 0, "run": 0}),
+        ("stdout", {"step": 0, "run": 0, "text": "one"}),
+        ("progress", {"step": 0, "run": 1}),
+        ("stdout", {"step": 0, "run": 1, "text": "two"}),
+    ]
+    assert [result["stdout"] for result in happening[-1][1]["results"]] == ["one", "two"]
+
+
 @pytest.mark.parametrize("text", ["yes", "printf 'aaaaaaaaa日'; yes >&2"])
 def test_stream_is_cut_where_the_answer_is(server, text):
     with Events(server.port, f"{text} | head -c 99999", command="little", details=True) as events:
