@@ -93,8 +93,9 @@ class Outcome:
     `start_ms` (to get the box), `wall_ms` and `cpu_ms` are milliseconds, `memory_kib` the
     largest resident set of one of the step's processes in KiB; `None` is unknown. `box` is the
     name of the box that was used and `kind` its origin: `warm` (started ahead), `reused`, `cold`
-    (started for this step) or `fresh` (a plain container, without init). `fell_back` marks a plain
-    container that replaces a box whose init did not report.
+    (started for this step) or `fresh` (a plain container, without init). `image` is the id of the
+    box's image, empty without a box. `fell_back` marks a plain container that replaces a box whose
+    init did not report.
     """
 
     stdout: str = ""
@@ -110,6 +111,7 @@ class Outcome:
     memory_kib: int | None = None
     box: str = "-"
     kind: Kind | None = None
+    image: str = ""
     fell_back: bool = False
 
     @property

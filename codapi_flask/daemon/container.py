@@ -27,10 +27,10 @@ ROOT = re.compile(r"^\S+ \S+ \S+ / / .* - overlay .*[ ,]upperdir=(/[^,\s]+)", re
 
 
 class Container:
-    """One container, whether or not it exists."""
+    """One container, whether or not it exists; `image` is what a new one was created from."""
 
-    def __init__(self, client: Client, id: str) -> None:
-        self._client, self.id = client, id
+    def __init__(self, client: Client, id: str, image: str = "") -> None:
+        self._client, self.id, self.image = client, id, image
 
     def attach(self, program: Program, deadline: float, keeps_last: bool = False) -> Stream:
         """Connect to the program's streams; must precede `start`, or output is lost.

@@ -70,19 +70,19 @@ class Daemon(Client):
             ServerFault: the image is missing, or the daemon refuses a limit, is gone or too slow.
             Vanished: the image was removed meanwhile.
         """
+        image = self.box_image(box)
         process = {
-            "image": box.image,
+            "image": image.id,
             "command": list(program.argv) or None,
             "user": program.user,
             "stdin_open": program.stdin is not None,
         }
         if mounts.init:
-            image = self.box_image(box)
             argv = image.argv(program.argv)
             if not argv:
                 raise ServerFault(f"box {box.name}: neither the step nor the image has a command")
             command = ["plain", str(int(self.bounds_sockets(box))), *argv]
-            process |= {"image": image.id, "entrypoint": [init.MOUNT], "command": command}
+            process |= {"entrypoint": [init.MOUNT], "command": command}
         limits = hostconfig.plain(box, mounts, self.sockets())
         return self._create_box(name, box, process, limits, instance, mounts.work, deadline)
 
@@ -187,7 +187,7 @@ class Daemon(Client):
         except docker.errors.ImageNotFound as error:
             # its name may stand for another one by now
             raise Vanished(str(error)) from error
-        return Container(self, created["Id"])
+        return Container(self, created["Id"], process["image"])
 
     def bounds_sockets(self, box: BoxSpec) -> bool:
         """Whether the server must limit the memory of a box's sockets (`bound_sockets`)."""

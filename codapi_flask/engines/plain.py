@@ -82,7 +82,7 @@ class PlainBoxes:
         finally:
             # it also confirms that a program which did not end in time is dead
             container.remove()
-        return replace(outcome, kind="fresh", start_ms=took)
+        return replace(outcome, kind="fresh", start_ms=took, image=container.image)
 
     def detach(self, name: str, box: BoxSpec, program: Program) -> tuple[Container, Stream]:
         """Start a program as a container; the caller reads its output, and removes it.

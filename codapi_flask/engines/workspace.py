@@ -239,7 +239,7 @@ class Workspace:
         took = (time.monotonic() - start) * 1000
         container = self._context.daemon.find(started.container)
         outcome = self._run(started, program, container)
-        return replace(outcome, start_ms=took)
+        return replace(outcome, start_ms=took, image=started.image.id)
 
     def _enter(self, box: BoxSpec) -> Box:
         """Return a box that is new or as new; it may be the box of the step before."""
