@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,12 +15,16 @@ from codapi_flask.pool.preload import PRELOAD
 from codapi_flask.process import Child, Failed, describe
 from codapi_flask.stock import keeper
 
+FRESH_TIME = 3.0
+"""Seconds after the last message for which the ids of the images count as known."""
+
 log = logging.getLogger("codapi")
 
 
 class SupervisedKeeper:
-    """The keeper's process, replaced when it dies or hangs. One thread calls, others read.
+    """The keeper's process, replaced when it dies or hangs.
 
+    One thread calls `check` and `wait_for_message`, any may call and read the others.
     `stock` counts the started boxes by name and state, `swept` the containers swept. `problem` is
     why boxes do not see the work directory, `fault` why executions cannot work at the moment; both
     are empty if there is none.
@@ -33,11 +38,32 @@ class SupervisedKeeper:
         self.swept = 0
         self.problem = self.fault = ""
         self._is_ready, self._last_words = False, ""
+        self._images: Mapping[str, str] = {}
+        self._fresh_until = 0.0
+        # guards the pipe, which two threads may read
+        self._reading = threading.Lock()
+
+    def images(self) -> Mapping[str, str]:
+        """Return the ids of the images by name, empty while they are unknown; does not wait.
+
+        It reads the messages itself, since the supervisor looks only once a second.
+        """
+        if self._reading.acquire(blocking=False):
+            try:
+                while self.child and self._receive(self.child, 0):
+                    pass
+            except (EOFError, OSError):
+                # the supervisor finds out why
+                self._images = {}
+            finally:
+                self._reading.release()
+        return self._images if time.monotonic() < self._fresh_until else {}
 
     def check(self, is_successor: bool) -> bool:
         """Read the process's messages; start it if there is none, and return whether that is so."""
-        if self.child and not self._is_lost(self.child):
-            return False
+        with self._reading:
+            if self.child and not self._is_lost(self.child):
+                return False
         if self.starts.left:
             return False
         try:
@@ -53,7 +79,7 @@ class SupervisedKeeper:
 
     def wait_for_message(self) -> None:
         """Wait for the first message of a new process, as long as it may take to become ready."""
-        with suppress(EOFError, OSError):
+        with self._reading, suppress(EOFError, OSError):
             if self.child:
                 self._receive(self.child, self._config.timeouts.ready)
 
@@ -72,7 +98,7 @@ class SupervisedKeeper:
             log.warning("the keeper is lost, another takes its place: %s", why)
         else:
             self.starts.failed(why)
-        self.child, self._is_ready, self._last_words = None, False, ""
+        self.child, self._images, self._is_ready, self._last_words = None, {}, False, ""
         child.join(time.monotonic())
         return True
 
@@ -90,9 +116,12 @@ class SupervisedKeeper:
                 raise EOFError
             case str(problem):
                 self.problem = problem
+            case dict(images):
+                self._images = images
             case state:
                 self.stock, self.swept, self.fault = state
                 self._is_ready = True
                 self.starts.worked()
-        child.deadline = time.monotonic() + self._config.timeouts.keeper
+        now = time.monotonic()
+        child.deadline, self._fresh_until = now + self._config.timeouts.keeper, now + FRESH_TIME
         return True

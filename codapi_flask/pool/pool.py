@@ -71,6 +71,10 @@ class Pool:
         """The number of containers that the keeper has swept."""
         return self._keeper.swept
 
+    def images(self) -> Mapping[str, str]:
+        """Return the ids of the images by name, empty while they are unknown; does not wait."""
+        return self._keeper.images()
+
     def start(self, job: Job) -> PoolRun:
         """Return a run, whose worker is idle again at its end."""
         return PoolRun(self, job, self._idle.ticket())

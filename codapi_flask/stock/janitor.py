@@ -79,10 +79,14 @@ class Janitor:
 def watch_images(
     daemon: Daemon, config: Config, report: Callable[[Mapping[str, str]], None]
 ) -> None:
-    """Report the ids of all images by name, at once and after each change; does not return."""
+    """Report the ids of all images by name, at once and after each change; does not return.
+
+    While the daemon is gone, and the ids are unknown, the report is empty.
+    """
     while True:
         with suppress(ServerFault):
             for _ in daemon.image_events():
                 found = {name: daemon.image(name) for name in config.images()}
                 report({name: image.id for name, image in found.items() if image})
+        report({})
         time.sleep(RETRY_INTERVAL)

@@ -48,10 +48,11 @@ log = logging.getLogger("codapi")
 def main(pipe: Connection, config: Config, instance: Instance, is_successor: bool) -> None:
     """Hold the stock and sweep until the pipe closes.
 
-    The first message is the problem with the work directory, empty without one. The others, one
-    every second, are the shelf's counts, the number of containers swept, and why executions cannot
-    work at the moment (empty if they can). The successor of a lost keeper does not repeat the
-    warnings about the config and the daemon. It is ready at its second message.
+    The first message is the problem with the work directory, empty without one. One every second
+    has the shelf's counts, the number of containers swept, and why executions cannot work at the
+    moment (empty if they can); the first of these reports that the keeper is ready. The others, at
+    once and after each change, are mappings: the ids of the images by name, empty while unknown.
+    The successor of a lost keeper does not repeat the warnings about the config and the daemon.
     """
     become_child(config.verbose)
     with reported(pipe):
@@ -185,8 +186,11 @@ class Keeper:
             self._starter.order(self._config.boxes[name])
 
     def _report_state(self) -> None:
+        self._send((self._shelf.counts(), self._janitor.swept, self._janitor.fault))
+
+    def _send(self, message: object) -> None:
         with suppress(BrokenPipeError):
-            self._pipe.send((self._shelf.counts(), self._janitor.swept, self._janitor.fault))
+            self._pipe.send(message)
 
     def _take_reports(self) -> None:
         os.eventfd_read(self._wake)
@@ -222,7 +226,12 @@ class Keeper:
             log.warning("%s", warning)
 
     def _images_changed(self, ids: Mapping[str, str]) -> None:
-        self._report(lambda: self._shelf.retire(ids))
+        def changed() -> None:
+            if ids:
+                self._shelf.retire(ids)
+            self._send(dict(ids))
+
+        self._report(changed)
 
     def _box_started(self, spec: BoxSpec, box: Box | None) -> None:
         def put() -> None:

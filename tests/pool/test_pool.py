@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -364,3 +365,26 @@ def test_supervisor_pauses_after_a_fault_although_nothing_is_missing(start_pool,
     monkeypatch.setattr(pool, "_replace", replace)
     wait_for(lambda: len(calls) >= 4)
     assert calls[3] - calls[2] > CHECK_INTERVAL / 2
+
+
+@pytest.mark.docker
+def test_changed_image_is_known_before_the_supervisor_looks(start_pool):
+    name, took = "codapi/test-pool", []
+    pool = start_pool(pool_size=1, boxes={"sh": BoxSpec(name="sh", image=name)})
+    wait_for(lambda: pool.problem() == "")
+    try:
+        for image in ("codapi/python", "codapi/sh") * 3:
+            id = docker("image", "inspect", "--format", "{{.Id}}", image).strip()
+            docker("tag", image, name)
+            start = time.monotonic()
+            wait_for(lambda: pool.images() == {name: id})  # noqa: B023
+            took.append(time.monotonic() - start)
+    finally:
+        docker("rmi", name)
+    # the median: a busy machine may delay some
+    assert sorted(took)[3] < CHECK_INTERVAL / 4
+    wait_for(lambda: pool.images() == {})
+
+
+def docker(*words):
+    return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
