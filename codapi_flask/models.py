@@ -157,8 +157,8 @@ class Execution:
 
     The first five fields are the answer; `duration` is in whole milliseconds. `steps` are the
     outcomes of the steps that count, the deciding one last, `results` the job's runs, `None` if it
-    has none. The others are for the log: `box` is the box of the deciding step, `fault` the cause
-    of an internal error.
+    has none. `is_cached` marks the execution of an earlier, equal job. The others are for the log:
+    `box` is the box of the deciding step, `fault` the cause of an internal error.
     """
 
     id: str
@@ -171,6 +171,7 @@ class Execution:
     fault: str = ""
     steps: tuple[Outcome, ...] = ()
     results: tuple[Execution, ...] | None = None
+    is_cached: bool = False
 
     @classmethod
     def of(cls, id: str, report: Report, duration: int) -> Execution:
@@ -232,7 +233,7 @@ class Execution:
             nothing = Outcome(stderr=self.stderr, exit_code=None, reason=self.reason)
             last = self.steps[-1] if self.steps else nothing
             steps = [step.details() for step in self.steps]
-            answer["details"] = {**last.details(), "steps": steps}
+            answer["details"] = {**last.details(), "cached": self.is_cached, "steps": steps}
         return answer
 
     def _result(self, details: bool) -> dict[str, object]:

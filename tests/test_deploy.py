@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from codapi_flask.config.load import load_config
+from codapi_flask.jobs.caching import MAX_WAITING
 from codapi_flask.server.gunicorn import EXTRA_THREADS
 from tests.support.server import GUNICORN, REPOSITORY
 
@@ -37,6 +38,6 @@ def test_unit_is_exposed_less_than_4():
 def test_unit_has_room_for_the_tasks_of_two_servers():
     tasks = int(re.search(r"^TasksMax=(\d+)$", UNIT.read_text(), re.MULTILINE)[1])
     config = load_config(REPOSITORY)
-    waiting = config.queue_size if config.queue_timeout else 0
+    waiting = MAX_WAITING + (config.queue_size if config.queue_timeout else 0)
     # threads of the web process and one of each worker; the rest is at most as many as the extra
     assert 2 * (2 * config.pool_size + waiting + 2 * EXTRA_THREADS) <= tasks

@@ -140,7 +140,8 @@ def test_api_table_shows_the_transports_texts():
 def test_metrics_table_names_every_metric():
     stock = {("sh", "idle"): 1}
     state = SimpleNamespace(size=0, lost=0, swept=0, stock=stock, busy=lambda: 0)
-    lines = Metrics(state).registry.collect()
+    cache = SimpleNamespace(requests={"hit": 1}, usage=lambda: (0, 0))
+    lines = Metrics(state, cache).registry.collect()
     own = [metric for metric in lines if metric.name.startswith("codapi_")]
     names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in own}
     told = {row[0].strip("`") for row in table(DOCS / "deploy.md", "Metrics")[1:]}

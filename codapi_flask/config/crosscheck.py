@@ -72,6 +72,27 @@ def check_steps(command: Command, boxes: Mapping[str, BoxSpec], has_all_boxes: b
     yield from _check_own_box(command)
 
 
+def check_cache(command: Command, boxes: Mapping[str, BoxSpec]) -> Found:
+    """Check that answers which are to be remembered depend on nothing but the request."""
+    if command.cache and (why := next(_influences(command, boxes), "")):
+        yield "cache", f"answers that depend on others cannot be remembered, and {why}: remove it"
+
+
+def _influences(command: Command, boxes: Mapping[str, BoxSpec]) -> Iterator[str]:
+    """Yield what an answer depends on besides the request and the images."""
+    if command.engine == "http":
+        yield "the http engine asks another server"
+        return
+    for step in command.all_steps():
+        if step.action != "run":
+            yield f"a step has the action {step.action!r}"
+        elif step.detach:
+            yield "a step has detach"
+        else:
+            connected = (box for box in candidates(step, boxes) if box.network != "none")
+            yield from (f"box {box.name!r} has the network {box.network!r}" for box in connected)
+
+
 def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -> Found:
     found = candidates(step, boxes)
     if not step.box:

@@ -135,6 +135,7 @@ class _Reader:
                     self._cross(file, name, crosscheck.check_engine(command))
                 found = crosscheck.check_steps(command, self._boxes, self._has_all_boxes)
                 self._cross(file, name, found)
+                self._cross(file, name, crosscheck.check_cache(command, self._boxes))
             yield sandbox, commands
 
     def _not_twice(self, file: Path, key: str, what: str, other: Path) -> None:

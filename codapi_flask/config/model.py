@@ -15,6 +15,8 @@ from codapi_flask.config.timeouts import START, Timeouts
 from codapi_flask.config.values import (
     Amount,
     Boxes,
+    CacheSize,
+    CacheTime,
     Capability,
     Count,
     Directory,
@@ -162,6 +164,7 @@ class Command:
     entry: Annotated[
         Entry, 'name under which the code (the file named "") is written, such as main.py'
     ] = ""
+    cache: Annotated[CacheTime, "seconds for which the server remembers successful answers"] = 0
     before: Annotated[Step | None, "the first step"] = None
     steps: Annotated[tuple[Step, ...], "run in order until one fails"] = ()
     after: Annotated[Step | None, "the last step"] = None
@@ -221,6 +224,7 @@ class Config:
     runs_timeout: Annotated[Amount, "seconds that all runs of a request may take together"] = 30
     queue_timeout: Annotated[Seconds, "seconds for which a request waits for a worker"] = 0
     queue_size: Annotated[Requests, "maximum number of waiting requests"] = 64
+    cache_size: Annotated[CacheSize, "memory for remembered answers, in MiB"] = 64
     tokens: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)

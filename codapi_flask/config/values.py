@@ -131,6 +131,10 @@ Count = Annotated[int, Must("a whole number above 0", gt=0, lt=1 << 53)]
 Amount = Annotated[float, _number("a number above 0, up to a million", gt=0, le=1_000_000)]
 Seconds = Annotated[float, _number("a number of seconds, 0 to 3600", ge=0, le=3600)]
 StartTime = Annotated[float, _number("a number of seconds, 1 to 600", ge=1, le=600)]
+CacheTime = Annotated[
+    float, _number("a number of seconds, 0 to 2592000 (30 days)", ge=0, le=2_592_000)
+]
+CacheSize = Annotated[int, Must("a whole number of MiB, 0 to 65536", ge=0, le=65_536)]
 Boxes = Annotated[int, Must("a number of boxes, 0 to 1000", ge=0, le=1000)]
 Requests = Annotated[int, Must("a number of requests, 0 to 10000", ge=0, le=10_000)]
 Processes = Annotated[int, Must(f"a whole number, 1 to {MAX_NPROC}", ge=1, le=MAX_NPROC)]

@@ -58,6 +58,9 @@ class Executor(Protocol):
     def is_full(self) -> bool:
         """Whether a job that came now would be refused; may be wrong a moment later."""
 
+    def needs_worker(self, job: Job) -> bool:
+        """Whether a job that came now would be refused if `is_full`; does not wait."""
+
     def problem(self) -> str:
         """Return why executions cannot work at the moment, empty when they can."""
 

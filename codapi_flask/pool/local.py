@@ -72,6 +72,10 @@ class LocalExecutor:
         """Return False."""
         return False
 
+    def needs_worker(self, job: Job) -> bool:
+        """Return True."""
+        return True
+
     def problem(self) -> str:
         """Return an empty string."""
         return ""

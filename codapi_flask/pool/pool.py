@@ -128,6 +128,10 @@ class Pool:
         """Whether a job would be refused now; the answer may be outdated at once."""
         return self._idle.is_full() and not self._is_broken()
 
+    def needs_worker(self, job: Job) -> bool:
+        """Return True."""
+        return True
+
     def problem(self) -> str:
         """Return why executions cannot work at the moment, an empty string if they can."""
         if self._is_broken():

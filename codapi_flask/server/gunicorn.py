@@ -12,6 +12,7 @@ from codapi_flask import stdio
 from codapi_flask.daemon.compat import DOCKER, URLLIB3
 from codapi_flask.httpd.compat import GUNICORN
 from codapi_flask.httpd.handover import Handover
+from codapi_flask.jobs.caching import MAX_WAITING
 from codapi_flask.process import MULTIPROCESSING
 from codapi_flask.server import process
 from codapi_flask.server.settings import active_config, refuse
@@ -51,6 +52,8 @@ def settings() -> dict[str, Any]:
     ]
     longest = max(budgets, default=0)
     waiting = config.queue_size if config.queue_timeout else 0
+    if config.cache_size and any(command.cache for command in commands):
+        waiting += MAX_WAITING
     return {
         "wsgi_app": "codapi_flask.server.process:wsgi()",
         "worker_class": "codapi_flask.httpd.worker.BufferingWorker",

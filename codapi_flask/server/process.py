@@ -15,6 +15,7 @@ from gunicorn.arbiter import Arbiter
 from codapi_flask.boxes import instance
 from codapi_flask.config.model import Config
 from codapi_flask.errors import ConfigError
+from codapi_flask.jobs.caching import CachingExecutor
 from codapi_flask.pool.pool import Pool
 from codapi_flask.process import log_to_stderr, sockets_in
 from codapi_flask.server.settings import active_config
@@ -42,7 +43,8 @@ class Server:
                 self.pool = Pool(config, own)
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()
-            self.app = App(config, self.pool, Metrics(self.pool))
+            executor = CachingExecutor(config, self.pool, self.pool.images)
+            self.app = App(config, executor, Metrics(self.pool, executor))
             self._stack = stack.pop_all()
 
     def close(self) -> None:

@@ -143,6 +143,8 @@ def _log(execution: Execution) -> None:
     outcome = "fault" if execution.fault else execution.reason
     line = f"id={execution.id} ok={str(execution.ok).lower()} outcome={outcome}"
     line += f" ms={execution.duration} box={execution.box}"
+    if execution.is_cached:
+        line += " cached=true"
     if execution.fault:
         log.error("%s cause=%s", line, execution.fault)
     else:

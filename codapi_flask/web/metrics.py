@@ -32,11 +32,22 @@ class State(Protocol):
         """Return the number of workers that execute a job."""
 
 
+class Cache(Protocol):
+    """The remembered executions at the moment."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """The requests of commands with a cache, by where their answer comes from."""
+
+    def usage(self) -> tuple[int, int]:
+        """Return their number, and their size in bytes."""
+
+
 class Metrics:
     """The counters of one server. Safe for use by many threads."""
 
-    def __init__(self, state: State | None = None) -> None:
-        """Count executions, and show the state of a pool if there is one."""
+    def __init__(self, state: State | None = None, cache: Cache | None = None) -> None:
+        """Count executions, and show the state of a pool and of a cache if there is one."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._executions = Counter(
@@ -73,9 +84,13 @@ class Metrics:
         )
         if state:
             self.registry.register(_StateCollector(state))
+        if cache:
+            self.registry.register(_CacheCollector(cache))
 
     def count(self, job: Job, execution: Execution) -> None:
-        """Count an execution."""
+        """Count an execution; one that is cached was counted when it ran."""
+        if execution.is_cached:
+            return
         reason = "fault" if execution.fault else execution.reason
         self._executions.labels(job.sandbox, job.command, reason).inc()
         rest = execution.duration / 1000
@@ -113,3 +128,20 @@ class _StateCollector:
         for (box, name), count in state.stock.items():
             stock.add_metric([box, name], count)
         yield stock
+
+
+class _CacheCollector:
+    """Reads the state of the remembered executions at each scrape."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Requests of commands with a cache, by where their answer comes from."
+        requests = CounterMetricFamily("codapi_cache_requests", text, labels=["result"])
+        for result, count in self._cache.requests.items():
+            requests.add_metric([result], count)
+        yield requests
+        entries, size = self._cache.usage()
+        yield GaugeMetricFamily("codapi_cache_entries", "Remembered answers.", entries)
+        yield GaugeMetricFamily("codapi_cache_bytes", "Size of the remembered answers.", size)

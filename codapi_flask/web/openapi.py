@@ -40,6 +40,7 @@ EVENTS: Object = {
 NOTES: dict[str, Object] = {
     "duration": {"minimum": 0, "description": "Milliseconds."},
     "memory_kib": {"description": "Largest resident set of one process."},
+    "is_cached": {"description": "Whether the answer is that of an earlier, equal request."},
 }
 """What the schema of an answer's field has beyond its type."""
 
@@ -158,6 +159,7 @@ def _schemas() -> Object:
     step = _fields(Outcome, Outcome().details())
     step["box"] = _fields(Outcome, ["kind"])["kind"]
     step["truncated"] = _object({name: {"type": "boolean"} for name in ("stdout", "stderr")})
+    cached = {"cached": _fields(Execution, ["is_cached"])["is_cached"]}
     steps = {"steps": {"type": "array", "items": _ref("schemas/Outcome")}}
     return {
         **request.pop("$defs"),
@@ -165,7 +167,7 @@ def _schemas() -> Object:
         "Execution": _object(answer, details | results),
         "Result": _object(run, {"details": _ref("schemas/Outcome")}),
         "Refusal": _object({**answer, **nothing, **reason}, details),
-        "Details": _object({**step, **steps}),
+        "Details": _object({**step, **cached, **steps}),
         "Outcome": _object(step),
         "Health": _object({"status": {"type": "string"}}),
     }

@@ -28,7 +28,7 @@ log = logging.getLogger("codapi")
 
 
 class Shedding:
-    """Answers the usual request while there is no idle worker."""
+    """Answers the usual request that needs a worker while none is idle."""
 
     def __init__(
         self, admission: Admission, executor: Executor, metrics: Metrics, access: Access
@@ -50,6 +50,8 @@ class Shedding:
         try:
             job = self._admission.admit(Request.parse(json.loads(body)))
         except (RequestError, ValueError, RecursionError):
+            return None
+        if not self._executor.needs_worker(job):
             return None
         self._metrics.count_refused()
         log.debug("id=%s refused with 429", job.id)

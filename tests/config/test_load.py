@@ -305,9 +305,16 @@ def test_zero_and_the_empty_text_of_codapis_keys_count_as_absent(load, tmp_path)
 
 
 def test_zero_of_the_servers_own_keys_is_a_value(load):
-    top = {"stock_size": 0, "queue_timeout": 0, "queue_size": 0, "box": {"warm": 1}}
+    top = {
+        "stock_size": 0,
+        "queue_timeout": 0,
+        "queue_size": 0,
+        "cache_size": 0,
+        "box": {"warm": 1},
+    }
     config = load({**GOOD, TOP: top, BOXES: {"sh": {"image": "i", "warm": 0}}})
     assert (config.stock_size, config.queue_size, config.boxes["sh"].warm) == (0, 0, 0)
+    assert config.cache_size == 0
 
 
 def test_null_counts_as_an_absent_value(load, tmp_path):
@@ -531,6 +538,16 @@ def one(kind, key, value):
         ("top", "runs_timeout", 0, "must be a number above 0, up to a million, not 0"),
         ("top", "start_timeout", 601, "must be a number of seconds, 1 to 600, not 601"),
         ("top", "stock_size", -1, "must be a number of boxes, 0 to 1000, not -1"),
+        ("top", "cache_size", 1.5, "must be a whole number of MiB, 0 to 65536, not 1.5"),
+        ("top", "cache_size", 65537, "must be a whole number of MiB, 0 to 65536, not 65537"),
+        ("command", "cache", -1, "must be a number of seconds, 0 to 2592000 (30 days), not -1"),
+        (
+            "command",
+            "cache",
+            3e6,
+            "must be a number of seconds, 0 to 2592000 (30 days), not 3000000.0",
+        ),
+        ("command", "cache", True, "must be a number of seconds, 0 to 2592000 (30 days), not true"),
         ("top", "verbose", 1, "must be true or false, not 1"),
         ("top", "work_dir", "tmp", "must be an absolute path without a colon, not 'tmp'"),
         ("top", "work_dir", "/a:b", "must be an absolute path without a colon, not '/a:b'"),
@@ -745,6 +762,48 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
 )
 def test_command_that_cannot_work_is_a_problem(problems, files, problem):
     assert problems(files) == [problem]
+
+
+UNCACHED = "answers that depend on others cannot be remembered, and "
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ({"engine": "http"}, "the http engine asks another server"),
+        ({"steps": [STEP, {**EXEC, "box": "redis"}]}, "a step has the action 'exec'"),
+        (
+            {"before": {"box": "redis", "action": "stop"}, "steps": [STEP]},
+            "a step has the action 'stop'",
+        ),
+        (
+            {"steps": [STEP], "after": {"box": "redis", "action": "stop"}},
+            "a step has the action 'stop'",
+        ),
+        ({"before": {**STEP, "detach": True}, "steps": [STEP]}, "a step has detach"),
+        ({"steps": [{**STEP, "box": "net"}]}, "box 'net' has the network 'bridge'"),
+        ({"steps": [STEP], "after": {**STEP, "box": "net"}}, "box 'net' has the network 'bridge'"),
+        ({"steps": [STEP, {**STEP, "box": "c"}]}, "box 'c:2' has the network 'host'"),
+    ],
+)
+def test_answers_that_depend_on_others_cannot_be_remembered(problems, load, command, why):
+    boxes = {
+        "sh": {"image": "i"},
+        "net": {"image": "i", "network": "bridge"},
+        "c": {"image": "i"},
+        "c:2": {"image": "i", "network": "host"},
+    }
+    commands = {"run": {**command, "cache": 60}}
+    [problem] = problems({BOXES: boxes, SH: commands})
+    assert problem == f"{SH}: run.cache: {UNCACHED}{why}: remove it"
+    load({**GOOD, BOXES: boxes, SH: {"run": {**command, "cache": 0}}})
+
+
+def test_step_in_a_pinned_box_without_a_network_may_be_remembered(load):
+    boxes = {"sh": {"image": "i"}, "sh:2": {"image": "i", "network": "bridge"}}
+    pinned = {**STEP, "version": "latest"}
+    config = load({**GOOD, BOXES: boxes, SH: {"run": {"steps": [pinned], "cache": 3600}}})
+    assert config.commands["sh"]["run"].cache == 3600
 
 
 def test_root_may_run_in_a_one_use_version_of_a_reused_box(load):

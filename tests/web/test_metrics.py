@@ -77,6 +77,27 @@ def test_durations_are_counted_in_seconds_by_phase():
         assert values[f'codapi_duration_seconds_sum{{phase="{phase}"}}'] == pytest.approx(seconds)
 
 
+def test_cached_execution_is_counted_where_it_ran():
+    metrics = Metrics()
+    metrics.count(JOB, Execution("sh_run_1", ok=True, reason="ok", is_cached=True))
+    assert not any(name.startswith("codapi_executions_total") for name in shown(metrics))
+
+
+class FakeCache:
+    requests = {"hit": 3, "merge": 2, "miss": 1}  # noqa: RUF012
+
+    def usage(self):
+        return 5, 700
+
+
+def test_cache_is_read_at_collection():
+    values = shown(Metrics(cache=FakeCache()))
+    assert values['codapi_cache_requests_total{result="hit"}'] == 3
+    assert values['codapi_cache_requests_total{result="miss"}'] == 1
+    assert values["codapi_cache_entries"] == 5
+    assert values["codapi_cache_bytes"] == 700
+
+
 def test_refusals_are_counted():
     metrics = Metrics()
     metrics.count_refused()

@@ -1,5 +1,6 @@
 import ast
 import json
+from dataclasses import replace
 from typing import get_args
 
 import jsonschema_rs
@@ -129,9 +130,10 @@ def test_refusal_has_the_headers_that_are_sent():
 )
 def test_answer_matches_its_schema(outcome):
     reports = [Report([outcome, outcome], runs) for runs in (None, [], [(outcome, 25)] * 2)]
-    for report in reports:
+    executions = [Execution.of("sh_run_1", report, 25) for report in reports]
+    for each in (*executions, replace(executions[0], is_cached=True)):
         for details in (False, True):
-            validate("Execution", Execution.of("sh_run_1", report, 25).answer(details))
+            validate("Execution", each.answer(details))
 
 
 def test_refusal_matches_its_schema():

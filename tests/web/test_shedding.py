@@ -21,9 +21,13 @@ class FullPool:
     """Has no idle worker."""
 
     full = True
+    is_needed = True
 
     def is_full(self):
         return self.full
+
+    def needs_worker(self, job):
+        return self.is_needed
 
 
 @pytest.fixture
@@ -73,6 +77,12 @@ def test_request_to_a_full_pool_is_refused_like_any_error(refuse, metrics):
 
 def test_request_to_a_pool_with_room_is_not_refused(refuse, pool, metrics):
     pool.full = False
+    assert refuse() is None
+    assert metrics.registry.get_sample_value("codapi_refused_total") == 0
+
+
+def test_request_that_needs_no_worker_is_not_refused(refuse, pool, metrics):
+    pool.is_needed = False
     assert refuse() is None
     assert metrics.registry.get_sample_value("codapi_refused_total") == 0
 
