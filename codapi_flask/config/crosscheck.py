@@ -88,6 +88,8 @@ def _influences(command: Command, boxes: Mapping[str, BoxSpec]) -> Iterator[str]
             yield f"a step has the action {step.action!r}"
         elif step.detach:
             yield "a step has detach"
+        elif any(":name" in text for text in step.command):
+            yield "a step's command has ':name'"
         else:
             connected = (box for box in candidates(step, boxes) if box.network != "none")
             yield from (f"box {box.name!r} has the network {box.network!r}" for box in connected)

@@ -781,6 +781,7 @@ UNCACHED = "answers that depend on others cannot be remembered, and "
             "a step has the action 'stop'",
         ),
         ({"before": {**STEP, "detach": True}, "steps": [STEP]}, "a step has detach"),
+        ({"steps": [{**STEP, "command": ["echo", "a:name"]}]}, "a step's command has ':name'"),
         ({"steps": [{**STEP, "box": "net"}]}, "box 'net' has the network 'bridge'"),
         ({"steps": [STEP], "after": {**STEP, "box": "net"}}, "box 'net' has the network 'bridge'"),
         ({"steps": [STEP, {**STEP, "box": "c"}]}, "box 'c:2' has the network 'host'"),

@@ -22,7 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     top = {"pool_size": 2, "step": {"timeout": 1}, "queue_timeout": 60}
     run = COMMANDS["sh"]["run"]
     long = {**run, "steps": [{**run["steps"][0], "noutput": 200_000}]}
-    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], "long": long}}
+    commands = {**COMMANDS, "sh": {**COMMANDS["sh"], "long": long, "cached": {**run, "cache": 60}}}
     root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, top)
     with Server(root) as server:
         yield server

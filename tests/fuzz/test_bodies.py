@@ -104,6 +104,21 @@ def test_arbitrary_input_reaches_the_program_or_is_refused(server, stdin, args, 
 
 
 @FUZZ
+@given(DOCUMENTS, DOCUMENTS)
+@example({"files": {"": "true", "\ud800": "\udfff"}}, {"files": {"": "true", "\ud800": "\udffe"}})
+@example({"files": {"": "cat a", "a": "1"}}, {"files": {"": "cat a", "a": "2"}})
+def test_arbitrary_request_is_never_remembered_for_another(server, first, second):
+    answers = []
+    for document in (first, second, first, second):
+        body = encode({**document, "sandbox": "sh", "command": "cached", "details": True})
+        answer = _post(server, body)
+        status, stderr = check(answer)
+        assert status in (200, 400)
+        answers.append((status, answer.json()["stdout"], stderr))
+    assert answers[:2] == answers[2:]
+
+
+@FUZZ
 @given(st.data())
 def test_mutated_request_is_answered(post, data):
     body = bytearray(encode(GOOD))

@@ -29,6 +29,9 @@ COMMANDS = {
     }
     for box in BOXES
 }
+for box, commands in COMMANDS.items():
+    steps = [{"box": box, "command": ["sh", "main.sh"]}]
+    commands["cached"] = {"entry": "main.sh", "cache": 5, "steps": steps}
 NOUTPUT = 4096
 
 Expected = tuple[bool, str, str]
@@ -120,6 +123,11 @@ def _starting(_: random.Random, token: str) -> tuple[str, Expected]:
     return f"python -c '{code}' && echo {token} $1", (True, f"{token} :name\n", "")
 
 
+def _remembered(random: random.Random, _: str) -> tuple[str, Expected]:
+    text = f"one of few: {random.randrange(20)}\n"
+    return f"printf '{text}'", (True, text, "")
+
+
 KINDS = {
     "ok": Kind(40, _ok),
     "failing": Kind(10, _failing),
@@ -129,6 +137,7 @@ KINDS = {
     "out of memory": Kind(4, _greedy),
     "busy": Kind(10, _busy),
     "slow": Kind(7, _slow),
+    "remembered": Kind(8, _remembered, {"command": "cached"}),
     "slow to start": Kind(4, _starting),
     "client gone before the answer": Kind(5, _slow, {"leaves": 0.2}),
     "client gone while sending": Kind(3, _ok, {"leaves": 0, "sends": 0.9}),
