@@ -6,7 +6,6 @@ with others for one that is under way.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import Counter
@@ -17,16 +16,10 @@ from codapi_flask.config.model import Config
 from codapi_flask.errors import Busy, ServerFault
 from codapi_flask.jobs.executor import Event, Executor, Run
 from codapi_flask.jobs.memory import Key, Keys, Memory
-from codapi_flask.models import Execution, Job
+from codapi_flask.models import Execution, Job, Printed
 
 MAX_WAITING = 100
 """Limit on jobs that wait for another one's execution, each of which occupies a thread."""
-
-MAX_STALL = 1.0
-"""Seconds for which the reader of a live run may delay the jobs that wait for its execution."""
-
-STALL_INTERVAL = 0.25
-"""Seconds between two checks of that."""
 
 Result = Execution | Busy | ServerFault
 
@@ -131,18 +124,12 @@ class CachingExecutor:
             shared.changed.notify_all()
 
     def wait(self, run: CachedRun, shared: _Shared) -> Result | None:
-        """Wait for the result of the leader; `None` if the run is cancelled, or has to try anew."""
+        """Wait for the result of the leader; `None` if the run is cancelled."""
         with self._lock:
-            while not (shared.result or run.is_cancelled or shared.is_stalled()):
-                shared.changed.wait(STALL_INTERVAL if shared.leader.job.is_live else None)
+            while not (shared.result or run.is_cancelled):
+                shared.changed.wait()
             self._waiting -= 1
-            if shared.result or run.is_cancelled:
-                return shared.result
-            self._close(shared)
-            unneeded = self._leave(run)
-        if unneeded:
-            unneeded.cancel()
-        return None
+            return shared.result
 
     def cancel(self, run: CachedRun) -> None:
         """Cancel a run, and the execution that it shares with equal ones once no other needs it."""
@@ -181,20 +168,6 @@ class _Shared:
         self.changed = threading.Condition(lock)
         self.run: Run | None = None
         self.result: Result | None = None
-        self._stall, self._stalled_since = 0.0, math.inf
-
-    def stall(self) -> None:
-        """Note that the leader's reader gets an event: the execution waits for it."""
-        self._stalled_since = time.monotonic()
-
-    def go_on(self) -> None:
-        """Note that the reader has the event."""
-        since, self._stalled_since = self._stalled_since, math.inf
-        self._stall += time.monotonic() - since
-
-    def is_stalled(self) -> bool:
-        """Whether the execution has waited too long for the leader's reader."""
-        return self._stall + max(time.monotonic() - self._stalled_since, 0) > MAX_STALL
 
 
 class CachedRun:
@@ -204,6 +177,7 @@ class CachedRun:
         self._executor, self.job = executor, job
         self.shared: _Shared | None = None
         self.is_cancelled = False
+        self._own: Run | None = None
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the execution: a remembered one, that of an equal job, or its own with its events.
@@ -213,47 +187,44 @@ class CachedRun:
             ServerFault: nothing can execute jobs at the moment.
         """
         start = time.monotonic()
-        found: Execution | _Shared | Result | None
-        while not self.is_cancelled:
-            found = self._executor.enter(self)
-            if isinstance(found, _Shared):
-                if found.leader is self:
-                    yield from self._lead(found, start)
-                    return
-                found = self._executor.wait(self, found)
-            if isinstance(found, Execution):
-                duration = round((time.monotonic() - start) * 1000)
-                yield replace(found, id=self.job.id, duration=duration, is_cached=True)
+        found: Execution | _Shared | Result | None = self._executor.enter(self)
+        if isinstance(found, _Shared):
+            if found.leader is self:
+                yield from self._lead(found, start)
                 return
-            if found:
-                raise found
-        yield Execution.cancelled(self.job.id, start)
+            found = self._executor.wait(self, found)
+        if isinstance(found, Execution):
+            duration = round((time.monotonic() - start) * 1000)
+            yield replace(found, id=self.job.id, duration=duration, is_cached=True)
+        elif found:
+            raise found
+        else:
+            yield Execution.cancelled(self.job.id, start)
 
     def cancel(self) -> None:
         """Cancel the run; returns at once, safe from any thread."""
         self._executor.cancel(self)
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when the execution has another event."""
+        return self._own.fileno() if self._own else -1
+
+    def acknowledge(self, size: int) -> None:
+        """Do nothing: what others may wait for, and may be remembered, waits for no reader."""
+
     def _lead(self, shared: _Shared, start: float) -> Iterator[Event]:
         """Execute the job, to the end: others may wait for it when its own reader has gone."""
         result: Result = ServerFault("the run of an equal job was lost")
-        has_reader = True
         try:
-            for event in self._executor.begin(shared):
+            self._own = run = self._executor.begin(shared)
+            for event in run:
                 if isinstance(event, Execution):
                     self._executor.end(shared, event)
-                if self.is_cancelled:
-                    if not isinstance(event, Execution):
-                        continue
-                    event = Execution.cancelled(self.job.id, start)
-                if has_reader:
-                    shared.stall()
-                    try:
-                        yield event
-                    except GeneratorExit:
-                        has_reader = False
-                        self.cancel()
-                    finally:
-                        shared.go_on()
+                    if self.is_cancelled:
+                        event = Execution.cancelled(self.job.id, start)
+                elif isinstance(event, Printed):
+                    run.acknowledge(len(event.text))
+                yield event
         except (Busy, ServerFault) as error:
             result = error
             raise

@@ -40,9 +40,9 @@ def stream(
     execution, event, taken = None, first, 0
     try:
         while not isinstance(event, Execution):
-            yield _encode(event)
             if isinstance(event, Printed):
                 taken += len(event.text)
+            yield _encode(event)
             beat = time.monotonic() + heartbeat
             while True:
                 if taken >= ACKNOWLEDGE_SIZE and not connection.unsent:

@@ -34,7 +34,7 @@ class FakeRun:
     def __init__(self, job, results):
         self.job, self.results = job, results
         self.is_cancelled, self.goes_on = False, threading.Event()
-        self.has_ended = False
+        self.acknowledged = 0
 
     def __iter__(self):
         if self.job.is_live:
@@ -46,7 +46,9 @@ class FakeRun:
             raise self.results
         else:
             yield replace(self.results, id=self.job.id)
-        self.has_ended = True
+
+    def acknowledge(self, size):
+        self.acknowledged += size
 
     def cancel(self):
         self.is_cancelled = True
@@ -313,41 +315,35 @@ def test_remembered_or_shared_live_run_yields_the_execution_alone(executor, pool
     assert [each.is_cached for each in executor.start(job(is_live=True))] == [True]
 
 
-def test_slow_reader_of_a_live_run_delays_others_only_for_a_while(
-    executor, pool, threads, monkeypatch
-):
-    monkeypatch.setattr(caching, "MAX_STALL", 0.1)
-    monkeypatch.setattr(caching, "STALL_INTERVAL", 0.02)
-    events = iter(executor.start(job("slow", is_live=True)))
-    assert next(events) == PRINTED
-    # and does not read on
-    followers = [threads.submit(run, executor, job(f"{i}")) for i in range(3)]
-    executions = [follower.result(20) for follower in followers]
-    assert {each.stdout for each in executions} == {"hello\n"}
-    assert len(pool.runs) == 2
-    assert [each.id for each in events] == ["slow"]
+def test_live_run_that_others_may_wait_for_waits_for_no_reader(executor, pool):
+    started = executor.start(job(is_live=True))
+    assert len(list(started)) == 2
+    started.acknowledge(100)
+    assert pool.runs[0].acknowledged == len(PRINTED.text)
 
 
-def test_dropped_live_run_is_executed_to_its_end_for_others(executor, pool, threads):
+def test_live_run_whose_reader_leaves_is_executed_for_others(executor, pool, threads):
     pool.waits = True
-    events = iter(executor.start(job("leader", is_live=True)))
+    started = executor.start(job("leader", is_live=True))
+    events = iter(started)
     next(events)
     follower = start(threads, executor, job("follower"))[1]
     wait_for(lambda: executor.requests["merge"])
-    dropped = threads.submit(events.close)
+    started.cancel()
+    assert not pool.runs[0].is_cancelled
     pool.runs[0].goes_on.set()
-    dropped.result(20)
+    assert [each.reason for each in events] == ["cancelled"]
     assert only(follower).ok
-    assert pool.runs[0].has_ended
 
 
-def test_dropped_live_run_that_nobody_waits_for_is_cancelled(executor, pool):
+def test_live_run_whose_only_reader_leaves_is_cancelled(executor, pool):
     pool.waits = True
-    events = iter(executor.start(job(is_live=True)))
+    started = executor.start(job(is_live=True))
+    events = iter(started)
     next(events)
-    events.close()
+    started.cancel()
     assert pool.runs[0].is_cancelled
-    assert pool.runs[0].has_ended
+    assert [each.reason for each in events] == ["cancelled"]
 
 
 # load
