@@ -6,7 +6,7 @@ Each check yields key and text of every error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from codapi_flask.config.model import ARGS, BoxSpec, Command, Step
 from codapi_flask.config.names import is_name
@@ -105,6 +105,17 @@ def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -
         yield "user", "root cannot run in a box of more than one uses"
     elif step.action == "exec" and not step.command:
         yield "command", "an exec step needs a command"
+    if step.outputs:
+        yield from _check_outputs(step, found)
+
+
+def _check_outputs(step: Step, boxes: Iterable[BoxSpec]) -> Found:
+    """Check that the program of a step can write files and has ended when they are read."""
+    if step.action != "run" or step.detach:
+        yield "outputs", "only a run step that is not detached can have outputs: remove them"
+    elif names := [box.name for box in boxes if not box.may_write_files]:
+        todo = "set its volume to '%s:/sandbox' (without ro)"
+        yield "outputs", f"in {', '.join(names)} the work directory is read-only: {todo}"
 
 
 def _misplaced_args(step: Step, is_around: bool) -> str:

@@ -26,6 +26,9 @@ from codapi_flask.config.values import (
     Glob,
     Image,
     Memory,
+    OutputsCount,
+    OutputsSize,
+    Pattern,
     Processes,
     Requests,
     Seconds,
@@ -127,6 +130,11 @@ class Step:
     command: Annotated[tuple[Text, ...], "program and arguments, without a shell"] = ()
     timeout: Annotated[Amount, "seconds from the program's start"] = 5
     noutput: Annotated[Count, "maximum bytes of each of stdout and stderr"] = 4096
+    outputs: Annotated[
+        tuple[Pattern, ...], "patterns of the files that a client may get back from the step"
+    ] = ()
+    outputs_size: Annotated[OutputsSize, "maximum KiB of these files in all"] = 1024
+    outputs_count: Annotated[OutputsCount, "maximum number of these files"] = 16
 
     @property
     def takes_args(self) -> bool:
@@ -172,6 +180,11 @@ class Command:
     def all_steps(self) -> tuple[Step, ...]:
         """Return every step in the order of execution."""
         return tuple(step for step in (self.before, *self.steps, self.after) if step)
+
+    @property
+    def gives_files(self) -> bool:
+        """Whether a client may get files back."""
+        return self.engine == "docker" and any(step.outputs for step in self.all_steps())
 
     @property
     def input_step(self) -> Step | None:

@@ -67,6 +67,13 @@ def _is_file_name(name: str) -> bool:
     return True
 
 
+def _is_pattern(text: str) -> bool:
+    parts = text.split("/")
+    # `a**` would be read as `a*`
+    stars = all("**" not in part or part == "**" for part in parts)
+    return stars and "\0" not in text and not {"", ".", ".."} & {*parts}
+
+
 def _has_port(address: str) -> bool:
     port = re.search(r":([0-9]+)$", address)
     return port is None or int(port[1]) < 1 << 16
@@ -143,6 +150,11 @@ Disk = Annotated[int, Must("a whole number of MiB above 0", gt=0, lt=1 << 43)]
 
 Directory = Annotated[str, _like("/[^:]*", "an absolute path without a colon")]
 Glob = Annotated[str, Must("a path inside the root", _is_inside)]
+Pattern = Annotated[
+    str, Must("a pattern below the work directory, like '*.png' or 'out/**'", _is_pattern)
+]
+OutputsSize = Annotated[int, Must("a whole number of KiB, 1 to 16384", ge=1, le=16_384)]
+OutputsCount = Annotated[int, Must("a number of files, 1 to 1000", ge=1, le=1000)]
 Entry = Annotated[str, Must("a file's name, like 'main.py' or 'src/main.py'", _is_file_name)]
 Image = Annotated[str, _like(IMAGE, "an image's name, like 'codapi/python:latest', in lower case")]
 Volume = Annotated[

@@ -402,10 +402,15 @@ def test_box_value_is_in_the_config(load, key, value):
         ("timeout", 0.1),
         ("timeout", 60),
         ("noutput", 1),
+        ("outputs", ["*.png", "out/**", "**/a b", "...", "[ab]?/x"]),
+        ("outputs_size", 1),
+        ("outputs_size", 16_384),
+        ("outputs_count", 1000),
     ],
 )
 def test_step_value_is_in_the_config(load, key, value):
-    config = load({**GOOD, SH: {"run": {"steps": [{**STEP, key: value}]}}})
+    boxes = {"sh": {"image": "codapi/sh", "volume": "%s:/sandbox"}}
+    config = load({**GOOD, BOXES: boxes, SH: {"run": {"steps": [{**STEP, key: value}]}}})
     [step] = config.commands["sh"]["run"].steps
     assert getattr(step, key) == (tuple(value) if isinstance(value, list) else value)
 
@@ -606,6 +611,11 @@ def one(kind, key, value):
         ("step", "timeout", "5s", "must be a number above 0, up to a million, not '5s'"),
         ("step", "noutput", -1, "must be a whole number above 0, not -1"),
         ("step", "noutput", 4096.5, "must be a whole number above 0, not 4096.5"),
+        ("step", "outputs", "*.png", "must be a list, not '*.png'"),
+        ("step", "outputs_size", 16_385, "must be a whole number of KiB, 1 to 16384, not 16385"),
+        ("step", "outputs_size", 0, "must be a whole number of KiB, 1 to 16384, not 0"),
+        ("step", "outputs_count", 0, "must be a number of files, 1 to 1000, not 0"),
+        ("step", "outputs_count", 1001, "must be a number of files, 1 to 1000, not 1001"),
     ],
 )
 def test_invalid_value_is_a_problem_with_its_file_and_key(problems, kind, key, value, must):
@@ -643,6 +653,55 @@ def test_file_outside_the_root_is_a_problem(problems, key, name):
     [problem] = problems({file: document})
     assert problem.startswith(f"{file}: {where}")
     assert repr(name) in problem
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "/", "/x", "../x", "a/../x", "..", "./x", "a//b", "a/", "a\0b", "a**", "***"]
+)
+def test_pattern_outside_the_work_directory_is_a_problem(problems, pattern):
+    file, document, where = one("step", "outputs", [pattern])
+    [problem] = problems({file: document})
+    assert problem.startswith(f"{file}: {where}[0]: must be a pattern below the work directory")
+
+
+def with_outputs(**step):
+    return {SH: {"run": {"steps": [{**STEP, "outputs": ["*"], **step}]}}}
+
+
+READ_ONLY = "in {} the work directory is read-only: set its volume to '%s:/sandbox' (without ro)"
+NO_OUTPUTS = "only a run step that is not detached can have outputs: remove them"
+
+
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        (
+            with_outputs(),
+            READ_ONLY.format("sh"),
+        ),
+        (
+            {
+                BOXES: {
+                    "sh": {"image": "i", "volume": "%s:/sandbox"},
+                    "sh:2": {"image": "i"},
+                    "sh:3": {"image": "i", "volume": "%s:/sandbox:z,ro"},
+                },
+                **with_outputs(),
+            },
+            READ_ONLY.format("sh:2, sh:3"),
+        ),
+        (with_outputs(detach=True), NO_OUTPUTS),
+        (with_outputs(action="exec"), NO_OUTPUTS),
+        (with_outputs(action="stop"), NO_OUTPUTS),
+        # a default of all steps
+        (
+            {TOP: {"step": {"outputs": ["*"]}}},
+            READ_ONLY.format("sh"),
+        ),
+    ],
+)
+def test_step_whose_files_cannot_be_read_is_a_problem(problems, files, problem):
+    assert problems(files) == [f"{SH}: run.steps[0].outputs: {problem}"]
 
 
 @pytest.mark.parametrize("name", [".", "a/..", "x" * 256])
