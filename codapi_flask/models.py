@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Reason = Literal["ok", "exit", "signal", "timeout", "memory", "cpu", "error", "cancelled"]
@@ -136,19 +136,30 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that matches a step's `outputs` and that the client does not get, with the reason.
+
+    Its name has U+FFFD where it is not UTF-8; `.` stands for the work directory as a whole.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What an engine has done.
 
     `steps` are the outcomes of the steps that count, the deciding one last. `runs` are those of the
     last step, one for each of the job's runs, with its milliseconds; `None` if the job has none,
-    empty if another step has failed. `files` are what the client gets back, as `data:`
-    URLs by name, `None` if it did not ask; `left_out` are reasons by name.
+    empty if another step has failed. `files` are what the client gets back, as `data:` URLs by
+    name, if the job asks for `outputs`; `left_out` are what it does not get.
     """
 
     steps: Sequence[Outcome]
     runs: Sequence[tuple[Outcome, int]] | None = None
-    files: Mapping[str, str] | None = None
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
 
 
 @dataclass(frozen=True)
@@ -157,8 +168,9 @@ class Execution:
 
     The first five fields are the answer; `duration` is in whole milliseconds. `steps` are the
     outcomes of the steps that count, the deciding one last, `results` the job's runs, `None` if it
-    has none. `is_cached` marks the execution of an earlier, equal job. The others are for the log:
-    `box` is the box of the deciding step, `fault` the cause of an internal error.
+    has none; `files` and `left_out` are the report's. `is_cached` marks the execution of an
+    earlier, equal job. The others are for the log: `box` is the box of the deciding step, `fault`
+    the cause of an internal error.
     """
 
     id: str
@@ -171,6 +183,8 @@ class Execution:
     fault: str = ""
     steps: tuple[Outcome, ...] = ()
     results: tuple[Execution, ...] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     is_cached: bool = False
 
     @classmethod
@@ -203,6 +217,8 @@ class Execution:
             box=outcome.box,
             steps=tuple(report.steps),
             results=results,
+            files=report.files,
+            left_out=tuple(report.left_out),
         )
 
     @classmethod
@@ -224,16 +240,24 @@ class Execution:
         # the deciding one may be that of a run
         return [step for step in self.steps if step not in runs] + runs
 
-    def answer(self, details: bool = False) -> dict[str, object]:
-        """Return the fields of the answer, with `details` if the client asked for them."""
+    def answer(self, details: bool = False, outputs: bool = False) -> dict[str, object]:
+        """Return the fields of the answer, and what else the client asked for.
+
+        `outputs` adds `files`, and tells in the `details` which are left out.
+        """
         answer = {"id": self.id, **self._ended()}
         if self.results is not None:
             answer["results"] = [result._result(details) for result in self.results]
+        if outputs:
+            answer["files"] = {**self.files}
         if details:
             nothing = Outcome(stderr=self.stderr, exit_code=None, reason=self.reason)
             last = self.steps[-1] if self.steps else nothing
             steps = [step.details() for step in self.steps]
-            answer["details"] = {**last.details(), "cached": self.is_cached, "steps": steps}
+            found = {**last.details(), "cached": self.is_cached, "steps": steps}
+            if outputs:
+                found["files_left_out"] = [asdict(each) for each in self.left_out]
+            answer["details"] = found
         return answer
 
     def _result(self, details: bool) -> dict[str, object]:

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from codapi_flask.models import Execution, Input, Job, Outcome, Report
+from codapi_flask.models import Execution, Input, Job, LeftOut, Outcome, Report
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,24 @@ def test_execution_has_each_outcome_once():
     assert Execution.of("sh_run_1", Report(outcomes), 30).programs() == outcomes
 
 
+LEFT_OUT = (LeftOut("a", "a link"), LeftOut("a", "a hard link"))
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_answer_has_the_files_only_if_asked(failed):
+    report = Report([Outcome("hello\n")], files={"b": "data:,b"}, left_out=LEFT_OUT)
+    execution = Execution.of("sh_run_1", report, 12)
+    files, left_out = {"b": "data:,b"}, [{"name": "a", "reason": each.reason} for each in LEFT_OUT]
+    if failed:
+        execution = Execution.failed("sh_run_1", "fault", 0)
+        files, left_out = {}, []
+    plain, details = execution.answer(), execution.answer(True)["details"]
+    assert {*plain} == {"id", "ok", "duration", "stdout", "stderr"}
+    assert execution.answer(outputs=True) == {**plain, "files": files}
+    with_outputs = {**plain, "files": files, "details": {**details, "files_left_out": left_out}}
+    assert execution.answer(True, True) == with_outputs
+
+
 def test_execution_is_a_failure_by_default():
     assert Execution("-", stderr="busy").answer() == {
         "id": "-",
@@ -107,7 +125,9 @@ def test_execution_is_a_failure_by_default():
         Execution.of("sh_run_1", Report([FAILED], RUNS), 30),
         Outcome("42\n", "", exit_code=3, signal=None, reason="exit", truncated=("stderr",)),
         Execution.of(
-            "python_run_1", Report([Outcome("1"), Outcome("2", box="sh", kind="warm")]), 25
+            "python_run_1",
+            Report([Outcome("1"), Outcome("2", box="sh", kind="warm")], None, {"a": "b"}, LEFT_OUT),
+            25,
         ),
     ],
 )

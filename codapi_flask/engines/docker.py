@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from codapi_flask import files
+from codapi_flask.boxes import outputs
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
-from codapi_flask.models import Input, Job, Outcome, Report
+from codapi_flask.models import Input, Job, LeftOut, Outcome, Report
 from codapi_flask.program import Program
 
 END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
@@ -22,6 +24,8 @@ failed, perhaps for lack of it."""
 
 MAX_SHOWN = 500
 """Characters of a detached program's last output that the log repeats."""
+
+STILL_RUNNING = "a step failed, and a detached program may still write until the last step"
 
 log = logging.getLogger("codapi")
 
@@ -53,8 +57,12 @@ class DockerEngine:
             files.copy(Path(self._config.root), box.files, workspace.directory)
         stdin = b"".join(texts.values())
         limit = self._config.runs_timeout
+        before = outputs.stamps(workspace.directory) if job.outputs else {}
         self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin, limit)
         report = Report(walk.walk(), walk.results if job.runs else None)
+        if job.outputs:
+            found, left_out = walk.read_outputs(before)
+            report = replace(report, files=found, left_out=left_out)
         # before the answer: the client's next request may need the box
         if walk.is_over and workspace.give_back():
             self._workspace = None
@@ -98,6 +106,7 @@ class _Walk:
         self._outcomes: list[Outcome] = []
         # of each of the job's runs: its outcome, and its milliseconds
         self.results: list[tuple[Outcome, int]] = []
+        self._executed: list[Step] = []
         # the detached boxes that run, and the indices of their steps' outcomes
         self._running: dict[str, int] = {}
         self._after = command.after
@@ -133,6 +142,18 @@ class _Walk:
             return self._execute_after()
         finally:
             self._workspace.end_detached()
+
+    def read_outputs(
+        self, before: Mapping[str, outputs.Stamp]
+    ) -> tuple[dict[str, str], list[LeftOut]]:
+        """Return the files that the executed steps have for the client, and what is left out.
+
+        Files that are as `before` are no outputs. There are none while a detached program may
+        write: the answer does not wait until `finish` ends it.
+        """
+        if self._workspace.has_detached:
+            return {}, [LeftOut(outputs.HERE, STILL_RUNNING)]
+        return outputs.read(self._workspace.directory, self._executed, before)
 
     def _execute_after(self) -> Outcome:
         after, self._after, self._live = self._after, None, None
@@ -184,6 +205,7 @@ class _Walk:
         return input.stdin if input.stdin and step is self._command.input_step else None
 
     def _step(self, step: Step, input: Input, timeout: float = 0) -> Outcome:
+        self._executed.append(step)
         argv, stdin = step.argv(self._job.id, input.args), self._stdin_of(step, input)
         timeout, live = timeout or step.timeout, None if step.detach else self._live
         program = Program(argv, step.user, stdin, timeout, step.noutput, live)

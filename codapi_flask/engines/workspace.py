@@ -107,6 +107,11 @@ class Workspace:
         """Return what `detach` started under that name, `None` without it."""
         return self._detached.get(name)
 
+    @property
+    def has_detached(self) -> bool:
+        """Whether detached programs may run."""
+        return bool(self._detached)
+
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
         """Run a program in a running container; see `PlainBoxes.exec`."""
         return self._plain.exec(container, own, program)

@@ -32,7 +32,7 @@ class Admission:
 
         Raises:
             RequestError: there is no such sandbox, command or box, nothing to run, two files of
-                one name, or the command does not take such input.
+                one name, or the command does not take such input, or gives no files back.
         """
         commands = self._config.commands.get(request.sandbox)
         if commands is None:
@@ -53,6 +53,8 @@ class Admission:
             raise RequestError("malformed", "empty request", id)
         if missing:
             raise RequestError("no box", f"unknown box {missing[:MAX_SHOWN]}", id)
+        if request.outputs and not command.gives_files:
+            raise RequestError("malformed", "outputs: this command gives no files back", id)
         named: Mapping[str, str] = request.files
         if command.entry:
             try:
@@ -63,7 +65,9 @@ class Admission:
             input, inputs = _inputs(command, request)
         except ValueError as error:
             raise RequestError("malformed", str(error), id) from None
-        return Job(id, request.sandbox, request.command, version, named, input, inputs)
+        return Job(
+            id, request.sandbox, request.command, version, named, input, inputs, request.outputs
+        )
 
 
 def _inputs(command: Command, request: Request) -> tuple[Input, tuple[Input, ...]]:

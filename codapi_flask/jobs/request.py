@@ -142,6 +142,10 @@ class Request(BaseModel):
     runs: Annotated[list[RunInput], Field(min_length=1, max_length=MAX_RUNS)] | None = None
     """Executes the command's last step once for each; not beside `stdin` and `args`."""
 
+    outputs: bool = Field(False, json_schema_extra=NULLABLE_BOOLEAN)
+    """Whether the answer has the field `files`: those that the program wrote, as far as the
+    command allows that."""
+
     @classmethod
     def parse(cls, document: object) -> Request:
         """Read a request from a decoded JSON document; unknown fields are ignored.

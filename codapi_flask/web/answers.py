@@ -28,7 +28,8 @@ BUSY = "busy: try again later"
 
 MEANINGS = {
     200: "The command was executed, or the sandbox has nothing to execute it with.",
-    400: "The request is malformed or empty, or two of its names are one file's.",
+    400: "The request is malformed or empty, two of its names are one file's, or it asks for what"
+    " the command does not allow.",
     401: "The server has tokens, and the request has none of them.",
     404: "The path, the sandbox or the command is unknown.",
     405: "The path does not support the method.",

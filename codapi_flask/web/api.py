@@ -41,7 +41,7 @@ def blueprint(
         def end(execution: Execution) -> dict[str, Any]:
             metrics.count(job, execution)
             _log(execution)
-            return execution.answer(asked.details)
+            return execution.answer(asked.details, asked.outputs)
 
         run, client = executor.start(job), connection(request.environ)
         client.on_departure(run.cancel)

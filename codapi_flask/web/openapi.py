@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter
 
 from codapi_flask.jobs.request import Request
-from codapi_flask.models import Execution, Outcome
+from codapi_flask.models import Execution, LeftOut, Outcome
 from codapi_flask.web import answers, live
 from codapi_flask.web.api import OPEN
 
@@ -39,6 +40,11 @@ EVENTS: Object = {
 
 NOTES: dict[str, Object] = {
     "duration": {"minimum": 0, "description": "Milliseconds."},
+    "files": {
+        "additionalProperties": {"type": "string", "pattern": "^data:[^;,]+;base64,"},
+        "description": "What the programs wrote, as data: URLs by name; if the request asks for"
+        " `outputs`.",
+    },
     "memory_kib": {"description": "Largest resident set of one process."},
     "is_cached": {"description": "Whether the answer is that of an earlier, equal request."},
 }
@@ -151,7 +157,7 @@ def _ref(component: str) -> Object:
 def _schemas() -> Object:
     request = Request.model_json_schema(ref_template="#/components/schemas/{model}")
     answer = _fields(Execution, Execution("-").answer())
-    details = {"details": _ref("schemas/Details")}
+    asked = {**_fields(Execution, ["files"]), "details": _ref("schemas/Details")}
     run = {name: schema for name, schema in answer.items() if name != "id"}
     results = {"results": {"type": "array", "items": _ref("schemas/Result")}}
     nothing = {"ok": {"const": False}, "stdout": {"const": ""}}
@@ -161,14 +167,16 @@ def _schemas() -> Object:
     step["truncated"] = _object({name: {"type": "boolean"} for name in ("stdout", "stderr")})
     cached = {"cached": _fields(Execution, ["is_cached"])["is_cached"]}
     steps = {"steps": {"type": "array", "items": _ref("schemas/Outcome")}}
+    left_out = {"files_left_out": {"type": "array", "items": _ref("schemas/LeftOut")}}
     return {
         **request.pop("$defs"),
         "Request": request,
-        "Execution": _object(answer, details | results),
+        "Execution": _object(answer, asked | results),
         "Result": _object(run, {"details": _ref("schemas/Outcome")}),
-        "Refusal": _object({**answer, **nothing, **reason}, details),
-        "Details": _object({**step, **cached, **steps}),
+        "Refusal": _object({**answer, **nothing, **reason}, asked),
+        "Details": _object({**step, **cached, **steps}, left_out),
         "Outcome": _object(step),
+        "LeftOut": _object(_fields(LeftOut, [field.name for field in fields(LeftOut)])),
         "Health": _object({"status": {"type": "string"}}),
     }
 

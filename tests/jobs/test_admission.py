@@ -18,8 +18,12 @@ COMMANDS = {
         "pinned": Command(steps=(Step(box="python", version="3.12"),)),
         "both": Command(steps=(Step(box="python"), Step(box="sh"))),
         "service": Command(steps=(Step(box="postgres", action="exec"),)),
+        "plot": Command(steps=(Step(box="python"),), after=Step(box="python", outputs=("*",))),
     },
-    "web": {"run": Command(engine="http")},
+    "web": {
+        "run": Command(engine="http"),
+        "plot": Command(engine="http", steps=(Step(box="python", outputs=("*",)),)),
+    },
     "sh": {
         "run": Command(steps=(Step(box="sh", command=("a", ":args")),)),
         "cat": Command(steps=(Step(box="sh", stdin=True, command=("a", ":args")),)),
@@ -36,9 +40,9 @@ COMMANDS = {
 SANDBOXES = Admission(Config(boxes=BOXES, commands=COMMANDS))
 
 
-def admit(sandbox="python", command="run", files=None, version=""):
+def admit(sandbox="python", command="run", files=None, **more):
     files = {"": "print(42)"} if files is None else files
-    return SANDBOXES.admit(Request(sandbox=sandbox, command=command, files=files, version=version))
+    return SANDBOXES.admit(Request(sandbox=sandbox, command=command, files=files, **more))
 
 
 def refusal(**request):
@@ -81,10 +85,22 @@ def test_job_has_a_unique_id(request_, id):
         ({"files": {}, "version": "9"}, "malformed", "empty request"),
         ({"version": "9"}, "no box", "unknown box python:9"),
         ({"version": "3.12", "command": "both"}, "no box", "unknown box sh:3.12"),
+        ({"outputs": True}, "malformed", "outputs: this command gives no files back"),
+        ({"outputs": True, "version": "9"}, "no box", "unknown box python:9"),
+        (
+            {"outputs": True, "sandbox": "web", "command": "plot"},
+            "malformed",
+            "outputs: this command gives no files back",
+        ),
     ],
 )
 def test_invalid_request_is_refused(request_, kind, text):
     assert refusal(**request_) == (kind, text)
+
+
+@pytest.mark.parametrize("outputs", [True, False])
+def test_job_asks_for_outputs_as_the_request_does(outputs):
+    assert admit(command="plot", outputs=outputs).outputs is outputs
 
 
 def test_blank_code_beside_another_file_is_accepted():

@@ -12,7 +12,7 @@ GOOD = {"sandbox": "python", "command": "run", "files": {"": "print(42)", "a.txt
 
 
 def test_request_holds_the_fields_of_the_document():
-    more = {"version": "3.12", "details": True, "stdin": "1", "args": ["2"]}
+    more = {"version": "3.12", "details": True, "outputs": True, "stdin": "1", "args": ["2"]}
     runs = [{"stdin": "3", "args": []}, {"stdin": None, "args": ["4", "\ud800"]}]
     request = Request.parse({**GOOD, **more, "runs": runs})
     assert request.model_dump() == {**GOOD, **more, "runs": runs}
@@ -41,7 +41,7 @@ def test_unknown_fields_are_ignored(more):
     ("field", "empty"),
     [
         *(("sandbox", ""), ("command", ""), ("files", {}), ("version", ""), ("details", False)),
-        *(("stdin", None), ("args", ()), ("runs", None)),
+        *(("stdin", None), ("args", ()), ("runs", None), ("outputs", False)),
     ],
 )
 def test_absent_and_null_fields_are_empty(field, empty):
@@ -123,6 +123,7 @@ def test_input_up_to_the_limits_is_accepted(more):
         ({**GOOD, "files": {"": "x", "a": None}}, "files: every file's content must be a string"),
         ({**GOOD, "details": 1}, "details: must be true or false"),
         ({**GOOD, "details": "true"}, "details: must be true or false"),
+        ({**GOOD, "outputs": ["*.png"]}, "outputs: must be true or false"),
         ({"sandbox": 1, "files": 2, "details": 3}, "sandbox: must be a string"),
     ],
 )

@@ -121,12 +121,14 @@ class Instance:
         box: Mapping[str, Any] | None = None,
         root: Mapping[str, str] | None = None,
         input: Input | None = None,
+        wants_files: bool = False,
         **step: Any,
     ) -> Execution:
         """Execute a command of one step, which runs a program in a box made from `codapi/sh`."""
         step = {"box": "box", "command": argv, **step}
+        given: Any = {"files": files, "entry": entry, "root": root, "input": input}
         boxes = {"box": box or {}}
-        return self.execute(step, files=files, entry=entry, boxes=boxes, root=root, input=input)
+        return self.execute(step, boxes=boxes, wants_files=wants_files, **given)
 
     def execute(
         self,
@@ -138,9 +140,13 @@ class Instance:
         input: Input | None = None,
         runs: Sequence[Input] = (),
         runs_timeout: float = 30,
+        wants_files: bool = False,
         **command: Any,
     ) -> Execution:
-        """Execute a command; `root` holds more files of the config's root."""
+        """Execute a command; `root` holds more files of the config's root.
+
+        `wants_files` is whether the client asks for outputs.
+        """
         defaults = {**SH, **BOX_DEFAULTS[self.kind]}
         commands = {"test": {"run": {"steps": steps, **command}}}
         with tempfile.TemporaryDirectory() as path:
@@ -151,8 +157,9 @@ class Instance:
                 (Path(path) / name).write_text(text)
             config = load_config(Path(path))
             id = f"test_run_{secrets.token_hex(4)}"
-            files = {"": ""} if files is None else files
-            job = Job(id, "test", "run", version, files, input or Input(), tuple(runs))
+            given = {"": ""} if files is None else files
+            inputs = input or Input(), tuple(runs)
+            job = Job(id, "test", "run", version, given, *inputs, outputs=wants_files)
             cancel = Cancel()
             with self._abandoned_at(cancel), acting_as(self._uid):
                 root_box = RootBox(self.daemon, self.own, config.images())

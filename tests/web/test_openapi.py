@@ -1,6 +1,7 @@
 import ast
 import json
 from dataclasses import replace
+from itertools import product
 from typing import get_args
 
 import jsonschema_rs
@@ -8,7 +9,7 @@ import pytest
 
 from codapi_flask.config.model import Config
 from codapi_flask.errors import Kind
-from codapi_flask.models import Execution, Outcome, Report
+from codapi_flask.models import Execution, LeftOut, Outcome, Report
 from codapi_flask.web import answers, openapi
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
@@ -129,16 +130,20 @@ def test_refusal_has_the_headers_that_are_sent():
     ],
 )
 def test_answer_matches_its_schema(outcome):
-    reports = [Report([outcome, outcome], runs) for runs in (None, [], [(outcome, 25)] * 2)]
+    files = {"a": "data:image/png;base64,AA=="}, [LeftOut("b", "a link")]
+    kinds = None, [], [(outcome, 25)] * 2
+    reports = [Report([outcome, outcome], runs, *files) for runs in kinds]
     executions = [Execution.of("sh_run_1", report, 25) for report in reports]
-    for each in (*executions, replace(executions[0], is_cached=True)):
-        for details in (False, True):
-            validate("Execution", each.answer(details))
+    executions.append(replace(executions[0], is_cached=True))
+    for each, details, outputs in product(executions, (False, True), (False, True)):
+        validate("Execution", each.answer(details, outputs))
 
 
 def test_refusal_matches_its_schema():
     validate("Refusal", Execution("-", stderr="busy: try again later").answer())
-    validate("Refusal", Execution.failed("sh_run_1", "the daemon is gone", 0).answer(True))
+    failed = Execution.failed("sh_run_1", "the daemon is gone", 0)
+    for details, outputs in product((False, True), repeat=2):
+        validate("Refusal", failed.answer(details, outputs))
 
 
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
@@ -149,7 +154,8 @@ GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
     [
         {},
         {"version": None, "details": None, "stdin": None, "args": None, "runs": None},
-        {"details": True, "other": 1},
+        {"outputs": None},
+        {"details": True, "outputs": True, "other": 1},
         {"stdin": "data:,1", "args": ["", "-x"]},
         {"runs": [{}, {"stdin": None, "args": None}, {"stdin": "1", "args": ["2"], "x": 1}]},
         {"runs": [{}], "stdin": "", "args": []},
@@ -163,7 +169,13 @@ def test_valid_request_matches_its_schema(more):
 @pytest.mark.parametrize(
     "more",
     [
-        *({"files": {"": " "}}, {"files": {}}, {"files": {"": 1}}, {"version": 1}),
+        *(
+            {"files": {"": " "}},
+            {"files": {}},
+            {"files": {"": 1}},
+            {"version": 1},
+            {"outputs": ["a"]},
+        ),
         *({"stdin": 1}, {"args": "1"}, {"args": [1]}, {"args": ["\0"]}, {"args": [""] * 65}),
         *({"runs": runs} for runs in ([], [{}] * 33, {}, [None], [{"args": "1"}])),
         *({"runs": [{}], "stdin": "1"}, {"runs": [{}], "args": ["1"]}),
