@@ -34,10 +34,11 @@ DOCUMENTS = st.fixed_dictionaries(
         "args": ARGS | VALUES,
         "runs": st.lists(INPUTS, max_size=4) | VALUES,
         "sandbox": st.just("sh") | VALUES,
-        "command": st.just("run") | VALUES,
+        "command": st.sampled_from(["run", "files"]) | VALUES,
         "version": VALUES,
         "files": st.dictionaries(TEXTS, TEXTS, max_size=3) | VALUES,
         "details": st.booleans() | VALUES,
+        "outputs": st.booleans() | VALUES,
         "id": VALUES,
     },
 )
@@ -79,6 +80,7 @@ def test_arbitrary_json_is_refused(post, value):
 @example({**GOOD, "stdin": ESCAPES})
 @example({**GOOD, "args": [ESCAPES.replace("\0", "")] * 64})
 @example({**GOOD, "runs": [{ESCAPES: 1, "stdin": ESCAPES}] * 32, "details": True})
+@example({**GOOD, "command": "files", "outputs": True, "details": True})
 def test_arbitrary_request_is_answered(post, document):
     assert post(encode(document))[0] in (200, 400, 404)
 

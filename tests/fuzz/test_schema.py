@@ -20,7 +20,9 @@ def map_body(_, body):
     """Replace names by those of an existing command, which random names would never match."""
     if not isinstance(body, dict):
         return body
-    known = {name: GOOD[name] for name in ("sandbox", "command") if isinstance(body.get(name), str)}
+    # `run` refuses to give files back
+    good = {**GOOD, "command": "files" if body.get("outputs") else "run"}
+    known = {name: good[name] for name in ("sandbox", "command") if isinstance(body.get(name), str)}
     return {**body, **known}
 
 

@@ -14,7 +14,7 @@ FUZZ = settings(max_examples=int(os.environ.get("CODAPI_FUZZ_EXAMPLES", "60")), 
 
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}
 FIELDS = {"id": str, "ok": bool, "duration": int, "stdout": str, "stderr": str}
-OPTIONAL = {"details": dict, "results": list}
+OPTIONAL = {"details": dict, "files": dict, "results": list}
 ANSWER_MAX = 200_000
 """Bytes of the largest answer: the system buffers it, so no thread waits for its reader."""
 
