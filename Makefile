@@ -9,8 +9,9 @@ run: setup
 setup:
 	@scripts/setup
 
+# of all folders in images/, or of those in NAMES
 images:
-	@scripts/images
+	@scripts/images $(NAMES)
 
 # .venv with what the tests and checks need
 dev:
