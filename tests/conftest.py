@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.clock import Clock
-from tests.support.configs import BOXES, COMMANDS
+from tests.support.configs import BOXES, COMMANDS, PLOT
 from tests.support.server import Server, write_root
 
 PROGRAMS = {
@@ -107,7 +107,11 @@ def start_server(root: Callable[..., Path]) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Return the server for tests that need none of their own: `sh` and `python`, pool of 4."""
-    root = write_root(tmp_path_factory.mktemp("root"), BOXES, COMMANDS, {"pool_size": 4})
+    """Return the server for tests that need none of their own: pool of 4.
+
+    Its sandboxes are `sh`, `python`, and the repository's `plot`.
+    """
+    boxes, commands = BOXES | {"plot": PLOT["box"]}, COMMANDS | {"plot": PLOT["commands"]}
+    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, {"pool_size": 4})
     with Server(root) as server:
         yield server

@@ -69,7 +69,9 @@ def checkout(tmp_path):
     for name in ("configs", "images"):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     shutil.rmtree(tmp_path / "images/python")
-    (tmp_path / "configs/commands/python.json").unlink()
+    # the only boxes are those of the walkthrough
+    for name in ("python", "plot"):
+        (tmp_path / f"configs/commands/{name}.json").unlink()
     (tmp_path / "configs/boxes.json").write_text('{"sh": {"image": "codapi/sh"}}')
     before = inspect("codapi/python")
     yield tmp_path

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from codapi_flask.config.layouts import read
+from tests.support.server import REPOSITORY
+
 BOXES = {"sh": {"image": "codapi/sh"}, "python": {"image": "codapi/python"}}
 COMMANDS = {
     "sh": {
@@ -17,6 +20,11 @@ COMMANDS = {
         },
     },
 }
+PLOT = {
+    "box": read(REPOSITORY / "configs/boxes.json")["plot"],
+    "commands": read(REPOSITORY / "configs/commands/plot.json"),
+}
+"""The repository's sandbox that gives files back."""
 KINDS = {
     "plain": {"image": "codapi/sh", "init": False},
     "fresh": {"image": "codapi/sh"},
