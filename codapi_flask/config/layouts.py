@@ -55,6 +55,19 @@ def command_files(root: Path) -> list[Path]:
     return _found_in(_there(root, {"sandboxes": "commands.json", "configs/commands": "*.json"}))
 
 
+def starter_file(root: Path, sandbox: str) -> Path | None:
+    """Return the file with a sandbox's starter, the first by name; `None` without one."""
+    places = (root / "configs/starters", sandbox), (root / "sandboxes" / sandbox, "hello")
+    found = (
+        file
+        for folder, name in places
+        if folder.is_dir()
+        for file in sorted(folder.iterdir())
+        if file.stem == name and file.suffix and not file.is_dir()
+    )
+    return next(found, None)
+
+
 def stem(file: Path) -> str:
     """Return the name that a file's place gives: its folder's in `sandboxes/`, else its own."""
     return file.parent.name if file.parent.parent.name == "sandboxes" else file.stem

@@ -46,6 +46,7 @@ class _Reader:
     def __init__(self, root: Path, problems: Problems) -> None:
         self._root, self._problems = root, problems
         self._boxes: dict[str, BoxSpec] = {}
+        self._titles: dict[str, str] = {}
         self._has_all_boxes = True
 
     def read(self) -> Config:
@@ -64,6 +65,7 @@ class _Reader:
         stock_size = top.get("stock_size", Config().stock_size)
         self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
         commands = dict(self._commands(step))
+        top |= {"titles": self._titles, "starters": dict(self._starters(commands))}
         top["timeouts"] = Timeouts.of(top.get("start_timeout", Config().start_timeout))
         return Config(root=str(self._root), boxes=self._boxes, commands=commands, **top)
 
@@ -127,7 +129,10 @@ class _Reader:
             self._cross(file, "", crosscheck.check_name(sandbox))
             if (first := files.setdefault(sandbox, file)) != file:
                 self._not_twice(file, "", f"sandbox {sandbox!r}", first)
-            for name, given in (self._document(file) or {}).items():
+            document = self._document(file) or {}
+            if title := _title(document):
+                self._titles[sandbox] = title
+            for name, given in document.items():
                 self._cross(file, name, crosscheck.check_name(name))
                 values = self._checked(schema.COMMAND, file, name, given)
                 commands[name] = command = _command(values, step_defaults)
@@ -137,6 +142,14 @@ class _Reader:
                 self._cross(file, name, found)
                 self._cross(file, name, crosscheck.check_cache(command, self._boxes))
             yield sandbox, commands
+
+    def _starters(self, sandboxes: Iterable[str]) -> Iterator[tuple[str, str]]:
+        for sandbox in sandboxes:
+            if file := layouts.starter_file(self._root, sandbox):
+                try:
+                    yield sandbox, references.read_starter(file)
+                except ValueError as error:
+                    self._problems.add(file, "", str(error))
 
     def _not_twice(self, file: Path, key: str, what: str, other: Path) -> None:
         self._problems.add(file, key, f"the {what} is in {self._problems.shown(other)} too")
@@ -161,6 +174,12 @@ class _Reader:
         for place, text in found:
             if not place or not self._problems.has(file, join(key, place)):
                 self._problems.add(file, join(key, place), text)
+
+
+def _title(document: Values) -> str:
+    """Take the sandbox's title out of its commands; an object of that key is a command."""
+    is_title = isinstance(document.get(schema.TITLE, {}), str | None)
+    return (document.pop(schema.TITLE) or "") if is_title else ""
 
 
 def _command(values: Values, defaults: Values) -> Command:

@@ -221,7 +221,8 @@ class Config:
     """The whole config.
 
     `root` is the directory it was read from. Clients need one of the `tokens`, if there are any;
-    pages of other `origins` may not read answers, if there are any.
+    pages of other `origins` may not read answers, if there are any. `titles` and `starters`
+    (programs to begin with) are by sandbox; not every sandbox has one.
     """
 
     root: str = "."
@@ -243,6 +244,8 @@ class Config:
     hosts: Mapping[str, str] = field(default_factory=dict)
     boxes: Mapping[str, BoxSpec] = field(default_factory=dict)
     commands: Mapping[str, Mapping[str, Command]] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    starters: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def images(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reads the files that a config names: a seccomp profile, tokens."""
+"""Reads the files that belong to a config: a seccomp profile, tokens, starters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,32 @@ ACTIONS = [
     for name in ("ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "TRACE", "TRAP")
 ]
 """Source: https://docs.docker.com/engine/security/seccomp/."""
+
+
+MAX_STARTER = 1 << 16
+"""Limit on the size of a starter, in bytes: every client of `/v1/sandboxes` gets all of them."""
+
+
+def read_starter(path: Path) -> str:
+    """Return the text of a starter.
+
+    Raises:
+        ValueError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        # a named pipe would never end
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            content = file.read(MAX_STARTER + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if len(content) > MAX_STARTER:
+        raise ValueError(f"a starter may have {MAX_STARTER >> 10} KiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("a starter must be UTF-8") from error
 
 
 def read_profile(path: Path) -> str:

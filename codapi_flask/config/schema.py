@@ -26,6 +26,9 @@ TEXTS = {
 }
 """Texts for pydantic's types of errors; other errors bring the messages of `config.values`."""
 
+TITLE = "title"
+"""The key beside a sandbox's commands whose text is the sandbox's title."""
+
 SECRETS = "auth"
 """The key of the top file whose values no text shows."""
 
@@ -149,7 +152,11 @@ def json_schemas() -> dict[str, dict[str, Any]]:
         "commands": dict[str, COMMAND],  # type: ignore[valid-type]
     }
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {name: dialect | TypeAdapter(kind).json_schema() for name, kind in kinds.items()}
+    schemas = {name: dialect | TypeAdapter(kind).json_schema() for name, kind in kinds.items()}
+    commands = schemas["commands"]
+    title = {"type": ["string", "null"], "description": "the sandbox's title"}
+    commands["properties"] = {TITLE: {"anyOf": [title, commands["additionalProperties"]]}}
+    return schemas
 
 
 def check(model: type[BaseModel], given: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:

@@ -28,6 +28,7 @@ BUSY = "busy: try again later"
 
 MEANINGS = {
     200: "The command was executed, or the sandbox has nothing to execute it with.",
+    304: "The answer is still that of the client's If-None-Match.",
     400: "The request is malformed or empty, two of its names are one file's, or it asks for what"
     " the command does not allow.",
     401: "The server has tokens, and the request has none of them.",

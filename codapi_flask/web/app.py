@@ -7,7 +7,7 @@ from flask import Flask
 from codapi_flask.config.model import Config
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.executor import Executor
-from codapi_flask.web import api, ops
+from codapi_flask.web import api, ops, sandboxes
 from codapi_flask.web.access import Access
 from codapi_flask.web.edge import WebEdge
 from codapi_flask.web.metrics import Metrics
@@ -25,5 +25,6 @@ class App(Flask):
         routes = api.blueprint(admission, executor, metrics, access, config)
         self.register_blueprint(routes)
         self.register_blueprint(ops.blueprint(metrics, executor.problem))
+        self.register_blueprint(sandboxes.blueprint(config))
         shedding = Shedding(admission, executor, metrics, access)
         self.edge = WebEdge(config, shedding, access, executor)

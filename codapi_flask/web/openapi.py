@@ -15,6 +15,7 @@ from codapi_flask.jobs.request import Request
 from codapi_flask.models import Execution, LeftOut, Outcome
 from codapi_flask.web import answers, live
 from codapi_flask.web.api import OPEN
+from codapi_flask.web.sandboxes import Offer, Sandbox
 
 Object = dict[str, Any]
 
@@ -25,6 +26,13 @@ INFO = {
     " An unknown path is answered with 404, an unsupported method with 405.",
 }
 
+ETAG = {"ETag": {"schema": {"type": "string"}}}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+}
 READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
 
 EVENTS: Object = {
@@ -54,7 +62,8 @@ NOTES: dict[str, Object] = {
 @cache
 def encoded() -> bytes:
     """Return the document as JSON."""
-    refusals = {str(status): _refusal(status) for status in answers.MEANINGS if status != 200}
+    refused = [status for status in answers.MEANINGS if status >= 400]
+    refusals = {str(status): _refusal(status) for status in refused}
     components = {
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         "responses": refusals,
@@ -75,7 +84,23 @@ def _paths() -> Object:
                 **_operation(
                     "api.exec",
                     {200: _response(answers.MEANINGS[200], {**executed, **EVENTS})},
-                    answers.MEANINGS.keys() - {200, 405},
+                    answers.MEANINGS.keys() - {200, 304, 405},
+                ),
+            }
+        },
+        "/v1/sandboxes": {
+            "get": {
+                "summary": "What a client may use",
+                "parameters": [IF_NONE_MATCH],
+                **_operation(
+                    "sandboxes.show",
+                    {
+                        200: {
+                            **_response("The sandboxes.", _json(_ref("schemas/Sandboxes"))),
+                            "headers": ETAG,
+                        },
+                        304: {"description": answers.MEANINGS[304], "headers": ETAG},
+                    },
                 ),
             }
         },
@@ -166,8 +191,7 @@ def _schemas() -> Object:
     step["box"] = _fields(Outcome, ["kind"])["kind"]
     step["truncated"] = _object({name: {"type": "boolean"} for name in ("stdout", "stderr")})
     cached = {"cached": _fields(Execution, ["is_cached"])["is_cached"]}
-    steps = {"steps": {"type": "array", "items": _ref("schemas/Outcome")}}
-    left_out = {"files_left_out": {"type": "array", "items": _ref("schemas/LeftOut")}}
+    steps, left_out = {"steps": _list("Outcome")}, {"files_left_out": _list("LeftOut")}
     return {
         **request.pop("$defs"),
         "Request": request,
@@ -178,6 +202,9 @@ def _schemas() -> Object:
         "Outcome": _object(step),
         "LeftOut": _object(_fields(LeftOut, [field.name for field in fields(LeftOut)])),
         "Health": _object({"status": {"type": "string"}}),
+        "Sandboxes": _object({"sandboxes": _list("Sandbox")}),
+        "Sandbox": _object({**_fields(Sandbox, _names(Sandbox)), "commands": _list("Command")}),
+        "Command": _object(_fields(Offer, _names(Offer))),
     }
 
 
@@ -190,6 +217,14 @@ def _fields(model: type, names: Iterable[str]) -> Object:
         del schema["title"]
         schema.pop("default", None)
     return {name: {**schemas[name], **NOTES.get(name, {})} for name in names}
+
+
+def _names(model: type) -> list[str]:
+    return [field.name for field in fields(model)]
+
+
+def _list(component: str) -> Object:
+    return {"type": "array", "items": _ref(f"schemas/{component}")}
 
 
 def _object(required: Object, optional: Object | None = None) -> Object:

@@ -197,6 +197,92 @@ def test_config_of_the_repository_loads():
     assert all(commands["run"].takes_args for commands in config.commands.values())
 
 
+# titles and starters
+
+
+@pytest.mark.parametrize(
+    ("given", "titles"),
+    [("Shell", {"sh": "Shell"}), ("", {}), (None, {}), ('日本 "x"', {"sh": '日本 "x"'})],
+)
+def test_text_beside_the_commands_is_the_title(load, given, titles):
+    config = load({**GOOD, SH: {"title": given, **RUN}})
+    assert (config.titles, list(config.commands["sh"])) == (titles, ["run"])
+
+
+def test_object_of_that_key_is_a_command(load):
+    config = load({**GOOD, SH: {"title": RUN["run"]}})
+    assert (config.titles, list(config.commands["sh"])) == ({}, ["title"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [("titel", "Shell", "'Shell'"), ("title", 5, "5"), ("title", [], "[]")],
+)
+def test_other_value_beside_the_commands_is_a_problem(problems, key, value, shown):
+    assert f"{SH}: {key}: must be an object, not {shown}" in problems({SH: {key: value, **RUN}})
+
+
+@pytest.mark.parametrize(
+    ("files", "starter"),
+    [
+        ({"configs/starters/sh.sh": "echo 1"}, "echo 1"),
+        ({"configs/starters/sh.txt": "2", "configs/starters/sh.sh": "1"}, "1"),
+        ({"configs/starters/sh.sh": "\ufeffecho é\r\n"}, "echo é\r\n"),
+        ({"configs/starters/sh.d/x": "", "configs/starters/sh.sh": "1"}, "1"),
+        ({"sandboxes/sh/hello.sh": "1", "sandboxes/sh/other.sh": "2"}, "1"),
+        ({"sandboxes/sh/hello.sh": "2", "configs/starters/sh.sh": "1"}, "1"),
+        ({"configs/starters/sh.sh": "x" * 65536}, "x" * 65536),
+        # of other sandboxes
+        ({"configs/starters/sh.x.sh": "1", "configs/starters/bash.sh": "2"}, None),
+        ({"configs/starters/sh": "1", "configs/starters/.sh": "2"}, None),
+        ({"sandboxes/sh/hello": "1", "sandboxes/bash/hello.sh": "2"}, None),
+        ({}, None),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_first_file_of_the_name_is_the_starter(load, files, starter):
+    config = load({**GOOD, **files})
+    assert config.starters == ({} if starter is None else {"sh": starter})
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\xff", "a starter must be UTF-8"),
+        (b"x" * 65537, "a starter may have 64 KiB"),
+        (b"\xff" * 65537, "a starter may have 64 KiB"),
+    ],
+    ids=["latin-1", "large", "both"],
+)
+def test_starter_that_cannot_be_shown_is_a_problem(problems, content, why):
+    file = "configs/starters/sh.sh"
+    assert problems({file: content}) == [f"{file}: {why}"]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (os.mkfifo, "it is no file"),
+        (lambda path: os.symlink("nowhere", path), "cannot be read: No such file or directory"),
+    ],
+)
+def test_starter_that_is_no_file_is_a_problem(load, tmp_path, make, why):
+    load(GOOD)
+    (tmp_path / "configs/starters").mkdir()
+    make(tmp_path / "configs/starters/sh.sh")
+    with pytest.raises(ConfigError) as caught:
+        load({})
+    assert caught.value.problems == [f"configs/starters/sh.sh: {why}"]
+
+
+def test_name_with_special_characters_has_a_starter(load):
+    commands = {"configs/commands/[a].json": {"run": {"steps": [STEP]}}}
+    config = load(
+        {**GOOD, **commands, "configs/starters/[a].sh": "1", "configs/starters/a.sh": "2"}
+    )
+    assert config.starters == {"[a]": "1"}
+
+
 # the language
 
 

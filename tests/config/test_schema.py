@@ -46,6 +46,9 @@ def test_json_schemas_accept_the_repositorys_configs(kind, pattern):
         ("box", {"env": {"TZ": "UTC", "_": ""}}),
         ("box", {"image": "codapi/sh", "cpu": 2, "ulimit": ["nofile=96:128"]}),
         ("commands", {"run": {"engine": "http"}, "test": {"before": {"box": "a"}}}),
+        ("commands", {"title": "Shell", "run": {"engine": "http", "cache": 0}}),
+        ("commands", {"title": None}),
+        ("commands", {"title": {"engine": "http"}}),
     ],
 )
 def test_json_schemas_accept_valid_documents(kind, document):
@@ -70,6 +73,9 @@ def test_json_schemas_accept_valid_documents(kind, document):
         ("boxes", {"sh": {"ulimit": ["nofiles=1"]}}),
         ("boxes", {"sh": []}),
         ("commands", {"run": {"engine": "podman"}}),
+        ("commands", {"titel": "Shell"}),
+        ("commands", {"title": 5}),
+        ("commands", {"title": {"engine": "podman"}}),
         ("commands", {"run": {"steps": [{"box": "sh", "command": "sh main.sh"}]}}),
     ],
 )

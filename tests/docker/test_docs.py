@@ -16,7 +16,7 @@ from tests.support.documents import (
     sections,
     write_config,
 )
-from tests.support.server import REPOSITORY
+from tests.support.server import REPOSITORY, Server
 
 pytestmark = pytest.mark.docker
 
@@ -89,9 +89,21 @@ def images(tmp_path_factory):
             docker(command, folder)
 
 
+@pytest.fixture(scope="module")
+def server():
+    """Return a server with the repository's config, as a reader has."""
+    with Server(REPOSITORY) as server:
+        yield server
+
+
 @pytest.mark.parametrize(("command", "answer"), SHOWN)
 def test_request_of_the_docs_is_answered_as_shown(server, command, answer):
-    assert likeness(send(server, command)) == likeness(json.loads(answer))
+    shown, answered = json.loads(answer), send(server, command)
+    if "sandboxes" in shown:
+        # the docs show one of them
+        [one] = shown["sandboxes"]
+        answered["sandboxes"] = [s for s in answered["sandboxes"] if s["name"] == one["name"]]
+    assert likeness(answered) == likeness(shown)
 
 
 @pytest.mark.slow

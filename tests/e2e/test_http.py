@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 import socket
@@ -312,7 +313,7 @@ def test_unknown_path_is_not_found(server, path, method):
     assert refusal(server.request(method, path)) == (404, "not found")
 
 
-@pytest.mark.parametrize("path", ["/v1/exec", "/v1/health"])
+@pytest.mark.parametrize("path", ["/v1/exec", "/v1/health", "/v1/sandboxes"])
 def test_options_are_answered_for_any_origin(server, path):
     answer = server.request("OPTIONS", path, headers={"Origin": "https://example.com"})
     assert (answer.status, answer.body) == (200, b"")
@@ -324,6 +325,29 @@ def test_health_is_answered(server, method, body):
     answer = server.request(method, "/v1/health")
     assert (answer.status, answer.body) == (200, body)
     assert CORS.items() <= dict(answer.headers.items()).items()
+
+
+def test_sandboxes_are_sent_to_clients_that_do_not_have_them(server):
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+
+        def get(method="GET", **headers):
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, "/v1/sandboxes", headers=headers)
+            with connection.getresponse() as answer:
+                # the next request comes on the same connection
+                return Answer(answer.status, answer.headers, answer.read())
+
+        whole = get()
+        assert [sandbox["name"] for sandbox in whole.json()["sandboxes"]] == ["python", "sh", "web"]
+        [run] = [c for c in whole.json()["sandboxes"][1]["commands"] if c["name"] == "run"]
+        assert (run["entry"], run["versions"]) == ("main.sh", ["1.0"])
+        same = get(If_None_Match=whole.headers["ETag"])
+        assert (same.status, same.body) == (304, b"")
+        assert get("HEAD").headers["ETag"] == whole.headers["ETag"]
+        assert refusal(get("POST")) == (405, "unsupported method: POST")
+        for answer in (whole, same, get("HEAD")):
+            assert CORS.items() <= dict(answer.headers.items()).items()
+            assert len(answer.headers.get_all("Date")) == 1
 
 
 def test_execution_is_answered_for_any_origin(server):

@@ -7,7 +7,7 @@ from typing import get_args
 import jsonschema_rs
 import pytest
 
-from codapi_flask.config.model import Config
+from codapi_flask.config.model import Command, Config, Step
 from codapi_flask.errors import Kind
 from codapi_flask.models import Execution, LeftOut, Outcome, Report
 from codapi_flask.web import answers, openapi
@@ -78,7 +78,7 @@ def test_each_kind_of_mistake_has_a_status_which_only_the_web_knows():
 
 def test_status_with_a_meaning_has_a_response():
     described = DOCUMENT["components"]["responses"]
-    assert {200, *map(int, described)} == set(answers.MEANINGS)
+    assert {200, 304, *map(int, described)} == set(answers.MEANINGS)
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
@@ -94,9 +94,9 @@ def test_operation_has_401_if_it_needs_a_token(path, method, operation):
     assert ({"token": []} in operation["security"]) is needs_token
 
 
-def test_exec_has_every_status_except_405():
+def test_exec_has_every_status_except_304_and_405():
     responses = DOCUMENT["paths"]["/v1/exec"]["post"]["responses"]
-    assert {405, *map(int, responses)} == set(answers.MEANINGS)
+    assert {304, 405, *map(int, responses)} == set(answers.MEANINGS)
 
 
 def test_route_is_described():
@@ -144,6 +144,13 @@ def test_refusal_matches_its_schema():
     failed = Execution.failed("sh_run_1", "the daemon is gone", 0)
     for details, outputs in product((False, True), repeat=2):
         validate("Refusal", failed.answer(details, outputs))
+
+
+def test_sandboxes_match_their_schema():
+    steps = (Step(box="sh"),)
+    commands = {"sh": {"run": Command(entry="a", steps=steps, cache=1.5)}, "web": {}}
+    config = {"commands": commands, "titles": {"sh": "Shell"}, "starters": {"sh": "true"}}
+    validate("Sandboxes", app(**config).test_client().get("/v1/sandboxes").json)
 
 
 GOOD = {"sandbox": "sh", "command": "run", "files": {"": "echo hello"}}

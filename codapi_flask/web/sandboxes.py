@@ -1,0 +1,103 @@
+"""The route `GET /v1/sandboxes`: what a client may use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+
+from flask import Blueprint, Response, request
+
+from codapi_flask.config.model import BoxSpec, Command, Config, Step
+
+ARGS = ":args"
+"""The element of a step's command that stands for a request's arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A command: the name of its entry file, empty without one, and what it takes.
+
+    `versions` are those that a request may name. `cache` is for how many seconds answers are
+    remembered.
+    """
+
+    name: str
+    entry: str
+    versions: list[str]
+    stdin: bool
+    args: bool
+    outputs: bool
+    cache: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A sandbox, with its commands and a program to begin with, empty without one."""
+
+    name: str
+    title: str
+    starter: str
+    commands: list[Offer]
+
+
+def blueprint(config: Config) -> Blueprint:
+    """Make the route; its answer is that of the config."""
+    routes = Blueprint("sandboxes", __name__)
+    body = json.dumps({"sandboxes": [asdict(each) for each in offered(config)]})
+    tag = sha256(body.encode()).hexdigest()[:32]
+
+    @routes.get("/v1/sandboxes")
+    def show() -> Response:
+        """Show the sandboxes, unless the client has them already (RFC 9110, section 13.1.2)."""
+        if request.if_none_match.contains_weak(tag):
+            response = Response(status=304)
+        else:
+            response = Response(body, mimetype="application/json")
+        response.set_etag(tag)
+        # ask each time: a reload changes it
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    return routes
+
+
+def offered(config: Config) -> list[Sandbox]:
+    """Return the sandboxes of a config by name."""
+    return [
+        Sandbox(
+            name,
+            config.titles.get(name, name),
+            config.starters.get(name, ""),
+            [_offer(name, command, config.boxes) for name, command in sorted(commands.items())],
+        )
+        for name, commands in sorted(config.commands.items())
+    ]
+
+
+def _offer(name: str, command: Command, boxes: Mapping[str, BoxSpec]) -> Offer:
+    steps = command.all_steps() if command.engine == "docker" else ()
+    return Offer(
+        name,
+        command.entry,
+        _versions(command, boxes) if steps else [],
+        stdin=bool(steps) and _takes_stdin(command.steps[-1]),
+        args=any(ARGS in step.command for step in steps),
+        outputs=any(getattr(step, "outputs", ()) for step in steps),
+        cache=command.cache,
+    )
+
+
+def _takes_stdin(last: Step) -> bool:
+    return last.action != "stop" and not last.detach and not last.stdin
+
+
+def _versions(command: Command, boxes: Mapping[str, BoxSpec]) -> list[str]:
+    """Return the versions of which all steps that follow a request's version have a box."""
+    follow = {step.box for step in command.all_steps() if step.action == "run" and not step.version}
+    names = (name.partition(":") for name in boxes)
+    versions = dict.fromkeys(version for box, _, version in names if box in follow and version)
+    # a request's `latest` is the unversioned box
+    versions.pop("latest", None)
+    return [each for each in versions if all(f"{box}:{each}" in boxes for box in follow)]
