@@ -155,12 +155,17 @@ class Load:
 
 
 def _last(stream: IO[bytes]) -> dict[str, Any]:
-    """Return the answer at the end of a stream, which must repeat all that was printed."""
-    printed = ""
+    """Return the answer at the end of a stream, which must repeat all that was printed.
+
+    Of several runs, it repeats the last one's.
+    """
+    printed, run = "", None
     *events, result, _ = stream.read().decode().split("\n\n")
     for name, data in (event.split("\n") for event in events if not event.startswith(":")):
         if name == "event: stdout":
-            printed += json.loads(data.removeprefix("data: "))["text"]
+            event = json.loads(data.removeprefix("data: "))
+            printed = event["text"] if event.get("run") != run else printed + event["text"]
+            run = event.get("run")
     answer: dict[str, Any] = json.loads(result.removeprefix("event: result\ndata: "))
     if answer["ok"] and answer["stdout"] != printed:
         return {"id": answer["id"], "printed": printed}
@@ -179,6 +184,13 @@ def _outcome(case: Case, status: int, body: dict[str, Any]) -> str:
         "stdout": stdout.replace(":name", id),
         "stderr": stderr.replace(":name", id),
     }
+    if case.runs:
+        fields = {"ok": ok, "stderr": right["stderr"]}
+        right["results"] = [{**fields, "stdout": text + right["stdout"]} for text in case.runs]
+        # the answer itself is the last one's
+        right["stdout"] = right["results"][-1]["stdout"]
+        for result in body.get("results", ()):
+            del result["duration"]
     if not re.fullmatch(f"{case.sandbox}_{case.command}_[0-9a-f]{{8}}", id):
         return f"{status}: {body}"
     if status == 500 and body == {"id": id, "duration": body.get("duration"), **FAULT}:

@@ -56,10 +56,13 @@ class Case:
     leaves: float | None = None
     sends: float = 1
     live: bool = False
+    runs: tuple[str, ...] = ()
+    """The stdin of each run; the program repeats it before what is expected."""
 
     @property
     def document(self) -> dict[str, object]:
-        return {"sandbox": self.sandbox, "command": self.command, "files": self.files}
+        runs = {"runs": [{"stdin": text} for text in self.runs]} if self.runs else {}
+        return {"sandbox": self.sandbox, "command": self.command, "files": self.files, **runs}
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,14 @@ def _remembered(random: random.Random, _: str) -> tuple[str, Expected]:
     return f"printf '{text}'", (True, text, "")
 
 
+def _repeating(_: random.Random, token: str) -> tuple[str, Expected]:
+    return f"cat; sleep 1000 & echo {token} > /dev/shm/{token}; echo {token} $1", (
+        True,
+        f"{token} :name\n",
+        "",
+    )
+
+
 KINDS = {
     "ok": Kind(40, _ok),
     "failing": Kind(10, _failing),
@@ -137,6 +148,7 @@ KINDS = {
     "out of memory": Kind(4, _greedy),
     "busy": Kind(10, _busy),
     "slow": Kind(7, _slow),
+    "several runs": Kind(5, _repeating, {"runs": ("one\n", "two\n", "")}),
     "remembered": Kind(8, _remembered, {"command": "cached"}),
     "slow to start": Kind(4, _starting),
     "client gone before the answer": Kind(5, _slow, {"leaves": 0.2}),
