@@ -16,9 +16,13 @@ Found = Iterator[tuple[str, str]]
 
 ALLOWED = "printable characters but blanks and / : = \\ ' \""
 
-SHELL = re.compile(r"(?:.*/)?(?:(?:r?ba|da|a|z|k|mk|ya|fi|c|tc)?sh[\d.-]*|su|runuser)")
-SHELL_LINE = re.compile(r"[-+]\w*c\w*|--(?:session-)?command(?:=.*)?")
+SHELL = re.compile(r"(?:.*/)?(?:r?ba|da|a|z|k|mk|ya|fi|c|tc)?sh[\d.-]*")
+SHELL_LINE = re.compile(r"[-+]\w*c\w*|--command(?:=.*)?")
 """A shell's option behind which it reads a line; bash takes `+c` for `-c`."""
+SHELL_WORD = re.compile(r"[-+]\w*[oO]|--(?:rcfile|init-file)")
+"""A shell's option with a word of its own."""
+HANDS_ON = re.compile(r"(?:.*/)?(?:su|runuser)")
+"""A program that hands all its arguments on to a shell."""
 
 NO_SHELL = (
     f"{ARGS!r} can get into a shell's line or options: run the program itself, or a script, "
@@ -137,12 +141,15 @@ def _can_reach_shell(before: Sequence[str]) -> bool:
     """Whether what follows these words may be a line that a shell reads, or its options."""
     # `env -S` splits its argument
     words = " ".join(before).split()
+    if any(map(HANDS_ON.fullmatch, words)):
+        return True
     shells = [place for place, word in enumerate(words) if SHELL.fullmatch(word)]
     if not shells:
         return False
-    is_option = [word.startswith(("-", "+")) for word in words[shells[-1] + 1 :]]
-    has_script = "--" in words or not all(is_option)
-    return not has_script or any(map(SHELL_LINE.fullmatch, words[shells[0] + 1 :]))
+    script = words[shells[-1] + 1 :]
+    while script and script[0] != "--" and script[0].startswith(("-", "+")):
+        del script[: 2 if SHELL_WORD.fullmatch(script[0]) else 1]
+    return not script or any(map(SHELL_LINE.fullmatch, words[shells[0] + 1 :]))
 
 
 def candidates(step: Step, boxes: Mapping[str, BoxSpec]) -> list[BoxSpec]:
