@@ -85,7 +85,7 @@ class Memory:
         It is if it is successful and complete, and ran in the key's images, which may have been
         replaced since.
         """
-        outcomes = execution.steps
+        outcomes = execution.programs()
         is_complete = not any(outcome.truncated for outcome in outcomes)
         is_current = {outcome.image for outcome in outcomes} <= key.images
         if not execution.ok or execution.fault or not is_complete or not is_current:

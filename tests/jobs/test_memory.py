@@ -5,7 +5,7 @@ import pytest
 
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.jobs.memory import ENTRY_SIZE, Key, Keys, Memory
-from codapi_flask.models import Execution, Input, Job, Outcome
+from codapi_flask.models import Execution, Input, Job, Outcome, Report
 
 JOB = Job("sh_run_1", "sh", "run", "", {"": "echo hello", "a": "1"})
 STEPS = (Step(box="sh"), Step(box="python", version="latest"))
@@ -128,3 +128,18 @@ def test_size_of_entries_is_what_they_take(text):
     count, size = found.usage()
     assert count == 2000
     assert taken == pytest.approx(size, rel=0.15)
+
+
+def test_execution_with_runs_is_remembered_if_all_are_complete_and_current():
+    good = Outcome("hello\n", image="sha256:sh")
+    cases = {
+        "good": [good, good],
+        "cut": [replace(good, truncated=("stdout",)), good],
+        "outdated": [replace(good, image="sha256:old"), good],
+    }
+    found = Memory(1 << 20)
+    for name, outcomes in cases.items():
+        runs = [(outcome, 5) for outcome in outcomes]
+        found.remember(key(name), Execution.of("1", Report([good], runs), 10))
+    assert [name for name in cases if key(name) in found] == ["good"]
+    assert found.find(key("good")).results is not None
