@@ -9,10 +9,7 @@ from hashlib import sha256
 
 from flask import Blueprint, Response, request
 
-from codapi_flask.config.model import BoxSpec, Command, Config, Step
-
-ARGS = ":args"
-"""The element of a step's command that stands for a request's arguments."""
+from codapi_flask.config.model import BoxSpec, Command, Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +74,15 @@ def offered(config: Config) -> list[Sandbox]:
 
 
 def _offer(name: str, command: Command, boxes: Mapping[str, BoxSpec]) -> Offer:
-    steps = command.all_steps() if command.engine == "docker" else ()
     return Offer(
         name,
         command.entry,
-        _versions(command, boxes) if steps else [],
-        stdin=bool(steps) and _takes_stdin(command.steps[-1]),
-        args=any(ARGS in step.command for step in steps),
-        outputs=any(getattr(step, "outputs", ()) for step in steps),
+        _versions(command, boxes) if command.engine == "docker" else [],
+        stdin=command.takes_stdin,
+        args=command.takes_args,
+        outputs=command.gives_files,
         cache=command.cache,
     )
-
-
-def _takes_stdin(last: Step) -> bool:
-    return last.action != "stop" and not last.detach and not last.stdin
 
 
 def _versions(command: Command, boxes: Mapping[str, BoxSpec]) -> list[str]:
