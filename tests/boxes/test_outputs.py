@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -327,6 +329,73 @@ def test_endless_tree_takes_a_bounded_time(tree, monkeypatch):
     assert read(tree) == ({}, [(".", "the rest is not looked at: it took more than 0 s")])
 
 
+ELOOP, ENXIO, ENOTDIR = (
+    f"unreadable: {os.strerror(number).lower()}"
+    for number in (errno.ELOOP, errno.ENXIO, errno.ENOTDIR)
+)
+
+
+@pytest.fixture
+def _in_time():
+    """Fail instead of waiting forever."""
+
+    def fail(*_):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 5 * PATIENCE)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def bind(path):
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+@pytest.mark.usefixtures("_in_time")
+@pytest.mark.parametrize(
+    ("name", "replace", "reason"),
+    [
+        ("file", os.mkfifo, ODD),
+        ("file", os.mkdir, "unreadable: is a directory"),
+        ("file", bind, ENXIO),
+        ("file", lambda path: path.symlink_to("../canary/secret.png"), ELOOP),
+        ("file", lambda path: path.hardlink_to(path.with_name("good")), HARD),
+        ("file", lambda path: path.write_bytes(bytes(1 << 21)), LARGE),
+        ("file", lambda path: None, "unreadable: no such file or directory"),
+        ("d", lambda path: path.symlink_to("../canary"), ENOTDIR),
+        ("d", os.mkfifo, ENOTDIR),
+        ("d", lambda path: None, "unreadable: no such file or directory"),
+    ],
+)
+def test_name_that_is_replaced_after_a_look_at_it(tree, monkeypatch, name, replace, reason):
+    fill(tree, "d/secret.png", "file", "good")
+    look_at = os.stat
+
+    def stat_once(path, *args, **kwargs):
+        info = look_at(path, *args, **kwargs)
+        if path == name and (tree / name).exists():
+            monkeypatch.undo()
+            (tree / name).rename(tree.parent / "old")
+            replace(tree / name)
+        return info
+
+    monkeypatch.setattr(os, "stat", stat_once)
+    contents, left_out = read(tree, "d/*", "file", "goo?")
+    assert CANARY not in contents.values()
+    assert (name, reason) in left_out
+
+
+def test_file_with_more_content_than_its_size_is_left_out():
+    process = Path(f"/proc/{os.getpid()}")
+    assert (process / "smaps").stat().st_size == 0
+    left_out = [("smaps", "too large (limit: 1 KiB in all)")]
+    assert read(process, "smaps", outputs_size=1) == ({}, left_out)
+    assert set(read(process, "comm")[0]) == {"comm"}
+
+
 SWAP = """
 import os
 while True:
@@ -335,16 +404,18 @@ while True:
     os.rename("out", "link")
     os.rename("other", "out")
     os.rename("file.png", "other")
-    os.rename("hole.png", "file.png")
-    os.rename("file.png", "hole.png")
+    for name in ("hole.png", "pipe.png"):
+        os.rename(name, "file.png")
+        os.rename("file.png", name)
     os.rename("other", "file.png")
 """
 
 
-def test_names_that_are_swapped_for_links_are_not_followed(tree):
+def test_names_that_are_swapped_while_they_are_read_are_not_followed(tree):
     fill(tree, "out/secret.png", "file.png")
     (tree / "link").symlink_to(tree.parent / "canary")
     (tree / "hole.png").symlink_to(tree.parent / "canary" / "secret.png")
+    os.mkfifo(tree / "pipe.png")
     reasons: set[str] = set()
     seen: set[bytes] = set()
 

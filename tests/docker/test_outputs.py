@@ -118,6 +118,9 @@ import os
 for name, mode in {"open": 0o644, "private": 0o600, "closed": 0}.items():
     open(name, "w").close()
     os.chmod(name, mode)
+open("usual", "w").close()
+os.makedirs("usual directory")
+open("usual directory/file", "w").close()
 os.makedirs("directory/inner")
 os.chmod("directory", 0)
 """
@@ -127,10 +130,11 @@ os.chmod("directory", 0)
 def test_unreadable_files_are_told(run, uid):
     execution = run("python", "-c", CLOSED, box={**PYTHON, **WRITABLE}, wants_files=True, **ALL)
     contents, left_out = files_of(execution)
+    usual = {"open", "usual", "usual directory/file"}
     if not uid:
         # root may read all
-        assert (set(contents), left_out) == ({"closed", "open", "private"}, [])
+        assert (set(contents), left_out) == ({*usual, "closed", "private"}, [])
         return
-    assert set(contents) == {"open"}
+    assert set(contents) == usual
     denied = "unreadable: permission denied"
     assert left_out == [(name, denied) for name in ("closed", "directory", "private")]
