@@ -13,7 +13,7 @@ An import points down. Each room's docstring says what comes in and what goes ou
     config     config files, checks, defaults, the audit
     httpd      the HTTP transport inside gunicorn; knows no domain
     init       the C program that is process 1 of a box, and its protocol
-    program                                 what a step runs in a box
+    program, live                           what a step runs in a box, and what hears it meanwhile
     files, streams, process, unixsocket     what several rooms need
     libraries                               which insides of libraries are used, and a check
     stdio                                   stdout and stderr, whose writers never wait

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from codapi_flask.live import Live
 from codapi_flask.models import StreamName
-from codapi_flask.streams import Live
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codapi_flask.errors import Abandoned, Cancelled
+from codapi_flask.live import SEND_INTERVAL, Live
 from codapi_flask.models import Printed, StepBegan
-from codapi_flask.streams import SEND_INTERVAL, Cancel, Live, Output, pump
+from codapi_flask.streams import Cancel, Output, pump
 from tests.support.server import wait_for
 
 

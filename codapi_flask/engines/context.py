@@ -10,8 +10,9 @@ from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.live import Live
 from codapi_flask.stock.client import StockClient
-from codapi_flask.streams import Cancel, Live
+from codapi_flask.streams import Cancel
 
 
 @dataclass(slots=True)

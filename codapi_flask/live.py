@@ -1,0 +1,79 @@
+"""Sends a run's output on while its programs run."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from codapi_flask.models import Printed, StepBegan, StreamName
+
+SEND_INTERVAL = 0.02
+"""Seconds between two events of a live stream, so that each small write is not an event."""
+
+
+class Live:
+    """Sends a run's output on while its programs run, in whole characters.
+
+    Beyond `window` characters that are not yet acknowledged it is full: the programs wait.
+    """
+
+    def __init__(
+        self, send: Callable[[StepBegan | Printed], None], window: float = math.inf
+    ) -> None:
+        """Call `send` with each event; a window that is not infinite needs `acknowledge`."""
+        self._send, self._window = send, window
+        self._streams: dict[StreamName, tuple[bytearray, codecs.IncrementalDecoder]] = {}
+        self._unacknowledged, self._step, self._due = 0, 0, 0.0
+        self._run: int | None = None
+
+    def reset(self) -> None:
+        """Begin with another run."""
+        self._unacknowledged = 0
+
+    def begin(self, step: int, run: int | None = None) -> None:
+        """Begin with a step, or a run of it; `end` must follow, unless all ends with an error."""
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._streams = {"stdout": (bytearray(), decoder("replace"))}
+        self._streams["stderr"] = bytearray(), decoder("replace")
+        self._step, self._run = step, run
+        self._send(StepBegan(step, run))
+
+    def end(self, truncated: Iterable[str]) -> None:
+        """Send the rest of the step's output; of `truncated` streams no part of a character."""
+        for name, (kept, decoder) in self._streams.items():
+            self._print(name, decoder.decode(bytes(kept), final=name not in truncated))
+        self._streams = {}
+
+    def write(self, stream: StreamName, data: bytes | memoryview) -> None:
+        """Keep output until it is sent."""
+        self._streams[stream][0].extend(data)
+
+    def acknowledge(self, size: int) -> None:
+        """Take it that the reader has taken so many characters."""
+        self._unacknowledged -= size
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the programs must wait."""
+        kept = sum(len(kept) for kept, _ in self._streams.values())
+        return self._unacknowledged + kept >= self._window
+
+    def flush(self) -> float:
+        """Send what is kept if it is due; return the seconds until it will be."""
+        if not any(kept for kept, _ in self._streams.values()):
+            return math.inf
+        left = self._due - time.monotonic()
+        if left > 0:
+            return left
+        for name, (kept, decoder) in self._streams.items():
+            self._print(name, decoder.decode(bytes(kept)))
+            kept.clear()
+        self._due = time.monotonic() + SEND_INTERVAL
+        return math.inf
+
+    def _print(self, name: StreamName, text: str) -> None:
+        if text:
+            self._unacknowledged += len(text)
+            self._send(Printed(self._step, name, text, self._run))
