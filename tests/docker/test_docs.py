@@ -106,6 +106,29 @@ def test_request_of_the_docs_is_answered_as_shown(server, command, answer):
     assert likeness(answered) == likeness(shown)
 
 
+def told(stream):
+    """Return the events of a stream without the parts that vary."""
+    pairs = (event.split("\n") for event in stream.strip().split("\n\n"))
+    return [(name, likeness(json.loads(data.removeprefix("data: ")))) for name, data in pairs]
+
+
+def test_stream_of_the_docs_comes_as_shown(server):
+    text = sections(DOCS / "api.md")["Live output"]
+    [command], [shown] = blocks(text, "sh"), blocks(text, "text")
+    here = command.replace("http://localhost:1313", server.url).replace("\\\n", " ")
+    answered = subprocess.run(["sh", "-c", here], check=True, capture_output=True, text=True)
+    assert told(answered.stdout) == told(shown)
+
+
+@pytest.mark.npm
+def test_script_of_the_docs_reads_a_stream(server):
+    [script] = blocks(sections(DOCS / "api.md")["Live output"], "js")
+    script = script.replace("http://localhost:1313", server.url)
+    node = ["node", "--input-type=module", "--eval", script]
+    answered = subprocess.run(node, check=True, capture_output=True, text=True).stdout
+    assert re.findall("^event: (.*)$", answered, re.MULTILINE) == ["progress", "stdout", "result"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", SECTIONS)
 def test_sandbox_of_the_docs_works_as_shown(tmp_path, images, start_server, title):
