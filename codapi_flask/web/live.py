@@ -59,8 +59,9 @@ def stream(
     finally:
         if not execution:
             run.cancel()
-            [execution] = [event for event in events if isinstance(event, Execution)]
-            end(execution)
+            for event in events:
+                if isinstance(event, Execution):
+                    end(event)
 
 
 def _encode(event: Printed | StepBegan) -> bytes:

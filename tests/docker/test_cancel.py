@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool.pool import Pool
 from tests.support.configs import BOXES, COMMANDS
+from tests.support.programs import Sleep
 from tests.support.server import wait_for, write_root
 
 pytestmark = pytest.mark.docker
@@ -69,14 +70,43 @@ def test_cancelled_command_still_runs_its_after_step(instance, execute, tmp_path
     assert future.result(20).stderr == "cancelled"
 
 
+def test_box_of_a_cancelled_run_is_reused(pool_of_reused):
+    program = Sleep(50)
+    with ThreadPoolExecutor() as threads:
+        first = run(pool_of_reused, job("echo first"))
+        started = pool_of_reused.start(job(program.text))
+        events = threads.submit(list, started)
+        wait_for(program.runs)
+        started.cancel()
+        assert events.result()[-1].reason == "cancelled"
+        assert not program.runs()
+    last = run(pool_of_reused, job("echo last"))
+    assert (first.stdout, last.stdout) == ("first\n", "last\n")
+    assert last.steps[0].kind == "reused"
+
+
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    """Return a pool of one worker with the sandbox `sh`."""
-    config = load_config(write_root(tmp_path / "root", BOXES, COMMANDS, {"pool_size": 1}))
+def pool_of_reused(tmp_path: Path) -> Iterator[Pool]:
+    """Return a pool of one worker and one box, which is reused."""
+    boxes = {**BOXES, "sh": {**BOXES["sh"], "uses": 1000}}
+    with pool_with(tmp_path, boxes, stock_size=0) as pool:
+        yield pool
+
+
+@contextmanager
+def pool_with(tmp_path: Path, boxes, **top) -> Iterator[Pool]:
+    config = load_config(write_root(tmp_path / "root", boxes, COMMANDS, {"pool_size": 1, **top}))
     work_dir = tmp_path / "work"
     work_dir.mkdir(mode=0o700)
     with Instance.created(work_dir) as instance, closing(Pool(config, instance)) as pool:
         pool.wait_until_ready()
+        yield pool
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Return a pool of one worker with the sandbox `sh`."""
+    with pool_with(tmp_path, BOXES) as pool:
         yield pool
 
 
