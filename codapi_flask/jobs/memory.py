@@ -86,9 +86,9 @@ class Memory:
         replaced since.
         """
         outcomes = execution.programs()
-        is_complete = not any(outcome.truncated for outcome in outcomes)
+        is_cut = bool(execution.left_out) or any(outcome.truncated for outcome in outcomes)
         is_current = {outcome.image for outcome in outcomes} <= key.images
-        if not execution.ok or execution.fault or not is_complete or not is_current:
+        if not execution.ok or execution.fault or is_cut or not is_current:
             return
         entry = _Entry(pickle.dumps(execution), key.lifetime)
         if self._entries.getsizeof(entry) <= self._entries.maxsize:

@@ -5,7 +5,7 @@ import pytest
 
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.jobs.memory import ENTRY_SIZE, Key, Keys, Memory
-from codapi_flask.models import Execution, Input, Job, Outcome, Report
+from codapi_flask.models import Execution, Input, Job, LeftOut, Outcome, Report
 
 JOB = Job("sh_run_1", "sh", "run", "", {"": "echo hello", "a": "1"})
 STEPS = (Step(box="sh"), Step(box="python", version="latest"))
@@ -79,6 +79,36 @@ def key(name, lifetime=60):
 
 def execution(text="hello\n", image="sha256:sh"):
     return Execution("1", True, 5, text, steps=(Outcome(text, image=image),))
+
+
+OLD = Outcome(image="sha256:old")
+CUT = Outcome(truncated=("stdout",), image="sha256:sh")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ok": False},
+        {"fault": "the disk is full"},
+        {"steps": (CUT, Outcome(image="sha256:sh"))},
+        {"steps": (OLD, Outcome(image="sha256:sh"))},
+        {"steps": (Outcome(),)},
+        {"results": (Execution("1", True), Execution("1", True, steps=(CUT,)))},
+        {"results": (Execution("1", True, steps=(OLD,)), Execution("1", True))},
+        {"left_out": (LeftOut("a.png", "a link"),)},
+    ],
+)
+def test_execution_that_is_not_worth_it_is_not_remembered(fields):
+    found = Memory(1 << 20)
+    found.remember(key("a"), replace(execution(), **fields))
+    assert key("a") not in found
+
+
+def test_remembered_execution_is_whole():
+    found, results = Memory(1 << 20), (execution("a"), execution("b"))
+    whole = replace(execution(), results=results, files={"a.png": "data:,a"})
+    found.remember(key("a"), whole)
+    assert found.find(key("a")) == whole
 
 
 def test_entry_ends_with_its_time(clock):
