@@ -129,6 +129,14 @@ def test_script_of_the_docs_reads_a_stream(server):
     assert re.findall("^event: (.*)$", answered, re.MULTILINE) == ["progress", "stdout", "result"]
 
 
+def test_starters_of_the_repository_run(server):
+    sandboxes = server.request("GET", "/v1/sandboxes").json()["sandboxes"]
+    assert {"python", "sh"} <= {sandbox["name"] for sandbox in sandboxes}
+    for sandbox in sandboxes:
+        _, body = server.exec(sandbox["name"], "run", sandbox["starter"])
+        assert body["ok"], body
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", SECTIONS)
 def test_sandbox_of_the_docs_works_as_shown(tmp_path, images, start_server, title):

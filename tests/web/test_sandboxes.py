@@ -111,8 +111,15 @@ def test_last_step_decides_whether_a_command_takes_stdin(last, takes):
 
 
 def test_command_takes_args_if_a_step_says_where_they_go():
-    assert offer(Command(steps=(RUN, Step(box="sh", command=("sh", ":args"))))).args
+    step = Step(box="sh", command=("sh", ":args"))
+    assert offer(Command(steps=(step, RUN))).args
+    assert offer(Command(steps=(RUN, step))).args
     assert not offer(Command(steps=(Step(box="sh", command=("sh", "a:args")),))).args
+
+
+def test_command_gives_files_if_a_step_allows_it():
+    assert offer(Command(steps=(Step(box="sh", outputs=("*.png",)), RUN))).outputs
+    assert not offer(PLAIN).outputs
 
 
 def test_command_of_the_http_engine_takes_nothing():
