@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,13 +15,14 @@ from contextlib import contextmanager
 import pytest
 
 from codapi_flask.jobs.caching import MAX_WAITING
+from tests.support.client import Client
 from tests.support.configs import COMMANDS, KINDS
+from tests.support.events import HEADERS
 from tests.support.programs import Sleep
 from tests.support.server import Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 
-IMAGE = "codapi/test-cache"
 RUN = COMMANDS["sh"]["run"]
 
 
@@ -35,9 +37,10 @@ def docker(*words):
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
     """Return the name of an image that is another one's as well."""
-    docker("tag", "codapi/sh", IMAGE)
-    yield IMAGE
-    docker("rmi", IMAGE)
+    name = f"codapi/test-cache-{os.getpid()}"
+    docker("tag", "codapi/sh", name)
+    yield name
+    docker("rmi", name)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,7 @@ def server(tmp_path_factory, image) -> Iterator[Server]:
         "sh": {"image": "codapi/sh"},
         "sh:2": {"image": "codapi/sh"},
         "own": {"image": image, "uses": 1000},
+        "writer": {"image": "codapi/sh", "volume": "%s:/sandbox"},
         **KINDS,
     }
     commands = {
@@ -56,6 +60,7 @@ def server(tmp_path_factory, image) -> Iterator[Server]:
         "cut": {**step(noutput=10), "cache": 60},
         "own": {**step(box="own"), "cache": 60},
         "never": RUN,
+        "files": {**step(box="writer", outputs=["*.txt"]), "cache": 60},
         **{kind: {**step(box=kind), "cache": 60} for kind in KINDS},
     }
     top = {"pool_size": 1, "step": {"timeout": 60}}
@@ -169,17 +174,34 @@ def test_failed_or_cut_answer_is_not_remembered(server, command, code):
     assert [is_cached(server, command, code) for _ in range(2)] == [False, False]
 
 
-def test_fault_is_not_remembered(server, tmp_path_factory, image):
-    docker("tag", "codapi/sh", "codapi/test-cache-gone")
-    boxes = {"sh": {"image": "codapi/test-cache-gone"}}
-    commands = {"sh": {"run": {**RUN, "cache": 60}}}
-    root = write_root(tmp_path_factory.mktemp("root"), boxes, commands, {"stock_size": 0})
-    with Server(root) as own:
-        wait_for(lambda: remembers(own))
-        docker("rmi", "codapi/test-cache-gone")
-        # while the image is missing nothing is remembered, what was remembered included
-        wait_for(lambda: own.exec("sh", "run", "true")[0] == 500)
-        assert own.exec("sh", "run", "true")[0] == 500
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"stdin": "1"}, {"stdin": "2"}),
+        ({"runs": [{"stdin": "1"}, {}]}, {"runs": [{"stdin": "1"}]}),
+        ({"runs": [{"stdin": "1"}]}, {"stdin": "1"}),
+    ],
+)
+def test_input_is_part_of_what_is_equal(server, first, second):
+    code = f"cat; {RANDOM} # {first}"
+    bodies = [run(server, "run", code, **more) for more in (first, second, first, second)]
+    assert [body["details"]["cached"] for body in bodies] == [False, False, True, True]
+    for early, late in zip(bodies[:2], bodies[2:], strict=True):
+        assert (late["stdout"], late.get("results")) == (early["stdout"], early.get("results"))
+
+
+def test_failed_run_is_not_remembered(server):
+    runs = [{"stdin": "exit 3"}, {"stdin": "exit 0"}]
+    assert [is_cached(server, "run", "sh -s", runs=runs) for _ in range(2)] == [False, False]
+
+
+def test_files_are_remembered(server):
+    code = f"{RANDOM} > a.txt"
+    first, second = (run(server, "files", code, outputs=True) for _ in range(2))
+    assert second["details"]["cached"]
+    assert list(second["files"]) == ["a.txt"]
+    assert second["files"] == first["files"]
+    assert not is_cached(server, "files", code)
 
 
 # images
@@ -216,10 +238,7 @@ def test_answer_of_an_image_replaced_during_the_run_is_not_remembered(server, im
             docker("tag", "codapi/sh", image)
 
 
-def test_nothing_is_remembered_without_the_keeper(start_server, root):
-    commands = {"sh": {"run": {**RUN, "cache": 60}}}
-    server = start_server(root(commands=commands, pool_size=2))
-    wait_for(lambda: remembers(server))
+def test_nothing_is_remembered_without_the_keeper(server):
     [keeper] = server.pids["keeper"]
     with stopped(server, keeper):
         wait_for(lambda: not remembers(server))
@@ -294,3 +313,64 @@ def took(request: Callable[[], bool]) -> float:
 def test_failure_is_shared_by_all_that_wait(server):
     answers = at_once(server, 10, lambda _: server.exec("sh", "run", "sleep 0.5; exit 3"))
     assert {(status, body["stderr"]) for status, body in answers} == {(200, "exit status 3")}
+
+
+# clients that leave
+
+
+def post(server: Server, code: str, live: bool = False) -> Client:
+    """Send a request, and return its client, which reads nothing."""
+    body = json.dumps({"sandbox": "sh", "command": "run", "files": {"": code}})
+    head = {**HEADERS, "Accept": HEADERS["Accept"] if live else "*/*", "Content-Length": len(body)}
+    lines = [f"{name}: {value}" for name, value in head.items()]
+    client = Client(server)
+    client.send("\r\n".join(["POST /v1/exec HTTP/1.1", *lines, "", body]).encode())
+    return client
+
+
+def cancelled(server: Server) -> float:
+    name = 'codapi_executions_total{command="run",reason="cancelled",sandbox="sh"}'
+    text = server.request("GET", "/metrics").body.decode()
+    return metric(server, name) if name in text else 0
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_client_that_leaves_ends_nothing_that_others_wait_for(server, live):
+    program, merges = Sleep(1), count(server, "merge")
+    with post(server, program.text, live) as leader, ThreadPoolExecutor(1) as threads:
+        wait_for(program.runs)
+        answer = threads.submit(run, server, "run", program.text)
+        wait_for(lambda: count(server, "merge") == merges + 1)
+        leader.vanish()
+        body = answer.result()
+    assert (body["stdout"], body["details"]["cached"]) == ("done\n", True)
+    assert is_cached(server, "run", program.text)
+
+
+def test_client_that_leaves_waits_no_longer(server):
+    program, before = Sleep(2), cancelled(server)
+    with ThreadPoolExecutor(1) as threads, post(server, program.text):
+        wait_for(program.runs)
+        merges = count(server, "merge")
+        with post(server, program.text) as follower:
+            wait_for(lambda: count(server, "merge") == merges + 1)
+            follower.vanish()
+            wait_for(lambda: cancelled(server) == before + 1)
+        assert program.runs()
+        assert threads.submit(run, server, "run", program.text).result()["stdout"] == "done\n"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_program_ends_with_the_last_client_that_waits(server, order):
+    program, before = Sleep(30), cancelled(server)
+    clients = [post(server, program.text)]
+    wait_for(program.runs)
+    merges = count(server, "merge")
+    clients.append(post(server, program.text))
+    wait_for(lambda: count(server, "merge") == merges + 1)
+    for place in order:
+        assert program.runs()
+        clients[place].vanish()
+    wait_for(lambda: not program.runs(), 2)
+    wait_for(lambda: cancelled(server) == before + 2)
+    assert run(server, "run", "echo next")["ok"]

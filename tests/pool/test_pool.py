@@ -369,7 +369,7 @@ def test_supervisor_pauses_after_a_fault_although_nothing_is_missing(start_pool,
 
 @pytest.mark.docker
 def test_changed_image_is_known_before_the_supervisor_looks(start_pool):
-    name, took = "codapi/test-pool", []
+    name, took = f"codapi/test-pool-{os.getpid()}", []
     pool = start_pool(pool_size=1, boxes={"sh": BoxSpec(name="sh", image=name)})
     wait_for(lambda: pool.problem() == "")
     try:
