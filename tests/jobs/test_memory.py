@@ -93,8 +93,8 @@ CUT = Outcome(truncated=("stdout",), image="sha256:sh")
         {"steps": (CUT, Outcome(image="sha256:sh"))},
         {"steps": (OLD, Outcome(image="sha256:sh"))},
         {"steps": (Outcome(),)},
-        {"results": (Execution("1", True), Execution("1", True, steps=(CUT,)))},
-        {"results": (Execution("1", True, steps=(OLD,)), Execution("1", True))},
+        {"results": (execution(), Execution("1", True, steps=(CUT,)))},
+        {"results": (Execution("1", True, steps=(OLD,)), execution())},
         {"left_out": (LeftOut("a.png", "a link"),)},
     ],
 )
