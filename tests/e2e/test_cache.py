@@ -60,6 +60,7 @@ def server(tmp_path_factory, image) -> Iterator[Server]:
         "cut": {**step(noutput=10), "cache": 60},
         "own": {**step(box="own"), "cache": 60},
         "never": RUN,
+        "long": {**step(noutput=1 << 20), "cache": 60},
         "files": {**step(box="writer", outputs=["*.txt"]), "cache": 60},
         **{kind: {**step(box=kind), "cache": 60} for kind in KINDS},
     }
@@ -318,12 +319,12 @@ def test_failure_is_shared_by_all_that_wait(server):
 # clients that leave
 
 
-def post(server: Server, code: str, live: bool = False) -> Client:
+def post(server: Server, code: str, live: bool = False, command: str = "run") -> Client:
     """Send a request, and return its client, which reads nothing."""
-    body = json.dumps({"sandbox": "sh", "command": "run", "files": {"": code}})
+    body = json.dumps({"sandbox": "sh", "command": command, "files": {"": code}})
     head = {**HEADERS, "Accept": HEADERS["Accept"] if live else "*/*", "Content-Length": len(body)}
     lines = [f"{name}: {value}" for name, value in head.items()]
-    client = Client(server)
+    client = Client(server, receive_buffer=2048)
     client.send("\r\n".join(["POST /v1/exec HTTP/1.1", *lines, "", body]).encode())
     return client
 
@@ -374,3 +375,14 @@ def test_program_ends_with_the_last_client_that_waits(server, order):
     wait_for(lambda: not program.runs(), 2)
     wait_for(lambda: cancelled(server) == before + 2)
     assert run(server, "run", "echo next")["ok"]
+
+
+def test_live_client_that_does_not_read_delays_nobody_who_waits(server):
+    program, merges = Sleep(1), count(server, "merge")
+    code = f"{program.text}; head -c 900000 /dev/zero | tr '\\0' x"
+    with post(server, code, live=True, command="long"), ThreadPoolExecutor(1) as threads:
+        wait_for(program.runs)
+        answer = threads.submit(run, server, "long", code)
+        wait_for(lambda: count(server, "merge") == merges + 1)
+        # far below the timeout of the step
+        assert len(answer.result(20)["stdout"]) == 900_005
