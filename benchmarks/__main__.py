@@ -18,6 +18,7 @@ CASES = {
     case.__name__: case
     for case in (
         speed.latency,
+        speed.remembered,
         speed.cold,
         speed.throughput,
         speed.bursts,

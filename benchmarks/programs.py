@@ -41,12 +41,21 @@ PYTHON = Program("python", "codapi/python", "main.py", ("python", "main.py"), "p
 
 @contextmanager
 def serving(
-    plan: Plan, boxes: Mapping[str, tuple[Program, Mapping[str, Any]]], **top: Any
+    plan: Plan, boxes: Mapping[str, tuple[Program, Mapping[str, Any]]], cache: int = 0, **top: Any
 ) -> Iterator[Server]:
-    """Start a server with a sandbox for each box; `boxes` holds its program and its config."""
+    """Start a server with a sandbox for each box; `boxes` holds its program and its config.
+
+    Answers are remembered for `cache` seconds.
+    """
     configs = {name: {"image": program.image, **box} for name, (program, box) in boxes.items()}
     commands = {
-        name: {"run": {"entry": program.file, "steps": [{"box": name, "command": program.argv}]}}
+        name: {
+            "run": {
+                "entry": program.file,
+                "steps": [{"box": name, "command": program.argv}],
+                "cache": cache,
+            }
+        }
         for name, (program, _) in boxes.items()
     }
     with tempfile.TemporaryDirectory() as directory, redirect_stdout(io.StringIO()):

@@ -12,7 +12,7 @@ from benchmarks.load import ask, closed_loop
 from benchmarks.plan import Plan
 from benchmarks.programs import PYTHON, SH, Program, serving, wait_for_stock, wait_until_quiet
 from benchmarks.references import references
-from benchmarks.rows import Row, more, ratio
+from benchmarks.rows import Row, more, ratio, record
 from tests.support.server import Server
 
 CLIENTS = 8
@@ -37,6 +37,13 @@ def latency(plan: Plan) -> Iterator[Row]:
         measured, run, forked = latencies(plan, call, docker.call, bare.call)
     yield ratio("python, warm, alone", "ms", measured, run, DOCKER)
     yield more("python, warm, alone", measured, forked, BARE, at_most=5)
+
+
+def remembered(plan: Plan) -> Iterator[Row]:
+    """Latency of an answer that is remembered, two per second."""
+    with serving(plan, {"sh": (SH, {})}, cache=3600) as server:
+        [measured] = latencies(plan, requests(server.port, SH.question("sh")))
+    yield record("sh, remembered, alone", "ms", *measured, at_most=2)
 
 
 def cold(plan: Plan) -> Iterator[Row]:
