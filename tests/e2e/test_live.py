@@ -17,6 +17,7 @@ from tests.support.configs import KINDS
 from tests.support.events import HEADERS, Events, printed, question
 from tests.support.gate import serving
 from tests.support.programs import Sleep
+from tests.support.proxies import KINDS as PROXIES
 from tests.support.proxies import proxy
 from tests.support.server import Server, wait_for, write_root
 
@@ -65,6 +66,16 @@ def nginx(server, tmp_path_factory) -> Iterator[int]:
 def port(request, server) -> int:
     """Return the port of the server, or of nginx in front of it."""
     return server.port if request.param == "direct" else request.getfixturevalue("nginx")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=getattr(pytest.mark, kind)) for kind in PROXIES],
+)
+def proxied(request, server, tmp_path_factory) -> Iterator[int]:
+    """Return the port of a proxy in front of the server."""
+    with proxy(request.param, server.port, tmp_path_factory.mktemp("proxy")) as port:
+        yield port
 
 
 def total(server: Server, metric: str) -> float:
@@ -211,14 +222,22 @@ def test_program_of_a_client_that_leaves_is_killed(server, way, live):
     assert " outcome=cancelled " in server.log
 
 
-@pytest.mark.nginx
 @pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
-def test_client_that_leaves_nginx_ends_its_program(nginx, live):
+def test_client_that_leaves_a_proxy_ends_its_program(proxied, live):
     program = Sleep(50)
-    client = post(nginx, program.text, live)
+    client = post(proxied, program.text, live)
     wait_for(program.runs)
     client.socket.close()
     wait_for(lambda: not program.runs(), 3)
+
+
+def test_output_comes_through_a_proxy_while_the_program_runs(proxied):
+    program = Sleep(60)
+    with Events(proxied, f"echo begun; {program.text}") as events:
+        told = list(islice((each for each in events if each[0] != ":"), 2))
+        assert [name for name, _ in told] == ["progress", "stdout"]
+        wait_for(program.runs)
+    wait_for(lambda: not program.runs())
 
 
 @pytest.mark.parametrize("kind", KINDS)
