@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from codapi_flask.models import Job
 from codapi_flask.pool.pool import Pool
 from tests.support.configs import BOXES
 from tests.support.instance import docker
+from tests.support.programs import Sleep
 from tests.support.server import Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
@@ -67,20 +69,24 @@ def job(text: str) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"), [("exit 3", "exit"), ("sleep 60", "timeout"), ("cancelled", "cancelled")]
+    ("program", "reason"), [("exit 3", "exit"), ("sleep 60", "timeout"), ("", "cancelled")]
 )
 def test_failure_is_answered_before_its_after_step_ends(pool, after, program, reason):
-    started = pool.start(job(program))
-    if reason == "cancelled":
-        started.cancel()
-    [execution] = started
+    sleep = Sleep(50)
+    started = pool.start(job(program or sleep.text))
+    with ThreadPoolExecutor() as threads:
+        events = threads.submit(list, started)
+        if reason == "cancelled":
+            wait_for(sleep.runs)
+            started.cancel()
+        [execution] = events.result()
     assert execution.reason == reason
     wait_for(after.is_there)
     # the worker counts as busy, whatever is sent to it
     started.cancel()
     assert (pool.busy(), pool.is_full()) == (1, True)
     with pytest.raises(Busy):
-        pool.start(job("true"))
+        run(pool, job("true"))
     after.open()
     wait_for(lambda: not pool.is_full())
     assert after.is_there(".done")

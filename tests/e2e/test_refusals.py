@@ -109,8 +109,7 @@ def test_connection_outlives_its_429s(ask, gate):
 def test_pipelined_requests_are_refused_in_order(server, way):
     with Client(server) as client:
         wrong = request(body=b"{")
-        client.send(way + wrong + way + way)
-        client.finish()
+        client.send(way + wrong + way + request("Connection: close"))
         assert [answer.status for answer in client.answers()] == [429, 400, 429, 429]
 
 
