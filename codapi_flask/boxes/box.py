@@ -150,13 +150,14 @@ class Box:
             ServerFault: the program's user does not exist, or init failed.
             Cancelled, Abandoned: a reason of `cancel` raised it.
         """
+        # before the pipes: only `_start` closes the program's ends
+        cancel.check()
         self._is_clean = False
         with ExitStack() as stack:
             stdin_pipe = stack.enter_context(closing(InputPipe()))
             listen, limit = program.listener, program.noutput
             stdout = stack.enter_context(closing(OutputPipe(limit, listen("stdout"))))
             stderr = stack.enter_context(closing(OutputPipe(limit, listen("stderr"))))
-            cancel.check()
             self._start(program, (stdin_pipe.program_end, stdout.program_end, stderr.program_end))
             answer = Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None

@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from codapi_flask.boxes.box import Box
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.errors import Cancelled
+from codapi_flask.models import Image
+from codapi_flask.program import Program
+from codapi_flask.streams import Cancel
+
+
+def test_run_cancelled_before_its_program_leaves_no_descriptor():
+    def end():
+        raise Cancelled
+
+    reason = os.eventfd(1)
+    cancel = Cancel()
+    cancel.add(reason, end)
+    # neither a lease nor an init: they are not used
+    box = Box(BoxSpec(name="sh", image="sh"), "id", Image("id"), None, None, "cold")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(Cancelled):
+        box.run(Program(["true"], "sandbox"), cancel)
+    assert os.listdir("/proc/self/fd") == before
+    os.close(reason)
