@@ -29,12 +29,12 @@ class Departures:
     def watch(self, conn: Any) -> None:
         """Call the socket's `depart` when its client is gone; `forget` must follow."""
         descriptor = conn.sock.fileno()
-        conn.sock.begin_answer()
         self._conns[descriptor], self._descriptors[conn] = conn, descriptor
         self._epoll.register(descriptor, EVENTS)
 
     def forget(self, conn: Any) -> None:
-        """End the watch of a connection."""
+        """End the watch of a connection, and release what its request has registered."""
+        conn.sock.forget()
         descriptor = self._descriptors.pop(conn)
         # the socket may be closed, and another one have its descriptor
         if self._conns.get(descriptor) is conn:

@@ -65,8 +65,8 @@ class BufferedSocket(socket.socket):
         self._joins = False
         self._send(self._first + data)
 
-    def begin_answer(self) -> None:
-        """Forget what `on_departure` was told for the last request."""
+    def forget(self) -> None:
+        """Forget what `on_departure` was told, and whether the client has gone."""
         self._is_gone, self._departed = False, _ignore
 
     def on_departure(self, call: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 import selectors
 import socket
+import weakref
 from contextlib import ExitStack, closing
 from http import HTTPStatus
 
@@ -80,6 +81,25 @@ def test_worker_accepts_all_pending_connections_up_to_its_limit(worker, room):
         worker.accept(listener)
         assert worker.nr_conns == min(20, room)
     # the clients have disconnected
+    while worker.nr_conns:
+        worker.wait_for_and_dispatch_events(1)
+
+
+def test_kept_connection_holds_nothing_of_its_last_request(worker, connect):
+    class Registered:
+        def depart(self):
+            """Do nothing."""
+
+    client = connect()
+    [conn] = worker._reading._buffers
+    registered = Registered()
+    found = weakref.ref(registered)
+    worker._departures.watch(conn)
+    conn.sock.on_departure(registered.depart)
+    worker._departures.forget(conn)
+    del registered
+    assert found() is None
+    client.close()
     while worker.nr_conns:
         worker.wait_for_and_dispatch_events(1)
 
