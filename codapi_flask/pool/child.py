@@ -7,7 +7,7 @@ import pickle
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from codapi_flask.jobs.executor import Event
@@ -48,11 +48,14 @@ class WorkerChild(Child):
     def cancel(self, job: Job) -> None:
         """Cancel a job, once, if the worker still executes it; does not block.
 
-        Nothing happens while another thread sends: that calls `cancel` afterwards, if it must.
+        Nothing happens while another thread sends, or while the worker cleans up and reads nothing:
+        the thread of the job's run calls `cancel` afterwards, if it must.
 
         Raises:
             OSError: the worker died.
         """
+        if self.cleans_up:
+            return
         if not self._sending.acquire(blocking=False):
             return
         try:
@@ -77,8 +80,8 @@ class WorkerChild(Child):
         with self._sending:
             self._job = None
 
-    def events(self, job: Job) -> Iterator[Event]:
-        """Yield the events of the job, its execution last.
+    def events(self, job: Job, is_read: Callable[[], None]) -> Iterator[Event]:
+        """Yield the events of the job, its execution last; first call `is_read` after a cleanup.
 
         `is_over` is then whether the worker is done with its steps; if not, `finish` must follow.
         `cleans_up` is whether it still cleans up.
@@ -88,6 +91,7 @@ class WorkerChild(Child):
         """
         if self.cleans_up:
             self._receive_clean()
+            is_read()
         while not isinstance(message := self.pipe.recv(), tuple):
             yield message
         execution, self.is_over, is_clean = message

@@ -68,7 +68,7 @@ class PoolRun:
 
     def _events(self) -> Iterator[Event]:
         child = self._begin()
-        events, has_begun = child.events(self._job), False
+        events, has_begun = child.events(self._job, self._cancel_job), False
         while True:
             try:
                 event = next(events)
@@ -78,7 +78,7 @@ class PoolRun:
                     yield lost
                     return
                 child = self._begin()
-                events = child.events(self._job)
+                events = child.events(self._job, self._cancel_job)
                 continue
             has_begun = True
             if isinstance(event, Execution):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +85,20 @@ def test_box_of_a_cancelled_run_is_reused(pool_of_reused):
     last = run(pool_of_reused, job("echo last"))
     assert (first.stdout, last.stdout) == ("first\n", "last\n")
     assert last.steps[0].kind == "reused"
+
+
+def test_run_cancelled_while_its_worker_cleans_up_is_cancelled(pool):
+    with ThreadPoolExecutor() as threads:
+        assert run(pool, job("echo first")).ok
+        [child] = pool._workers
+        os.kill(child.pid, signal.SIGSTOP)
+        started = pool.start(job(Sleep(50).text))
+        events = threads.submit(list, started)
+        wait_for(lambda: started.fileno() >= 0)
+        assert child.cleans_up
+        started.cancel()
+        os.kill(child.pid, signal.SIGCONT)
+        assert events.result(10)[-1].reason == "cancelled"
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_worker_has_the_time_of_all_runs(start_pool, runs, seconds):
     given = Job("sh_run_1", "sh", "run", "", {"": ""}, runs=runs)
     child = pool.begin(given, pool._idle.ticket())
     left = child.deadline - time.monotonic()
-    assert not [*child.events(given)][-1].ok
+    assert not [*child.events(given, lambda: None)][-1].ok
     pool.end(child)
     assert seconds + 11 < left <= seconds + 12
 
@@ -310,6 +310,33 @@ def test_cancelled_run_gives_up_its_place_in_the_queue_at_once(start_pool, gate,
     assert first.result().ok
     waiting.result()
     assert ended[1].ok
+
+
+def test_run_cancelled_before_its_iteration_does_not_enter_the_queue(start_pool, gate, threads):
+    pool = start_pool(pool_size=1, queue_size=1, queue_timeout=20)
+    start(threads, gate, pool, 1)
+    cancelled = pool.start(job("/"))
+    cancelled.cancel()
+    [execution] = threads.submit(list, cancelled).result(5)
+    assert execution.reason == "cancelled"
+    gate.opened.set()
+
+
+def test_cancel_does_not_wait_for_a_worker_that_cleans_up(start_pool, threads):
+    pool = start_pool(pool_size=1)
+    [child] = pool._workers
+    os.kill(child.pid, signal.SIGSTOP)
+    child.cleans_up = True
+    # it fills the pipe: not even a short message has room
+    started = pool.start(replace(job("/"), files={"": "x" * 214_000}))
+    events = threads.submit(list, started)
+    wait_for(lambda: started.fileno() >= 0)
+    cancelling = threads.submit(started.cancel)
+    try:
+        cancelling.result(5)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+    assert [each.reason for each in events.result()] == ["cancelled"]
 
 
 def test_runs_get_workers_in_order_of_arrival(start_pool, gate, threads):
