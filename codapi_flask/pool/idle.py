@@ -77,6 +77,8 @@ class IdleWorkers:
         `None` if there is none in time, or the ticket is cancelled.
         """
         with self._lock:
+            if ticket.is_cancelled:
+                return None
             # only those: any other dead worker is found when it gets a job
             self.drop_lost([child for child in self._idle if child.cleans_up])
             ticket.child = choose(self._idle, sandbox)
