@@ -27,21 +27,26 @@ class Live:
         self._streams: dict[StreamName, tuple[bytearray, codecs.IncrementalDecoder]] = {}
         self._unacknowledged, self._step, self._due = 0, 0, 0.0
         self._run: int | None = None
+        self._is_told = True
 
     def reset(self) -> None:
         """Begin with another run."""
         self._unacknowledged = 0
 
     def begin(self, step: int, run: int | None = None) -> None:
-        """Begin with a step, or a run of it; `end` must follow, unless all ends with an error."""
+        """Begin with a step, or a run of it; `end` must follow, unless all ends with an error.
+
+        The event follows with the first `flush`, once the program has started: a step that the
+        server cannot execute sends nothing, so that its client may still get an error status.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")
         self._streams = {"stdout": (bytearray(), decoder("replace"))}
         self._streams["stderr"] = bytearray(), decoder("replace")
-        self._step, self._run = step, run
-        self._send(StepBegan(step, run))
+        self._step, self._run, self._is_told = step, run, False
 
     def end(self, truncated: Iterable[str]) -> None:
         """Send the rest of the step's output; of `truncated` streams no part of a character."""
+        self._tell()
         for name, (kept, decoder) in self._streams.items():
             self._print(name, decoder.decode(bytes(kept), final=name not in truncated))
         self._streams = {}
@@ -62,6 +67,7 @@ class Live:
 
     def flush(self) -> float:
         """Send what is kept if it is due; return the seconds until it will be."""
+        self._tell()
         if not any(kept for kept, _ in self._streams.values()):
             return math.inf
         left = self._due - time.monotonic()
@@ -72,6 +78,11 @@ class Live:
             kept.clear()
         self._due = time.monotonic() + SEND_INTERVAL
         return math.inf
+
+    def _tell(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._send(StepBegan(self._step, self._run))
 
     def _print(self, name: StreamName, text: str) -> None:
         if text:

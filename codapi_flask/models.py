@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StepBegan:
-    """An event of a live run: a step begins, or one of its runs.
+    """An event of a live run: the program of a step starts, or that of one of its runs.
 
     `step` is its index in the details, `run` that of the job's run, `None` without runs.
     """

@@ -150,6 +150,19 @@ def test_live_sends_the_first_output_at_once_and_the_next_together():
     assert events[2:] == [Printed(0, "stdout", "bc")]
 
 
+def test_live_tells_of_a_step_once_its_program_has_started():
+    stream, events = live()
+    stream.begin(0)
+    assert events == []
+    for _ in range(2):
+        stream.flush()
+        assert events == [StepBegan(0)]
+    # the step had no program
+    stream.begin(1, run=2)
+    stream.end([])
+    assert events[1:] == [StepBegan(1, 2)]
+
+
 def test_live_leaves_out_a_character_that_was_cut():
     stream, events = live()
     stream.begin(0)

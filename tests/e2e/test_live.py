@@ -178,8 +178,8 @@ def test_refusal_of_a_stream_is_plain_json(server, more, status):
 def test_fault_before_the_run_is_plain_json(root, start_server):
     server = start_server(root({"sh": {"image": "codapi/none"}}, {"sh": {"run": RUN}}))
     with Events(server.port, "echo") as events:
-        body = json.loads(events.read().decode().rpartition("data: ")[2])
-    assert body["stderr"] == "internal error"
+        assert (events.status, events.headers["Content-Type"]) == (500, "application/json")
+        assert json.loads(events.read())["stderr"] == "internal error"
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream;q=0, */*", ""])
