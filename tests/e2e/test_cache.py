@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -20,7 +19,7 @@ from tests.support.client import Client
 from tests.support.configs import COMMANDS, KINDS
 from tests.support.events import HEADERS
 from tests.support.programs import Sleep
-from tests.support.server import PATIENCE, Server, wait_for, write_root
+from tests.support.server import Server, wait_for, write_root
 
 pytestmark = pytest.mark.docker
 
@@ -127,19 +126,6 @@ def test_equal_request_gets_the_remembered_answer(server):
     assert f"id={first['id']} " in server.log
     assert metric(server, "codapi_cache_entries") >= 1
     assert metric(server, "codapi_cache_bytes") >= 36
-
-
-def test_remembered_answer_takes_less_than_two_milliseconds(server):
-    body = json.dumps({"sandbox": "sh", "command": "run", "files": {"": RANDOM}})
-    took = []
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
-        for _ in range(100):
-            start = time.monotonic()
-            connection.request("POST", "/v1/exec", body, {"Content-Type": "application/json"})
-            assert connection.getresponse().read()
-            took.append(time.monotonic() - start)
-    # others may use the machine
-    assert min(took) < 0.002 * PATIENCE
 
 
 @pytest.mark.parametrize("kind", KINDS)
