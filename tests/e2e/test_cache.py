@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import time
@@ -15,9 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from codapi_flask.jobs.caching import MAX_WAITING
-from tests.support.client import Client
 from tests.support.configs import COMMANDS, KINDS
-from tests.support.events import HEADERS
+from tests.support.events import post
 from tests.support.programs import Sleep
 from tests.support.server import Server, wait_for, write_root
 
@@ -89,19 +86,12 @@ def is_cached(server: Server, command: str, files, **more: object) -> bool:
     return cached
 
 
-def metric(server: Server, name: str) -> float:
-    text = server.request("GET", "/metrics").body.decode()
-    return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
-
-
 def count(server: Server, result: str) -> float:
-    return metric(server, f'codapi_cache_requests_total{{result="{result}"}}')
+    return server.metric(f'codapi_cache_requests_total{{result="{result}"}}')
 
 
 def executions(server: Server, command: str) -> float:
-    return metric(
-        server, f'codapi_executions_total{{command="{command}",reason="ok",sandbox="sh"}}'
-    )
+    return server.metric(f'codapi_executions_total{{command="{command}",reason="ok",sandbox="sh"}}')
 
 
 RANDOM = "cat /proc/sys/kernel/random/uuid"
@@ -124,8 +114,8 @@ def test_equal_request_gets_the_remembered_answer(server):
     lines = [line for line in server.log.splitlines() if second["id"] in line]
     assert [line.endswith(" box=sh cached=true") for line in lines] == [True]
     assert f"id={first['id']} " in server.log
-    assert metric(server, "codapi_cache_entries") >= 1
-    assert metric(server, "codapi_cache_bytes") >= 36
+    assert server.metric("codapi_cache_entries") >= 1
+    assert server.metric("codapi_cache_bytes") >= 36
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -319,26 +309,14 @@ def test_failure_is_shared_by_all_that_wait(server):
 # clients that leave
 
 
-def post(server: Server, code: str, live: bool = False, command: str = "run") -> Client:
-    """Send a request, and return its client, which reads nothing."""
-    body = json.dumps({"sandbox": "sh", "command": command, "files": {"": code}})
-    head = {**HEADERS, "Accept": HEADERS["Accept"] if live else "*/*", "Content-Length": len(body)}
-    lines = [f"{name}: {value}" for name, value in head.items()]
-    client = Client(server, receive_buffer=2048)
-    client.send("\r\n".join(["POST /v1/exec HTTP/1.1", *lines, "", body]).encode())
-    return client
-
-
 def cancelled(server: Server) -> float:
-    name = 'codapi_executions_total{command="run",reason="cancelled",sandbox="sh"}'
-    text = server.request("GET", "/metrics").body.decode()
-    return metric(server, name) if name in text else 0
+    return server.metric('codapi_executions_total{command="run",reason="cancelled",sandbox="sh"}')
 
 
 @pytest.mark.parametrize("live", [False, True])
 def test_client_that_leaves_ends_nothing_that_others_wait_for(server, live):
     program, merges = Sleep(1), count(server, "merge")
-    with post(server, program.text, live) as leader, ThreadPoolExecutor(1) as threads:
+    with post(server.port, program.text, live) as leader, ThreadPoolExecutor(1) as threads:
         wait_for(program.runs)
         answer = threads.submit(run, server, "run", program.text)
         wait_for(lambda: count(server, "merge") == merges + 1)
@@ -350,10 +328,10 @@ def test_client_that_leaves_ends_nothing_that_others_wait_for(server, live):
 
 def test_client_that_leaves_waits_no_longer(server):
     program, before = Sleep(2), cancelled(server)
-    with ThreadPoolExecutor(1) as threads, post(server, program.text):
+    with ThreadPoolExecutor(1) as threads, post(server.port, program.text, live=False):
         wait_for(program.runs)
         merges = count(server, "merge")
-        with post(server, program.text) as follower:
+        with post(server.port, program.text, live=False) as follower:
             wait_for(lambda: count(server, "merge") == merges + 1)
             follower.vanish()
             wait_for(lambda: cancelled(server) == before + 1)
@@ -364,10 +342,10 @@ def test_client_that_leaves_waits_no_longer(server):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_program_ends_with_the_last_client_that_waits(server, order):
     program, before = Sleep(30), cancelled(server)
-    clients = [post(server, program.text)]
+    clients = [post(server.port, program.text, live=False)]
     wait_for(program.runs)
     merges = count(server, "merge")
-    clients.append(post(server, program.text))
+    clients.append(post(server.port, program.text, live=False))
     wait_for(lambda: count(server, "merge") == merges + 1)
     for place in order:
         assert program.runs()

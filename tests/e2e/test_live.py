@@ -16,7 +16,7 @@ import pytest
 from tests.support import machine
 from tests.support.client import Client
 from tests.support.configs import KINDS
-from tests.support.events import HEADERS, Events, printed, question
+from tests.support.events import HEADERS, Events, post, printed, question
 from tests.support.gate import serving
 from tests.support.programs import Sleep
 from tests.support.proxies import KINDS as PROXIES
@@ -80,16 +80,10 @@ def proxied(request, server, tmp_path_factory) -> Iterator[int]:
         yield port
 
 
-def total(server: Server, metric: str) -> float:
-    """Return the value of a metric, 0 if it has none yet."""
-    lines = server.request("GET", "/metrics").body.decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{metric} "))
-
-
 def outcomes(server: Server, reason: str) -> float:
     """Return how many executions of `sh` have ended with a reason."""
     labels = f'command="run",reason="{reason}",sandbox="sh"'
-    return total(server, f"codapi_executions_total{{{labels}}}")
+    return server.metric(f"codapi_executions_total{{{labels}}}")
 
 
 def test_output_comes_while_the_program_runs(port):
@@ -191,20 +185,6 @@ def test_other_clients_get_the_plain_answer(server, accept):
     assert server.request("POST", "/v1/exec", body, headers).json()["stdout"] == "hello\n"
 
 
-def post(port: int, text: str, live: bool, **more: object) -> Client:
-    """Send a request, and return its connection."""
-    body = json.dumps(question(text, **more)).encode()
-    fields = {**HEADERS, "Content-Length": str(len(body))}
-    if not live:
-        del fields["Accept"]
-    head = "\r\n".join(
-        ["POST /v1/exec HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    )
-    client = Client(port)
-    client.send(head.encode() + b"\r\n\r\n" + body)
-    return client
-
-
 LEAVE = {
     "close": lambda client: client.socket.close(),
     "reset": Client.vanish,
@@ -270,8 +250,8 @@ def test_request_of_the_http_engine_is_broken_off(server, gate):
     gate.opened.clear()
     with post(server.port, "GET http://gate/wait", live=True, sandbox="web"):
         wait_for(lambda: gate.waiting)
-        wait_for(lambda: total(server, "codapi_workers_busy") == 1)
-    wait_for(lambda: total(server, "codapi_workers_busy") == 0, 3)
+        wait_for(lambda: server.metric("codapi_workers_busy") == 1)
+    wait_for(lambda: server.metric("codapi_workers_busy") == 0, 3)
     gate.opened.set()
 
 
@@ -301,10 +281,16 @@ def test_requests_waiting_for_a_worker_leave_with_their_clients(server):
     assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
 
 
-@pytest.mark.parametrize("live", [False, True], ids=["plain", "live"])
-def test_clients_leaving_at_any_moment_leave_nothing(server, live):
+@pytest.mark.parametrize(
+    ("live", "more"),
+    [(False, {}), (True, {}), (True, {"runs": [{}, {"stdin": "x"}]})],
+    ids=["plain", "live", "runs"],
+)
+def test_clients_leaving_at_any_moment_leave_nothing(server, live, more):
+    text = "for i in 1 2 3 4; do echo $i; sleep 0.03; done"
+
     def leave(number: int) -> None:
-        with post(server.port, "for i in 1 2 3 4; do echo $i; sleep 0.03; done", live) as client:
+        with post(server.port, text, live, **more) as client:
             # from before the run to after the answer
             client.socket.settimeout(number / 200)
             with suppress(TimeoutError):
@@ -314,9 +300,9 @@ def test_clients_leaving_at_any_moment_leave_nothing(server, live):
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(leave, range(1, 60)))
-    wait_for(lambda: total(server, "codapi_workers_busy") == 0)
+    wait_for(lambda: server.metric("codapi_workers_busy") == 0)
     assert server.exec("sh", "run", "echo next")[1]["stdout"] == "next\n"
-    assert total(server, "codapi_workers_lost_total") == 0
+    assert server.metric("codapi_workers_lost_total") == 0
     assert "Traceback" not in server.log
     assert "internal error" not in server.log
 
@@ -327,12 +313,12 @@ def test_program_waits_for_a_client_that_does_not_read(server):
     body = json.dumps(question("yes | tee /dev/stderr", command="much")).encode()
     head = f"POST /v1/exec HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
     fields = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
-    kills = total(server, "codapi_kills_total")
+    kills = server.metric("codapi_kills_total")
     with Client(server.port, receive_buffer=4096) as client:
         client.send(f"{head}{fields}\r\n".encode() + body)
         # at its timeout, though nothing has been read; its worker is free then
-        wait_for(lambda: total(server, "codapi_kills_total") == kills + 1)
-        wait_for(lambda: total(server, "codapi_workers_busy") == 0)
+        wait_for(lambda: server.metric("codapi_kills_total") == kills + 1)
+        wait_for(lambda: server.metric("codapi_workers_busy") == 0)
         assert machine.resident([web]) - before < 8
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -87,7 +86,7 @@ def test_clients_not_reading_long_answers_delay_no_other(server, connect):
         client = connect(receive_buffer=2048)
         client.send(head + b"Content-Length: %d\r\n\r\n" % len(body), body)
     wait_for(lambda: is_quick(server), 5)
-    wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
+    wait_for(lambda: server.metric("codapi_workers_busy") == 0)
     assert is_quick(server)
 
 
@@ -112,7 +111,7 @@ def test_vanished_clients_leave_nothing(server):
     wait_for(lambda: not connections(server), 20)
     # a thread may still be closing the last ones
     wait_for(lambda: descriptors(server.pids["web"]) <= before, 20)
-    wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
+    wait_for(lambda: server.metric("codapi_workers_busy") == 0)
 
 
 def test_client_vanishing_during_its_execution_leaves_nothing(server):
@@ -124,7 +123,7 @@ def test_client_vanishing_during_its_execution_leaves_nothing(server):
             wait_for(program.runs)
             leave(client)
         wait_for(lambda: not program.runs())
-    wait_for(lambda: metric(server, "codapi_workers_busy") == 0)
+    wait_for(lambda: server.metric("codapi_workers_busy") == 0)
 
 
 def connections(server) -> list[str]:
@@ -134,8 +133,3 @@ def connections(server) -> list[str]:
     own = [line for line in lines if line[1].endswith(f":{port}") and line[3] != listening]
     # a closed connection has no file any more
     return [line[2] for line in own if line[9] != "0"]
-
-
-def metric(server, name: str) -> float:
-    text = server.request("GET", "/metrics").body.decode()
-    return float(re.search(rf"^{name} (\S+)$", text, re.MULTILINE)[1])

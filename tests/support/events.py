@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from tests.support.client import Client
+
 HEADERS = {
     "Host": "localhost",
     "Content-Type": "application/json",
@@ -17,6 +19,20 @@ HEADERS = {
 def question(text: str, sandbox: str = "sh", **more: object) -> dict[str, object]:
     """Return a request's document."""
     return {"sandbox": sandbox, "command": "run", "files": {"": text}, **more}
+
+
+def post(port: int, text: str, live: bool, **more: object) -> Client:
+    """Send a request, for live output or a plain answer, and return its connection."""
+    body = json.dumps(question(text, **more)).encode()
+    fields = {**HEADERS, "Content-Length": str(len(body))}
+    if not live:
+        del fields["Accept"]
+    head = "\r\n".join(
+        ["POST /v1/exec HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    )
+    client = Client(port)
+    client.send(head.encode() + b"\r\n\r\n" + body)
+    return client
 
 
 class Events:

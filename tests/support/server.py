@@ -170,6 +170,11 @@ class Server:
         answer = self.post(document)
         return answer.status, answer.json()
 
+    def metric(self, name: str) -> float:
+        """Return the value of a metric, with its labels if it has any; 0 if it is not shown yet."""
+        lines = self.request("GET", "/metrics").body.decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+
     def kill(self, number: int = signal.SIGTERM) -> None:
         """Send the master process a signal."""
         self._process.send_signal(number)
