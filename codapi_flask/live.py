@@ -56,7 +56,7 @@ class Live:
         self._streams[stream][0].extend(data)
 
     def acknowledge(self, size: int) -> None:
-        """Take it that the reader has taken so many characters."""
+        """Count characters that the reader has taken: the window has room for as many more."""
         self._unacknowledged -= size
 
     @property

@@ -243,7 +243,7 @@ class Execution:
     def answer(self, details: bool = False, outputs: bool = False) -> dict[str, object]:
         """Return the fields of the answer, and what else the client asked for.
 
-        `outputs` adds `files`, and tells in the `details` which are left out.
+        `outputs` adds `files`, and to the `details` the files that are left out.
         """
         answer = {"id": self.id, **self._ended()}
         if self.results is not None:

@@ -28,7 +28,7 @@ HERE = "."
 """The name of the work directory itself, for reasons that concern no single file."""
 
 MAX_TOLD = 100
-"""Limit on the files that are told as left out, each by name."""
+"""Limit on the files that are listed as left out, each by name."""
 
 MAX_TIME = 5.0
 """Seconds for the whole tree: it must not occupy a worker."""
@@ -52,7 +52,7 @@ class _Unfit(Exception):
 
 
 def stamps(directory: Path) -> dict[str, Stamp]:
-    """Return what tells whether a file is still as it was, by path; no program may run yet."""
+    """Return the state of all files by path, to find unchanged ones later; no program may run."""
     walk = os.walk(directory)
     paths = [f"{parent}/{name}" for parent, _, names in walk for name in names]
     return {path.removeprefix(f"{directory}/"): _stamp(os.lstat(path)) for path in paths}
@@ -64,7 +64,7 @@ def read(
     """Return the files that some step's `outputs` match, as `data:` URLs, and what is left out.
 
     The largest `outputs_size` and `outputs_count` of the steps apply. Files that still have their
-    stamp of `before` are neither returned nor told. No program may run.
+    stamp of `before` are neither returned nor listed. No program may run.
     """
     reader = _Reader(steps, before)
     patterns = frozenset(_parts(text) for step in steps for text in step.outputs)

@@ -66,7 +66,7 @@ class BufferedSocket(socket.socket):
         self._send(self._first + data)
 
     def forget(self) -> None:
-        """Forget what `on_departure` was told, and whether the client has gone."""
+        """Forget the function of `on_departure`, and whether the client is gone."""
         self._is_gone, self._departed = False, _ignore
 
     def on_departure(self, call: Callable[[], None]) -> None:
@@ -116,7 +116,7 @@ class BufferedSocket(socket.socket):
 
 
 def _ignore() -> None:
-    """Do nothing: nobody is interested in the departure."""
+    """Do nothing: no function is registered."""
 
 
 class Unwatched:
