@@ -27,7 +27,7 @@ class Live:
         self._streams: dict[StreamName, tuple[bytearray, codecs.IncrementalDecoder]] = {}
         self._unacknowledged, self._step, self._due = 0, 0, 0.0
         self._run: int | None = None
-        self._is_told = True
+        self._has_begun = True
 
     def reset(self) -> None:
         """Begin with another run."""
@@ -42,11 +42,11 @@ class Live:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._streams = {"stdout": (bytearray(), decoder("replace"))}
         self._streams["stderr"] = bytearray(), decoder("replace")
-        self._step, self._run, self._is_told = step, run, False
+        self._step, self._run, self._has_begun = step, run, False
 
     def end(self, truncated: Iterable[str]) -> None:
         """Send the rest of the step's output; of `truncated` streams no part of a character."""
-        self._tell()
+        self._announce()
         for name, (kept, decoder) in self._streams.items():
             self._print(name, decoder.decode(bytes(kept), final=name not in truncated))
         self._streams = {}
@@ -67,7 +67,7 @@ class Live:
 
     def flush(self) -> float:
         """Send what is kept if it is due; return the seconds until it will be."""
-        self._tell()
+        self._announce()
         if not any(kept for kept, _ in self._streams.values()):
             return math.inf
         left = self._due - time.monotonic()
@@ -79,9 +79,9 @@ class Live:
         self._due = time.monotonic() + SEND_INTERVAL
         return math.inf
 
-    def _tell(self) -> None:
-        if not self._is_told:
-            self._is_told = True
+    def _announce(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
             self._send(StepBegan(self._step, self._run))
 
     def _print(self, name: StreamName, text: str) -> None:

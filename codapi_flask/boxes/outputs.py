@@ -27,7 +27,7 @@ from codapi_flask.models import LeftOut
 HERE = "."
 """The name of the work directory itself, for reasons that concern no single file."""
 
-MAX_TOLD = 100
+MAX_LISTED = 100
 """Limit on the files that are listed as left out, each by name."""
 
 MAX_TIME = 5.0
@@ -75,7 +75,7 @@ def read(
         reader.leave_out(HERE, str(why))
     except OSError as error:
         reader.leave_out(HERE, _reason(error))
-    return dict(sorted(reader.files.items())), reader.told()
+    return dict(sorted(reader.files.items())), reader.listed()
 
 
 def media_type(name: str) -> str:
@@ -97,17 +97,17 @@ class _Reader:
         self._deadline = time.monotonic() + MAX_TIME
         self.files: dict[str, str] = {}
         self._left_out: list[LeftOut] = []
-        self._untold = 0
+        self._unlisted = 0
 
-    def told(self) -> list[LeftOut]:
-        """Return the first `MAX_TOLD` files that are left out, and how many more there are."""
-        more = [LeftOut(HERE, f"{self._untold} more are left out")] if self._untold else []
+    def listed(self) -> list[LeftOut]:
+        """Return the first `MAX_LISTED` files that are left out, and how many more there are."""
+        more = [LeftOut(HERE, f"{self._unlisted} more are left out")] if self._unlisted else []
         return self._left_out + more
 
     def leave_out(self, path: str, why: str) -> None:
         """Note a file that the client does not get."""
-        if len(self._left_out) >= MAX_TOLD and path != HERE:
-            self._untold += 1
+        if len(self._left_out) >= MAX_LISTED and path != HERE:
+            self._unlisted += 1
             return
         shown = os.fsencode(path).decode("utf-8", "replace")
         if len(shown) > MAX_PATH:

@@ -166,7 +166,9 @@ class _Walk:
         for step in (self._command.before, *self._command.steps):
             if step:
                 is_repeated = self._job.runs and step is self._command.input_step
-                each = self._each_run(step) if is_repeated else self._told(step, self._job.input)
+                each = (
+                    self._each_run(step) if is_repeated else self._observed(step, self._job.input)
+                )
                 self._outcomes.append(each)
                 self._look_at_detached()
                 if not self._outcomes[-1].ok:
@@ -178,14 +180,14 @@ class _Walk:
         for number, input in enumerate(self._job.runs):
             start = time.monotonic()
             if start < deadline:
-                outcome = self._told(step, input, number, min(step.timeout, deadline - start))
+                outcome = self._observed(step, input, number, min(step.timeout, deadline - start))
             else:
                 outcome = _failure(f"not executed: the runs took {self._runs_timeout:g} s")
             self.results.append((outcome, round((time.monotonic() - start) * 1000)))
         outcomes = [outcome for outcome, _ in self.results]
         return next((outcome for outcome in outcomes if not outcome.ok), outcomes[-1])
 
-    def _told(
+    def _observed(
         self, step: Step, input: Input, run: int | None = None, timeout: float = 0
     ) -> Outcome:
         """Execute a step, and tell the client of a live job what happens."""
