@@ -50,8 +50,11 @@ def attacked(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     boxes = {name: {"image": image, **box} for name, box in BOXES.items()}
     commands = {
         box: {
-            name: {"steps": [{"box": box, "command": argv, "timeout": 1}]}
-            for name, (argv, _, _) in PROGRAMS.items()
+            # a busy machine must not end those that end by themselves
+            name: {
+                "steps": [{"box": box, "command": argv, "timeout": 1 if TIME_OUT in end else 20}]
+            }
+            for name, (argv, _, end) in PROGRAMS.items()
         }
         for box in BOXES
     }
