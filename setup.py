@@ -33,8 +33,9 @@ class BuildInit(Command):
         self.set_undefined_options("build_py", ("build_lib", "build_lib"))
 
     def run(self):
-        """Compile for each machine, at the same time."""
-        compilers = [subprocess.Popen(self._compiler(machine)) for machine in self._machines()]
+        """Compile for each machine, at the same time, unless its sources are older."""
+        machines = [machine for machine in self._machines() if not self._is_current(machine)]
+        compilers = [subprocess.Popen(self._compiler(machine)) for machine in machines]
         codes = [compiler.wait() for compiler in compilers]
         if any(codes):
             raise SystemExit("init was not built")
@@ -53,6 +54,11 @@ class BuildInit(Command):
 
     def _machines(self):
         return (platform.machine(),) if self.editable_mode else MACHINES
+
+    def _is_current(self, machine):
+        output, sources = self._output(machine), [*self.get_source_files(), __file__]
+        newest = max(os.stat(source).st_mtime for source in sources)
+        return output.exists() and output.stat().st_mtime >= newest
 
     def _output(self, machine):
         root = Path() if self.editable_mode else Path(self.build_lib)
