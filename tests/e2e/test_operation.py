@@ -118,6 +118,8 @@ def test_web_process_serves_until_its_successor_does(start_server, root, tmp_pat
     wait_for(lambda: server.pids["web"] and old not in server.pids["web"], 30)
     assert serves(server)
     assert len(server.pids["web"]) == 1
+    # the one that was killed may have left something, which this one sweeps
+    wait_for(lambda: len(list(server.work_dir.glob("i-*"))) == 1, 30)
 
 
 def test_reloads_in_quick_succession_never_make_a_third_web_process(start_server, root):

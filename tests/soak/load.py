@@ -157,17 +157,18 @@ class Load:
 def _last(stream: IO[bytes]) -> dict[str, Any]:
     """Return the answer at the end of a stream, which must repeat all that was printed.
 
-    Of several runs, it repeats the last one's.
+    Of several runs, it repeats the last one's. A remembered answer comes alone.
     """
     printed, run = "", None
     *events, result, _ = stream.read().decode().split("\n\n")
-    for name, data in (event.split("\n") for event in events if not event.startswith(":")):
+    events = [event for event in events if not event.startswith(":")]
+    for name, data in (event.split("\n") for event in events):
         if name == "event: stdout":
             event = json.loads(data.removeprefix("data: "))
             printed = event["text"] if event.get("run") != run else printed + event["text"]
             run = event.get("run")
     answer: dict[str, Any] = json.loads(result.removeprefix("event: result\ndata: "))
-    if answer["ok"] and answer["stdout"] != printed:
+    if events and answer["ok"] and answer["stdout"] != printed:
         return {"id": answer["id"], "printed": printed}
     return answer
 
