@@ -12,6 +12,14 @@ from codapi_flask.models import Printed, StepBegan, StreamName
 SEND_INTERVAL = 0.02
 """Seconds between two events of a live stream, so that each small write is not an event."""
 
+WINDOW = 1 << 15
+"""Characters of a live run's output that may be on their way to its client. Beyond it, the output
+waits in the program's pipes (32 KiB more at most while they are read), then the program does."""
+
+ACKNOWLEDGE_SIZE = WINDOW // 2
+"""Characters that the client has taken before the worker hears of it; the whole window would stop
+the program each time."""
+
 
 class Live:
     """Sends a run's output on while its programs run, in whole characters.

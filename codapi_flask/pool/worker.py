@@ -14,16 +14,12 @@ from codapi_flask.config.model import Config
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.errors import Abandoned, Cancelled, ServerFault
-from codapi_flask.live import Live
+from codapi_flask.live import WINDOW, Live
 from codapi_flask.models import Job
 from codapi_flask.pool.local import LocalExecutor
 from codapi_flask.process import become_child, reported
 from codapi_flask.stock.client import StockClient
 from codapi_flask.streams import Cancel
-
-WINDOW = 1 << 15
-"""Characters of a live run's output that may be on their way to its client. Beyond it, the output
-waits in the program's pipes (32 KiB more at most while they are read), then the program does."""
 
 HOLD_TIME = 0.02
 """Seconds for which the worker keeps a reusable box for its next job."""

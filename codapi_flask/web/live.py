@@ -9,6 +9,7 @@ from typing import Any
 
 from codapi_flask.httpd.edge import Connection
 from codapi_flask.jobs.executor import Event, Run
+from codapi_flask.live import ACKNOWLEDGE_SIZE
 from codapi_flask.models import Execution, Printed, StepBegan
 
 MEDIA_TYPE = "text/event-stream"
@@ -18,9 +19,6 @@ HEADERS = {
     # nginx would keep events back to fill its buffers
     "X-Accel-Buffering": "no",
 }
-
-ACKNOWLEDGE_SIZE = 1 << 14
-"""Characters that the client has taken before the program hears of it: less than its window."""
 
 
 def stream(
