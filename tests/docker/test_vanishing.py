@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import signal
 import threading
@@ -118,11 +117,9 @@ def server(root, start_server) -> Server:
     return server
 
 
-def stock(server: Server, state: str) -> int:
+def stock(server: Server, state: str) -> float:
     """Return how many boxes the keeper counts in that state."""
-    metrics = server.request("GET", "/metrics").body.decode()
-    found = re.search(rf'^codapi_stock{{box="sh",state="{state}"}} (\d+)', metrics, re.MULTILINE)
-    return int(found[1]) if found else 0
+    return server.metric(f'codapi_stock{{box="sh",state="{state}"}}')
 
 
 def test_paused_box_is_not_given_to_a_run(server):

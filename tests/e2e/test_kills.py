@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import re
 import signal
 
 import pytest
@@ -73,8 +72,7 @@ def ran_warm(server: Server) -> bool:
 
 
 def has_waiting(server: Server) -> bool:
-    metrics = server.request("GET", "/metrics").body.decode()
-    return re.search(r'box="sh",state="idle"} [1-9]', metrics) is not None
+    return server.metric('codapi_stock{box="sh",state="idle"}') >= 1
 
 
 def test_waiting_boxes_die_with_their_keeper(server_with):

@@ -89,9 +89,7 @@ def test_sighup_reads_a_new_config_and_loses_no_request(start_server, root):
     commands = json.loads(file.read_text())
     with ThreadPoolExecutor(1) as client:
         running = client.submit(server.exec, "sh", "run", "sleep 2; echo done")
-        wait_for(
-            lambda: "codapi_workers_busy 1.0" in server.request("GET", "/metrics").body.decode()
-        )
+        wait_for(lambda: server.metric("codapi_workers_busy") == 1)
         file.write_text(json.dumps({**commands, "again": commands["run"]}))
         server.kill(signal.SIGHUP)
         wait_for(lambda: server.exec("sh", "again", "echo new")[0] == 200, 30)
@@ -129,9 +127,7 @@ def test_reloads_in_quick_succession_never_make_a_third_web_process(start_server
     commands = json.loads(file.read_text())
     with ThreadPoolExecutor(1) as client:
         running = client.submit(server.exec, "sh", "run", "sleep 3; echo done")
-        wait_for(
-            lambda: "codapi_workers_busy 1.0" in server.request("GET", "/metrics").body.decode()
-        )
+        wait_for(lambda: server.metric("codapi_workers_busy") == 1)
         for name in ("first", "second", "third"):
             file.write_text(json.dumps({**commands, name: commands["run"]}))
             server.kill(signal.SIGHUP)
