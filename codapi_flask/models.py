@@ -237,8 +237,8 @@ class Execution:
     def programs(self) -> list[Outcome]:
         """Return the outcomes of all steps and runs, each once."""
         runs = [result.steps[-1] for result in self.results or ()]
-        # the deciding one may be that of a run
-        return [step for step in self.steps if step not in runs] + runs
+        # the deciding one may be that of a run; another one may equal it
+        return [step for step in self.steps if not any(step is run for run in runs)] + runs
 
     def answer(self, details: bool = False, outputs: bool = False) -> dict[str, object]:
         """Return the fields of the answer, and what else the client asked for.

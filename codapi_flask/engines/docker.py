@@ -182,7 +182,9 @@ class _Walk:
             if start < deadline:
                 outcome = self._observed(step, input, number, min(step.timeout, deadline - start))
             else:
-                outcome = _failure(f"not executed: the runs took {self._runs_timeout:g} s")
+                outcome = _failure(
+                    f"not executed: the runs took {self._runs_timeout:g} s: send fewer"
+                )
             self.results.append((outcome, round((time.monotonic() - start) * 1000)))
         outcomes = [outcome for outcome, _ in self.results]
         return next((outcome for outcome in outcomes if not outcome.ok), outcomes[-1])

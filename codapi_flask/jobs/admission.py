@@ -18,6 +18,7 @@ MAX_SHOWN = 100
 
 NO_INPUT = "the last step of this command does not read input"
 READS_FILES = "the last step of this command reads the files from its stdin, so it takes no other"
+NO_FILES = "this command gives no files back: leave it out"
 NO_ARGS = f"this command takes none, as its config has no place for them ({ARGS!r})"
 
 
@@ -27,8 +28,8 @@ class Admission:
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def admit(self, request: Request) -> Job:
-        """Turn a request into a job with an id of its own.
+    def admit(self, request: Request, is_live: bool = False) -> Job:
+        """Turn a request into a job with an id of its own; `is_live` is the job's.
 
         Raises:
             RequestError: there is no such sandbox, command or box, nothing to run, two files of
@@ -54,7 +55,7 @@ class Admission:
         if missing:
             raise RequestError("no box", f"unknown box {missing[:MAX_SHOWN]}", id)
         if request.outputs and not command.gives_files:
-            raise RequestError("malformed", "outputs: this command gives no files back", id)
+            raise RequestError("malformed", f"outputs: {NO_FILES}", id)
         named: Mapping[str, str] = request.files
         if command.entry:
             try:
@@ -66,7 +67,15 @@ class Admission:
         except ValueError as error:
             raise RequestError("malformed", str(error), id) from None
         return Job(
-            id, request.sandbox, request.command, version, named, input, inputs, request.outputs
+            id,
+            request.sandbox,
+            request.command,
+            version,
+            named,
+            input,
+            inputs,
+            request.outputs,
+            is_live,
         )
 
 

@@ -98,12 +98,7 @@ class CachingExecutor:
             return shared
 
     def begin(self, shared: _Shared) -> Run:
-        """Begin the execution that equal runs share.
-
-        Raises:
-            Busy: not now.
-            ServerFault: nothing can execute jobs at the moment.
-        """
+        """Return the run of the execution that equal runs share."""
         run = self._executor.start(shared.leader.job)
         with self._lock:
             shared.run = run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -36,7 +35,7 @@ def blueprint(
     @routes.post("/exec")
     def exec() -> Response:
         asked = Request.parse(_read_document(config.max_body))
-        job = replace(admission.admit(asked), is_live=_wants_events())
+        job = admission.admit(asked, _wants_events())
 
         def end(execution: Execution) -> dict[str, Any]:
             metrics.count(job, execution)

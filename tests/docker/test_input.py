@@ -176,7 +176,7 @@ def test_each_run_has_its_own_timeout(execute):
 def test_runs_together_are_bounded(execute):
     step = _sh("sleep", ":args", timeout=60)
     execution = execute(step, runs=_inputs("0", "100", "0", "0"), runs_timeout=2)
-    late = (False, "not executed: the runs took 2 s")
+    late = (False, "not executed: the runs took 2 s: send fewer")
     assert _ended(execution) == [
         (True, ""),
         (False, "code execution timeout"),

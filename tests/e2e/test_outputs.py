@@ -112,5 +112,8 @@ def test_file_with_an_invalid_name_still_answers_with_files(writing):
 
 def test_command_without_outputs_refuses_the_request(server):
     status, body = server.exec("sh", "run", "true", outputs=True)
-    assert (status, body["stderr"]) == (400, "outputs: this command gives no files back")
+    assert (status, body["stderr"]) == (
+        400,
+        "outputs: this command gives no files back: leave it out",
+    )
     assert list(body) == ["id", "ok", "duration", "stdout", "stderr"]

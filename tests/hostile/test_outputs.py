@@ -1,4 +1,4 @@
-"""Programs that want the server to read what is not theirs, or to be occupied with it."""
+"""Programs whose outputs try to make the server read other files, or to keep a worker busy."""
 
 from __future__ import annotations
 

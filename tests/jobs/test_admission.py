@@ -85,12 +85,12 @@ def test_job_has_a_unique_id(request_, id):
         ({"files": {}, "version": "9"}, "malformed", "empty request"),
         ({"version": "9"}, "no box", "unknown box python:9"),
         ({"version": "3.12", "command": "both"}, "no box", "unknown box sh:3.12"),
-        ({"outputs": True}, "malformed", "outputs: this command gives no files back"),
+        ({"outputs": True}, "malformed", "outputs: this command gives no files back: leave it out"),
         ({"outputs": True, "version": "9"}, "no box", "unknown box python:9"),
         (
             {"outputs": True, "sandbox": "web", "command": "plot"},
             "malformed",
-            "outputs: this command gives no files back",
+            "outputs: this command gives no files back: leave it out",
         ),
     ],
 )
