@@ -34,7 +34,7 @@ def read_starter(path: Path) -> str:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     if len(content) > MAX_STARTER:
-        raise ValueError(f"a starter may have {MAX_STARTER >> 10} KiB")
+        raise ValueError(f"a starter may have at most {MAX_STARTER >> 10} KiB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

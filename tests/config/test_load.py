@@ -250,8 +250,8 @@ def test_first_file_of_the_name_is_the_starter(load, files, starter):
     ("content", "why"),
     [
         (b"\xff", "a starter must be UTF-8"),
-        (b"x" * 65537, "a starter may have 64 KiB"),
-        (b"\xff" * 65537, "a starter may have 64 KiB"),
+        (b"x" * 65537, "a starter may have at most 64 KiB"),
+        (b"\xff" * 65537, "a starter may have at most 64 KiB"),
     ],
     ids=["latin-1", "large", "both"],
 )
