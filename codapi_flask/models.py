@@ -95,7 +95,7 @@ class Outcome:
     name of the box that was used and `kind` its origin: `warm` (started ahead), `reused`, `cold`
     (started for this step) or `fresh` (a plain container, without init). `image` is the id of the
     box's image, empty without a box. `fell_back` marks a plain container that replaces a box whose
-    init did not report.
+    init did not report. `preloaded` tells whether the program was waiting, already started.
     """
 
     stdout: str = ""
@@ -113,6 +113,7 @@ class Outcome:
     kind: Kind | None = None
     image: str = ""
     fell_back: bool = False
+    preloaded: bool = False
 
     @property
     def ok(self) -> bool:
@@ -132,6 +133,7 @@ class Outcome:
             "cpu_ms": self.cpu_ms,
             "memory_kib": self.memory_kib,
             "box": self.kind,
+            "preloaded": self.preloaded,
         }
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
+from codapi_flask.boxes import pipes, preload
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.outcome import (
@@ -25,21 +26,31 @@ from codapi_flask.boxes.outcome import (
     overdue,
     unstartable,
 )
-from codapi_flask.boxes.pipes import InputPipe, OutputPipe
 from codapi_flask.boxes.quota import Quota
-from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.config.names import safe
 from codapi_flask.daemon import cgroup
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import Cancelled, NotRunning, ServerFault, Vanished
-from codapi_flask.init import InitConnection, Listener, ResetDone, RunDone, Stage, is_safe
+from codapi_flask.init import (
+    InitConnection,
+    Listener,
+    Preloaded,
+    ResetDone,
+    RunDone,
+    Stage,
+    is_safe,
+)
 from codapi_flask.models import Image, Kind, Outcome
 from codapi_flask.program import Program
 from codapi_flask.streams import Cancel, Output, pump
 
 LOOK_INTERVAL = 0.5
 """Seconds between two checks whether a box that does not report has died."""
+
+PROBLEM_MAX = 4096
+"""Bytes of a preloaded program's stderr in which its last line is looked for."""
 
 STAGGER = 10
 """The jitter of a box's uses, in percent, from a hundred uses on."""
@@ -81,6 +92,10 @@ class Box:
         self.unclean = ""
         self.freezer = ""
         """The file that tells whether the box is paused (`daemon.cgroup.freezer`)."""
+        self.waits = False
+        """Whether what is preloaded waits for the next run."""
+        self.kept: tuple[int, ...] = ()
+        """The ends of the pipes of what is preloaded: stdin, stdout, stderr."""
 
     @classmethod
     def start(
@@ -123,13 +138,58 @@ class Box:
     def is_alive(self) -> bool:
         """Whether the waiting box can run a program: it has not died, and is not paused."""
         try:
-            return self._init.receive() is None and not cgroup.is_frozen(self.freezer)
+            self.hear()
+            return not cgroup.is_frozen(self.freezer)
         except ConnectionError:
             return False
 
     def fileno(self) -> int:
-        """Return a descriptor that becomes readable when the waiting box dies."""
+        """Return a descriptor that becomes readable when the waiting box dies, or has news."""
         return self._init.fileno()
+
+    def preload(self) -> None:
+        """Start what is to wait for the next run, without waiting for it; `hear` tells of it.
+
+        Raises:
+            ConnectionError: the box died.
+            ValueError: the command is too long.
+        """
+        argv, user = self._preload
+        pipes.close(self.kept)
+        self.kept, ends = pipes.open_pipes()
+        try:
+            self._init.preload(argv, user, ends, self._env)
+        finally:
+            pipes.close(ends)
+
+    def preload_problem(self, news: Preloaded) -> str:
+        """Return why what was preloaded is over, with the last line that it printed on stderr."""
+        argv, user = self._preload
+        stderr = pipes.OutputPipe(self.kept[2], PROBLEM_MAX)
+        stderr.drain()
+        last = stderr.output.text().rstrip().rpartition("\n")[2]
+        return ": ".join(filter(None, [news.problem(argv[0], user), last]))
+
+    def end_preload(self) -> None:
+        """Kill what does not get ready, without waiting for its end; `hear` tells of it.
+
+        Raises:
+            ConnectionError: the box died.
+        """
+        self._init.kill()
+
+    def hear(self) -> Preloaded | None:
+        """Return the last news of what is preloaded; `None` if there are none, not even others.
+
+        Raises:
+            ConnectionError: the box died.
+        """
+        news = None
+        while answer := self._init.receive():
+            if not isinstance(answer, Preloaded):
+                raise ConnectionError("init answers without being asked")
+            news, self.waits = answer, answer.waits
+        return news
 
     def run(
         self,
@@ -154,11 +214,16 @@ class Box:
         cancel.check()
         self._is_clean = False
         with ExitStack() as stack:
-            stdin_pipe = stack.enter_context(closing(InputPipe()))
+            own, ends = self._pipes()
+            stdin_pipe = stack.enter_context(closing(pipes.InputPipe(own[0])))
             listen, limit = program.listener, program.noutput
-            stdout = stack.enter_context(closing(OutputPipe(limit, listen("stdout"))))
-            stderr = stack.enter_context(closing(OutputPipe(limit, listen("stderr"))))
-            self._start(program, (stdin_pipe.program_end, stdout.program_end, stderr.program_end))
+            stdout = stack.enter_context(closing(pipes.OutputPipe(own[1], limit, listen("stdout"))))
+            stderr = stack.enter_context(closing(pipes.OutputPipe(own[2], limit, listen("stderr"))))
+            if not ends:
+                # what was printed before the program's start
+                stdout.discard()
+                stderr.discard()
+            self._start(program, ends)
             answer = Answer(self._init)
             deadline, check = time.monotonic() + program.timeout, quota.check if quota else None
             sources, stdin = (stdout, stderr, answer), program.stdin or b""
@@ -213,25 +278,49 @@ class Box:
     def close(self) -> None:
         """End the box. Its lease stays."""
         self._init.close()
+        pipes.close(self.kept)
+        self.kept = ()
 
     def discard(self) -> None:
         """End the unused box and remove its lease's directory."""
         self.close()
         self.lease.drop()
 
-    def _start(self, program: Program, ends: tuple[int, int, int]) -> None:
+    @property
+    def _preload(self) -> tuple[list[str], str]:
+        """The argv and the user of what is preloaded."""
+        found = self.spec.preload or Preload()
+        return self.image.argv(preload.argv(found)), found.user
+
+    @property
+    def _env(self) -> tuple[str, ...]:
+        """The variables that init must know, on top of those of the container."""
+        return self.spec.home or self.image.home
+
+    def _pipes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return this process's ends of the next run's pipes, and the program's: none if it waits.
+
+        The pipes of what does not wait yet may hold what it has printed.
+        """
+        kept, waits = self.kept, self.waits
+        self.kept, self.waits = (), False
+        if waits:
+            return kept, ()
+        pipes.close(kept)
+        return pipes.open_pipes()
+
+    def _start(self, program: Program, ends: tuple[int, ...]) -> None:
         """Have init start the program with these ends of its pipes; close them in this process."""
-        argv, env = self.image.argv(program.argv), self.spec.home or self.image.home
+        argv = self.image.argv(program.argv)
         try:
-            self._init.run(argv, program.user, ends, env)
+            self._init.run(argv, program.user, ends, self._env)
         except ValueError as error:
             why = error if argv else "neither the step nor the image has a command"
             raise ServerFault(f"box {self.spec.name}: {why}") from error
         except ConnectionError as error:
             raise Vanished("sandbox died") from error
         finally:
-            for end in ends:
-                os.close(end)
+            pipes.close(ends)
 
     def _kill(self, answer: Answer, cancel: Cancel, deadline: float) -> None:
         try:
@@ -257,6 +346,7 @@ class Box:
             cpu_ms=None if done.cpu_ns is None else done.cpu_ns / 1e6,
             memory_kib=done.memory_kib,
             kind=self.kind,
+            preloaded=done.was_waiting,
         )
         if in_time and done.stage is Stage.EXEC:
             return unstartable(outcome, argv[0], os.strerror(done.errno))
@@ -290,7 +380,9 @@ class Answer:
     def read(self) -> bool:
         """Read the answer; return False once it is there, or the box is dead."""
         try:
-            self.value = self._init.receive()
+            value = self._init.receive()
+            # late news of what was preloaded
+            self.value = None if isinstance(value, Preloaded) else value
         except ConnectionError as error:
             self.found_unread = error.errno == errno.ECONNRESET
             return False

@@ -18,6 +18,9 @@ from codapi_flask.models import Image
 MESSAGE_MAX = 1 << 16
 """Limit on a message that may carry a box, in bytes."""
 
+MAX_DESCRIPTORS = 5
+"""Those of a box: its connection, its lease's lock, and the pipes of what is preloaded, if any."""
+
 
 def send(box: Box, to: socket.socket, *more: int) -> int:
     """Hand a box and its lease over to another process; this one no longer has them.
@@ -35,12 +38,13 @@ def send(box: Box, to: socket.socket, *more: int) -> int:
         "kind": box.kind,
         "uses": box.uses,
         "freezer": box.freezer,
+        "waits": box.waits,
     }
     try:
         message = json.dumps({"box": fields}).encode()
         if len(message) > MESSAGE_MAX:
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-        size = socket.send_fds(to, [message], [*more, box.fileno(), box.lease.lock])
+        size = socket.send_fds(to, [message], [*more, box.fileno(), box.lease.lock, *box.kept])
     except OSError:
         box.discard()
         raise
@@ -56,7 +60,7 @@ def receive(source: socket.socket, spec: BoxSpec) -> Box | None:
         ValueError: descriptors are missing, as this process has too many; the box dies.
     """
     try:
-        message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, 2)
+        message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, MAX_DESCRIPTORS)
     except BlockingIOError:
         return None
     return received(json.loads(message)["box"], descriptors, spec) if message else None
@@ -68,11 +72,11 @@ def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> B
     Raises:
         ValueError: descriptors are missing, as this process has too many; the box dies.
     """
-    if len(descriptors) != 2:
+    if len(descriptors) not in (MAX_DESCRIPTORS, MAX_DESCRIPTORS - 3):
         for descriptor in descriptors:
             os.close(descriptor)
         raise ValueError("a box came without its descriptors")
-    connection, lock = descriptors
+    connection, lock, *kept = descriptors
     id, *texts = fields["image"]
     box = Box(
         spec,
@@ -83,4 +87,5 @@ def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> B
         fields["kind"],
     )
     box.uses, box.freezer = fields["uses"], fields["freezer"]
+    box.waits, box.kept = fields["waits"], tuple(kept)
     return box

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from codapi_flask.streams import CHUNK, Output
 
+Ends = tuple[int, int, int]
+"""The ends of stdin, stdout and stderr on one side: the program's, or this process's."""
+
+
+def open_pipes() -> tuple[Ends, Ends]:
+    """Open the three pipes of a program; return the ends of this process and of the program."""
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    (read, stdin), (stdout, write), (stderr, write_too) = (os.pipe2(flags) for _ in range(3))
+    for end in (read, write, write_too):
+        # a program expects a blocking pipe, and may reopen it by name (/dev/stdout) as any user
+        os.set_blocking(end, True)
+        os.fchmod(end, 0o666)
+    return (stdin, stdout, stderr), (read, write, write_too)
+
+
+def close(ends: Iterable[int]) -> None:
+    """Close ends of pipes."""
+    for end in ends:
+        os.close(end)
+
 
 class OutputPipe:
-    """The pipe of a program's stdout or stderr; `program_end` is for the program."""
+    """The reading end of a program's stdout or stderr."""
 
     def __init__(
-        self, noutput: int, listener: Callable[[bytes | memoryview], None] | None = None
+        self, end: int, noutput: int, listener: Callable[[bytes | memoryview], None] | None = None
     ) -> None:
         """Keep at most `noutput` bytes of the output; `listener` gets a copy."""
-        self._end, self.program_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.program_end)
+        self._end = end
         self.output = Output(noutput, listener=listener)
 
     def fileno(self) -> int:
@@ -39,10 +58,19 @@ class OutputPipe:
 
         It reads a full pipe at most: more comes from a process of another box that got its end.
         """
+        for data in self._left():
+            self.output.write(data)
+
+    def discard(self) -> None:
+        """Discard what is in the pipe."""
+        for _ in self._left():
+            pass
+
+    def _left(self) -> Iterator[bytes]:
         left = fcntl.fcntl(self._end, fcntl.F_GETPIPE_SZ)
         with suppress(BlockingIOError):
             while left > 0 and (data := os.read(self._end, CHUNK)):
-                self.output.write(data)
+                yield data
                 left -= len(data)
 
     def close(self) -> None:
@@ -51,11 +79,10 @@ class OutputPipe:
 
 
 class InputPipe:
-    """The pipe of a program's stdin; `program_end` is for the program."""
+    """The writing end of a program's stdin."""
 
-    def __init__(self) -> None:
-        self.program_end, self._end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _hand_out(self.program_end)
+    def __init__(self, end: int) -> None:
+        self._end = end
 
     def fileno(self) -> int:
         """Return the descriptor to poll."""
@@ -77,9 +104,3 @@ class InputPipe:
         self._end = -1
 
     close = end_stdin
-
-
-def _hand_out(end: int) -> None:
-    # a program expects a blocking pipe, and may reopen it by name (/dev/stdout) as any user
-    os.set_blocking(end, True)
-    os.fchmod(end, 0o666)

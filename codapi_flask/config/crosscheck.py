@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from codapi_flask.config.model import ARGS, BoxSpec, Command, Step
+from codapi_flask.config.model import ARGS, BoxSpec, Command, Preload, Step
 from codapi_flask.config.names import is_name
 from codapi_flask.config.problems import join
 
 Found = Iterator[tuple[str, str]]
 
 ALLOWED = "printable characters but blanks and / : = \\ ' \""
+
+PYTHON = re.compile(r"(?:.*/)?python[\d.]*")
 
 SHELL = re.compile(r"(?:.*/)?(?:r?ba|da|a|z|k|mk|ya|fi|c|tc)?sh[\d.-]*")
 SHELL_LINE = re.compile(r"[-+]\w*c\w*|--command(?:=.*)?")
@@ -48,6 +51,10 @@ def check_box(box: BoxSpec) -> Found:
         yield "image", "no image is given"
     if box.uses > 1 and not box.keeps_nothing:
         yield "uses", "only a box that is not writable and mounted read-only (:ro) can be reused"
+    if box.preload and (box.preload.python is None) == (not box.preload.command):
+        yield "preload", "must have either python or command"
+    if box.preload and (not box.init or box.has_gvisor):
+        yield "preload", "needs init, which this box cannot have: remove one of them"
 
 
 def check_stock(size: int, boxes: Mapping[str, BoxSpec]) -> Found:
@@ -55,6 +62,29 @@ def check_stock(size: int, boxes: Mapping[str, BoxSpec]) -> Found:
     warm = sum(box.warm for box in boxes.values())
     if warm > size:
         yield "stock_size", f"must be at least {warm}, the sum of the boxes' warm, not {size}"
+
+
+def check_preload(box: BoxSpec, steps: Sequence[Step]) -> Found:
+    """Check that what waits in a box can become the program of one of the steps that run in it."""
+    if box.preload and steps and not preload_for(box, steps):
+        program = "a program" if box.preload.python is None else "python"
+        user = f" as {box.preload.user}" if box.preload.user else ""
+        yield "preload", f"no step runs {program}{user} in this box: remove it, or correct it"
+
+
+def preload_for(box: BoxSpec, steps: Iterable[Step]) -> Preload | None:
+    """Return what waits in a box, with the program and user of the first step that it can become.
+
+    It is `None` if there is no such step.
+    """
+    if not (preload := box.preload):
+        return None
+    for step in steps:
+        program = step.command[:1]
+        is_right = preload.python is None or any(map(PYTHON.fullmatch, program))
+        if is_right and preload.user in ("", step.user):
+            return replace(preload, command=preload.command or program, user=step.user)
+    return None
 
 
 def check_engine(command: Command) -> Found:

@@ -6,14 +6,15 @@ All errors of all files are collected with their file and key, and reported toge
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from codapi_flask.config import crosscheck, layouts, references, schema
-from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.config.model import BoxSpec, Command, Config, Preload, Step
 from codapi_flask.config.problems import Problems, join
 from codapi_flask.config.timeouts import Timeouts
 from codapi_flask.errors import ConfigError
@@ -46,6 +47,7 @@ class _Reader:
     def __init__(self, root: Path, problems: Problems) -> None:
         self._root, self._problems = root, problems
         self._boxes: dict[str, BoxSpec] = {}
+        self._places: dict[str, tuple[Path, str]] = {}
         self._titles: dict[str, str] = {}
         self._has_all_boxes = True
 
@@ -65,6 +67,7 @@ class _Reader:
         stock_size = top.get("stock_size", Config().stock_size)
         self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
         commands = dict(self._commands(step))
+        self._read_preloads(commands.values())
         top |= {"titles": self._titles, "starters": dict(self._starters(commands))}
         top["timeouts"] = Timeouts.of(top.get("start_timeout", Config().start_timeout))
         return Config(root=str(self._root), boxes=self._boxes, commands=commands, **top)
@@ -98,17 +101,18 @@ class _Reader:
             return box
 
     def _read_boxes(self, defaults: Values) -> None:
-        places: dict[str, tuple[Path, str]] = {}
         for file, key, given in self._box_objects():
             values = self._with_profile(file, key, self._checked(schema.BOX, file, key, given))
             name = values.setdefault("name", key or layouts.stem(file))
             env = {**defaults.get("env", {}), **values.get("env", {})}
             values["env"] = tuple(f"{variable}={text}" for variable, text in env.items())
+            if preload := values.get("preload", defaults.get("preload")):
+                values["preload"] = Preload(**preload)
             self._boxes[name] = box = BoxSpec(**{"image": "", **defaults, **values})
             self._cross(file, key, crosscheck.check_box_name(name))
             if isinstance(given, dict):
                 self._cross(file, key, crosscheck.check_box(box))
-            if (first := places.setdefault(name, (file, key))) != (file, key):
+            if (first := self._places.setdefault(name, (file, key))) != (file, key):
                 self._not_twice(file, key, f"box {name!r}", first[0])
 
     def _box_objects(self) -> Iterator[tuple[Path, str, Any]]:
@@ -142,6 +146,19 @@ class _Reader:
                 self._cross(file, name, found)
                 self._cross(file, name, crosscheck.check_cache(command, self._boxes))
             yield sandbox, commands
+
+    def _read_preloads(self, sandboxes: Iterable[Mapping[str, Command]]) -> None:
+        """Give what waits in boxes the programs and users of the steps that run in them."""
+        commands = [command for named in sandboxes for command in named.values()]
+        steps = [step for command in commands for step in command.all_steps()]
+        for name, box in self._boxes.items():
+            own = [
+                step
+                for step in steps
+                if step.action == "run" and crosscheck.candidates(step, {name: box})
+            ]
+            self._cross(*self._places[name], crosscheck.check_preload(box, own))
+            self._boxes[name] = replace(box, preload=crosscheck.preload_for(box, own))
 
     def _starters(self, sandboxes: Iterable[str]) -> Iterator[tuple[str, str]]:
         for sandbox in sandboxes:

@@ -26,6 +26,7 @@ from codapi_flask.config.values import (
     Glob,
     Image,
     Memory,
+    Module,
     OutputsCount,
     OutputsSize,
     Pattern,
@@ -46,6 +47,21 @@ TOP_FILES = "codapi.json", "configs/config.json"
 
 ARGS = ":args"
 """The element of a step's command that a request's args replace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preload:
+    """What waits in a box for its next run, already started.
+
+    It is the `command`, or with `python` the server's waiter for Python; then `command` is the
+    interpreter.
+    """
+
+    python: Annotated[
+        tuple[Module, ...] | None, "modules that a waiting Python has imported, maybe none"
+    ] = None
+    command: Annotated[tuple[Text, ...], "a program that waits by init's protocol"] = ()
+    user: Annotated[User, "its user; by default that of the step that it waits for"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +97,9 @@ class BoxSpec:
     warm: Annotated[Boxes, "minimum number of boxes kept started, from startup on"] = 0
     uses: Annotated[Count, "maximum number of runs that one box serves"] = 1
     init: Annotated[Flag, "whether the server's init is process 1"] = True
+    preload: Annotated[
+        Preload | None, "the program that waits in a box for its next run, already started"
+    ] = None
 
     @property
     def home(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.config.model import BoxSpec, Command, Config, Preload, Step
 from codapi_flask.config.problems import join, shown
 from codapi_flask.config.values import Address, Directory, Origin, Text, Token, Variables, Word
 
@@ -94,9 +94,10 @@ def _model(name: str, keys: Mapping[str, _Key], codapis: str = "") -> type[BaseM
     return create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)
 
 
+PRELOAD = _model("preload", _keys_of(Preload))
 BOX = _model(
     "box",
-    _keys_of(BoxSpec, env=Variables),
+    _keys_of(BoxSpec, env=Variables, preload=PRELOAD),
     codapis="name image runtime cpu memory storage network volume nproc",
 )
 STEP = _model("step", _keys_of(Step), codapis="box version user action timeout noutput")

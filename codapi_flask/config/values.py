@@ -148,6 +148,9 @@ Processes = Annotated[int, Must(f"a whole number, 1 to {MAX_NPROC}", ge=1, le=MA
 Memory = Annotated[int, Must("a whole number of MiB, at least 6", ge=6, lt=1 << 43)]
 Disk = Annotated[int, Must("a whole number of MiB above 0", gt=0, lt=1 << 43)]
 
+Module = Annotated[
+    str, _like(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", "a module's name, like 'numpy' or 'os.path'")
+]
 Directory = Annotated[str, _like("/[^:]*", "an absolute path without a colon")]
 Glob = Annotated[str, Must("a path inside the root", _is_inside)]
 Pattern = Annotated[

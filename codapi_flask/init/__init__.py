@@ -4,10 +4,11 @@
 `options` returns and the listener's directory at `MOUNT`, and `accept`; then run programs in it
 with `InitConnection.run`. Closing the connection ends the box.
 
-Comes in: the argv, user and descriptors of a program. Goes out: `RunDone` and `ResetDone`.
+Comes in: the argv, user and descriptors of a program. Goes out: `RunDone`, `ResetDone`,
+`Preloaded`.
 """
 
-from codapi_flask.init.answers import ResetDone, RunDone, Stage
+from codapi_flask.init.answers import Preloaded, ResetDone, RunDone, Stage
 from codapi_flask.init.connection import InitConnection, Listener
 from codapi_flask.init.options import MOUNT, InitOptions, binary, install, is_safe, options
 
@@ -16,6 +17,7 @@ __all__ = [
     "InitConnection",
     "InitOptions",
     "Listener",
+    "Preloaded",
     "ResetDone",
     "RunDone",
     "Stage",

@@ -11,13 +11,13 @@ from enum import IntEnum
 ANSWER = struct.Struct("<BBHiQQQQ")
 """`struct answer` of init.c: type, how, stage, value, wall, processor, memory, oom_kills."""
 
-VERSION = 2
+VERSION = 3
 """The version of the protocol."""
 
 UNKNOWN = (1 << 64) - 1
 
-EXIT, SIGNAL, NOT_STARTED = range(3)
-CLEAN = 4
+EXIT, SIGNAL, NOT_STARTED, WAITS = range(4)
+CLEAN, PRELOADED = 4, 8
 
 
 class Stage(IntEnum):
@@ -56,7 +56,7 @@ class RunDone:
     nanoseconds, `memory_kib` is the largest resident set of one process, `oom_kills` counts
     processes that were killed for the box's memory limit. Without a counter in the cgroup `cpu_ns`
     is `None` and `oom_kills` 0. `is_clean`: the run left nothing, the box is as new without a
-    reset.
+    reset. `was_waiting`: the program had been preloaded, and waited for the run.
     """
 
     code: int | None
@@ -68,6 +68,7 @@ class RunDone:
     memory_kib: int
     oom_kills: int
     is_clean: bool
+    was_waiting: bool
 
     @property
     def status(self) -> int:
@@ -82,17 +83,35 @@ class RunDone:
 
     def problem(self, program: str, user: str) -> str:
         """Return why the program (`argv[0]`) did not start as this user, in Docker's words."""
-        if self.stage is Stage.USER:
-            name = user.partition(":")[0]
-            return f"unable to find user {name}: no matching entries in passwd file"
-        if self.stage is Stage.GROUP:
-            name = user.partition(":")[2]
-            return f"unable to find group {name}: no matching entries in group file"
-        if self.stage is Stage.SYSTEM and self.errno in TOO_LARGE:
-            return TOO_LARGE[self.errno]
-        if self.stage is Stage.EXEC and self.errno == errno.ENOENT and "/" not in program:
-            return f'exec: "{program}": executable file not found in $PATH'
-        return f'exec: "{program}": {os.strerror(self.errno).lower()}'
+        return _problem(self.stage, self.errno, program, user)
+
+
+@dataclass(frozen=True, slots=True)
+class Preloaded:
+    """What is preloaded `waits` for its run, `wall_ns` nanoseconds after its start, or is over.
+
+    While it waits, the box has `memory_kib` of anonymous memory (`None`: unknown). Of one that is
+    over the other fields are as in `RunDone`.
+    """
+
+    waits: bool
+    code: int | None
+    signal: int | None
+    stage: Stage
+    errno: int
+    wall_ns: int
+    memory_kib: int | None
+    oom_kills: int
+
+    def problem(self, program: str, user: str) -> str:
+        """Return why it is over; the program is its `argv[0]`, the user that of the step."""
+        if self.oom_kills:
+            return "out of memory"
+        if self.signal is not None:
+            return f"ended by signal {self.signal}"
+        if self.code is not None:
+            return f"exit status {self.code}"
+        return _problem(self.stage, self.errno, program, user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +128,21 @@ class ResetDone:
         return self.stage is Stage.NONE
 
 
-def parse(message: bytes) -> Hello | RunDone | ResetDone:
+def _problem(stage: Stage, error: int, program: str, user: str) -> str:
+    if stage is Stage.USER:
+        name = user.partition(":")[0]
+        return f"unable to find user {name}: no matching entries in passwd file"
+    if stage is Stage.GROUP:
+        name = user.partition(":")[2]
+        return f"unable to find group {name}: no matching entries in group file"
+    if stage is Stage.SYSTEM and error in TOO_LARGE:
+        return TOO_LARGE[error]
+    if stage is Stage.EXEC and error == errno.ENOENT and "/" not in program:
+        return f'exec: "{program}": executable file not found in $PATH'
+    return f'exec: "{program}": {os.strerror(error).lower()}'
+
+
+def parse(message: bytes) -> Hello | RunDone | ResetDone | Preloaded:
     """Return the answer in a message.
 
     Raises:
@@ -123,21 +156,36 @@ def parse(message: bytes) -> Hello | RunDone | ResetDone:
     match chr(kind):
         case "H" if value == VERSION:
             return Hello()
-        case "D" if how in (EXIT, SIGNAL, NOT_STARTED, EXIT | CLEAN, SIGNAL | CLEAN):
-            is_clean, how = bool(how & CLEAN), how & ~CLEAN
+        case "D" if how & ~(CLEAN | PRELOADED) in (EXIT, SIGNAL) or how == NOT_STARTED:
             return RunDone(
-                value if how == EXIT else None,
-                value if how == SIGNAL else None,
-                stage,
-                value if how == NOT_STARTED else 0,
+                *_ended(how & ~(CLEAN | PRELOADED), value, stage),
                 wall,
                 None if processor == UNKNOWN else processor,
                 memory,
                 0 if oom_kills == UNKNOWN else oom_kills,
-                is_clean,
+                bool(how & CLEAN),
+                bool(how & PRELOADED),
+            )
+        case "P" if how <= WAITS:
+            return Preloaded(
+                how == WAITS,
+                *_ended(how, value, stage),
+                wall,
+                None if memory == UNKNOWN else memory,
+                0 if oom_kills == UNKNOWN else oom_kills,
             )
         case "C":
             return ResetDone(stage, value if how == NOT_STARTED else 0, wall)
         case "F":
             raise ConnectionError(f"init cannot start: {os.strerror(value)}")
     raise ConnectionError(f"not an answer of init: {message!r}")
+
+
+def _ended(how: int, value: int, stage: Stage) -> tuple[int | None, int | None, Stage, int]:
+    """Return code, signal, stage and errno of a program."""
+    return (
+        value if how == EXIT else None,
+        value if how == SIGNAL else None,
+        stage,
+        value if how == NOT_STARTED else 0,
+    )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from codapi_flask import unixsocket
-from codapi_flask.init.answers import ANSWER, Hello, ResetDone, RunDone, parse
+from codapi_flask.init.answers import ANSWER, Hello, Preloaded, ResetDone, RunDone, parse
 from codapi_flask.init.options import install
 
 MESSAGE_MAX = 65536
@@ -49,27 +49,40 @@ class InitConnection:
         self,
         argv: Sequence[str],
         user: str,
-        files: tuple[int, int, int],
+        files: tuple[int, ...],
         env: Sequence[str] = (),
     ) -> None:
         """Start a program as a user of the box (`name`, `uid`, `name:group` ...).
 
         `files` are descriptors of its stdin, stdout and stderr; they stay open in this process:
-        close them. `env` (`NAME=value`) comes on top of the image's environment; HOME is the one
-        of the box's passwd unless it is in `env`. Answered by `RunDone`.
+        close them. Without any, it gets those of the last `preload`, and goes on in the program
+        that waits if user, `env` and `argv[0]` are the same. `env` (`NAME=value`) comes on top of
+        the image's environment; HOME is the one of the box's passwd unless it is in `env`.
+        Answered by `RunDone`.
 
         Raises:
             ValueError: a string holds a NUL, or the strings are too many or too long.
             ConnectionError: the box is gone.
         """
-        strings = [os.fsencode(text) for text in (user, *argv, *env)]
-        counts = len(argv).to_bytes(2, "little") + len(env).to_bytes(2, "little")
-        message = b"R\0" + counts + b"".join(text + b"\0" for text in strings)
-        if not argv or len(argv) > STRINGS_MAX or len(env) > STRINGS_MAX:
-            raise ValueError("a program has 1 to 1024 arguments and at most 1024 variables")
-        if len(message) > MESSAGE_MAX or any(b"\0" in text for text in strings):
-            raise ValueError("arguments and variables are too long, or hold a NUL")
-        self._send(message, files)
+        self._send_program(b"R", argv, user, files, env)
+
+    def preload(
+        self,
+        argv: Sequence[str],
+        user: str,
+        files: tuple[int, int, int],
+        env: Sequence[str] = (),
+    ) -> None:
+        """Start a program that waits for the next `run`, which gets its descriptors.
+
+        Only one at a time, and none while a program runs. Answered by `Preloaded`, once it waits
+        and once it is over, unless a `run` or `reset` comes before.
+
+        Raises:
+            ValueError: a string holds a NUL, or the strings are too many or too long.
+            ConnectionError: the box is gone.
+        """
+        self._send_program(b"P", argv, user, files, env)
 
     def is_read(self) -> bool:
         """Whether init has read all messages: a program in an unread one has not begun."""
@@ -78,14 +91,14 @@ class InitConnection:
         return not int.from_bytes(left, sys.byteorder)
 
     def kill(self) -> None:
-        """Kill the program and all that it started, or a reset; it is answered as usual."""
+        """Kill the program and all that it started, what waits, or a reset; answered as usual."""
         self._send(b"K")
 
     def reset(self) -> None:
         """Delete what the last program left. Answered by `ResetDone`."""
         self._send(b"C")
 
-    def receive(self) -> RunDone | ResetDone | None:
+    def receive(self) -> RunDone | ResetDone | Preloaded | None:
         """Return the next answer, `None` if it has not come yet.
 
         Raises:
@@ -105,6 +118,23 @@ class InitConnection:
     def close(self) -> None:
         """End the box."""
         self._connection.close()
+
+    def _send_program(
+        self,
+        kind: bytes,
+        argv: Sequence[str],
+        user: str,
+        files: Sequence[int],
+        env: Sequence[str],
+    ) -> None:
+        strings = [os.fsencode(text) for text in (user, *argv, *env)]
+        counts = len(argv).to_bytes(2, "little") + len(env).to_bytes(2, "little")
+        message = kind + b"\0" + counts + b"".join(text + b"\0" for text in strings)
+        if not argv or len(argv) > STRINGS_MAX or len(env) > STRINGS_MAX:
+            raise ValueError("a program has 1 to 1024 arguments and at most 1024 variables")
+        if len(message) > MESSAGE_MAX or any(b"\0" in text for text in strings):
+            raise ValueError("arguments and variables are too long, or hold a NUL")
+        self._send(message, files)
 
     def _send(self, message: bytes, files: Sequence[int] = ()) -> None:
         try:

@@ -22,17 +22,25 @@
  *		user (name, uid, name:group, uid:gid), the arguments, the variables (NAME=value). With three
  *		descriptors: stdin, stdout, stderr. Starts a program; only while none runs. init holds stdout and
  *		stderr until its answer, so that only the answer wakes the worker, not the ends of the pipes.
- *	KILL	u8 'K'. Kills the current run or reset, if any; that is answered as usual.
+ *	PRELOAD	u8 'P', then as RUN, with the descriptors of the next run, which init keeps. Starts a program that waits
+ *		for that run; only while none runs or waits. The next RUN either has descriptors of its own, or
+ *		none: then it gets those of the PRELOAD, and goes on in the program that waits, if its user, variables
+ *		and argv[0] are the same. In any other case the program that waits is killed.
+ *	KILL	u8 'K'. Kills the current run or reset, or what waits, if any; that is answered as usual.
  *	RESET	u8 'C'. Deletes what the last run's user left, and checks that nothing is left; only while none runs.
+ *		Kills what waits.
  *
  * Anything else is an error: init exits, as it does when the connection is closed, and the whole box dies with it.
  * Every answer has the 40 bytes of `struct answer`:
  *
  *	HELLO	'H', once, at first. value: version of the protocol.
  *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
+ *	WAITS	'P', for a PRELOAD. how: 3, the program waits; 0 to 2 as in DONE, it is over, maybe after it has waited.
+ *		wall: ns since its start; memory: KiB of anonymous memory of the box, all bits set if unknown;
+ *		oom_kills as in DONE. There is none if a RUN or RESET ends it.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
- *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET. wall, processor: ns of
- *		the run; memory: KiB, largest resident set of one process; oom_kills: processes that the kernel killed
+ *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET; 8 more than 0 or 1, the
+ *		program had waited. wall, processor: ns of the run; memory: KiB, largest resident set of one process; oom_kills: processes that the kernel killed
  *		for the box's memory limit in the run; all bits of processor and oom_kills are set if the cgroup has no
  *		such counter. All processes of the run are dead.
  *	CLEAN	'C', for a RESET. stage: STAGE_NONE if the box is as new; else discard it. wall: ns.
@@ -41,6 +49,11 @@
  * the message; HOME is the one in passwd unless the message has one. The working directory, the limits, the umask and
  * no-new-privileges are init's own. It leads a new session. PATH is searched as by runc. When the first process of
  * a run exits, the others are killed, as at the end of a container.
+ *
+ * The program that waits. A PRELOAD starts it in the same way, with two descriptors more. Until it is ready, 1 and 2
+ * should lead to /dev/null: what it writes to them then is lost, and blocks once it is 64 KiB. When it is ready, it
+ * writes one byte to 4 and closes it. At 3 it reads, up to the end, the arguments of the run, each with a NUL at its end
+ * (none at all: it should exit), and closes it. Then it does what these arguments ask for, in the same process.
  *
  * init does not stay uid 0: a step that runs as root could change its limits, and with SETUID trace it. Its real and
  * effective ids differ: a process must match all three to be allowed that, and none can. Only root with SYS_PTRACE or
@@ -54,6 +67,7 @@
 #include "measure.h"
 #include "parse.h"
 #include "plain.h"
+#include "preload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +88,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VERSION 2
+#define VERSION 3
 #define FILE_MAX 262144 /* bytes of passwd or group */
 #define UNKNOWN UINT64_MAX
 #define TURN 10000000	/* ns */
@@ -88,7 +102,7 @@ struct answer {
 };
 _Static_assert(sizeof(struct answer) == 40, "layout of the protocol");
 
-enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED, HOW_CLEAN = 4 };
+enum how { HOW_EXIT, HOW_SIGNAL, HOW_NOT_STARTED, HOW_WAITS, HOW_CLEAN = 4, HOW_PRELOADED = 8 };
 
 /* Why a run or a reset fails; shared with its child until that executes the program. */
 struct word {
@@ -98,16 +112,18 @@ struct word {
 
 extern char **environ;
 
-static int connection = -1, children = -1, processor_file = -1, memory_file = -1;
+static int connection = -1, children = -1, processor_file = -1, memory_file = -1, size_file = -1;
 static bool v2; /* of cgroups */
 static volatile struct word *word;
-static struct identity user; /* of the last run */
+static struct identity user; /* of the last run or preload */
+static struct preload preload = {.go = -1, .ready = -1, .files = {-1, -1, -1}};
 
 static struct { /* the current run or reset; pid is 0 if there is none */
 	pid_t pid;
 	char type;
 	uint64_t start, end, processor, oom_kills, memory;
 	int status, outputs[2];
+	bool preloaded;
 } run;
 
 static void answer(struct answer answer)
@@ -141,6 +157,7 @@ static void open_counters(void)
 			   O_RDONLY | O_CLOEXEC);
 	processor_file = open(v2 ? "/sys/fs/cgroup/cpu.stat" : "/sys/fs/cgroup/cpuacct/cpuacct.usage",
 			      O_RDONLY | O_CLOEXEC);
+	size_file = open(v2 ? "/sys/fs/cgroup/memory.stat" : "/sys/fs/cgroup/memory/memory.stat", O_RDONLY | O_CLOEXEC);
 }
 
 /* What a counter has counted since it was at `before`. */
@@ -164,22 +181,31 @@ static uint64_t oom_kills(uint64_t before)
 	return count(memory_file, "\noom_kill ", before);
 }
 
+static uint64_t anonymous_memory(void)
+{
+	return count(size_file, v2 ? "anon " : "\nrss ", 0);
+}
+
 static void say(enum stage stage, int error)
 {
 	word->error = error;
 	word->stage = stage;
 }
 
-/* In the child of a run. */
-static void run_program(struct run *request, const int files[3])
+/* In the child of a run or preload; `ends` become the descriptors from 0 on. They are not among these: init has others
+ * there. */
+static void run_program(struct run *request, const int ends[], int count)
 {
 	static char *env[ENV_MAX + 1];
+	bool opened = true;
 
 	clean_times();
-	if (!parse_env(request->env, environ, user.home, env))
-		say(STAGE_SYSTEM, E2BIG);
-	else if (dup2(files[0], 0) < 0 || dup2(files[1], 1) < 0 || dup2(files[2], 2) < 0)
+	for (int i = 0; i < count && opened; i++)
+		opened = dup2(ends[i], i) == i;
+	if (!opened)
 		say(STAGE_SYSTEM, errno);
+	else if (!parse_env(request->env, environ, user.home, env))
+		say(STAGE_SYSTEM, E2BIG);
 	else
 		say(STAGE_EXEC, execute(request->argv, env));
 	_exit(127);
@@ -194,33 +220,44 @@ static void run_reset(void)
 	_exit(0);
 }
 
-/* Begins a run or a reset, which has already failed if `word` holds a reason. True in its child, which then runs as the
- * user of the last run and has no access to the connection. */
-static bool start(char type)
+/* Forks, unless `word` holds a reason not to. Returns -1, with a reason in `word`, if there is no child. The child runs
+ * as `user` and has no access to the connection. */
+static pid_t spawn(void)
 {
 	sigset_t none;
+	pid_t pid = word->stage == STAGE_NONE ? fork() : -1;
 
-	memset(&run, 0, sizeof(run));
-	run.type = type;
-	/* nothing reads the counters of a reset */
-	run.processor = type == 'R' ? processor_time(0) : UNKNOWN;
-	run.oom_kills = type == 'R' ? oom_kills(0) : UNKNOWN;
-	run.start = now();
-	run.pid = word->stage == STAGE_NONE ? fork() : -1;
-	if (run.pid < 0) {
-		run.end = run.start;
-		if (word->stage == STAGE_NONE)
-			say(STAGE_SYSTEM, errno);
-	}
-	if (run.pid != 0)
-		return false;
+	if (pid < 0 && word->stage == STAGE_NONE)
+		say(STAGE_SYSTEM, errno);
+	if (pid != 0)
+		return pid;
 	close(connection);
 	sigemptyset(&none);
 	if (setsid() < 0 || sigprocmask(SIG_SETMASK, &none, NULL) != 0 || !identity_become(&user)) {
 		say(STAGE_SYSTEM, errno);
 		_exit(127);
 	}
-	return true;
+	return 0;
+}
+
+static void begin(char type)
+{
+	memset(&run, 0, sizeof(run));
+	run.type = type;
+	/* nothing reads the counters of a reset */
+	run.processor = type == 'R' ? processor_time(0) : UNKNOWN;
+	run.oom_kills = type == 'R' ? oom_kills(0) : UNKNOWN;
+	run.start = now();
+}
+
+/* Begins a run or a reset, which has already failed if `word` holds a reason. True in its child. */
+static bool start(char type)
+{
+	begin(type);
+	run.pid = spawn();
+	if (run.pid < 0)
+		run.end = run.start;
+	return run.pid == 0;
 }
 
 static bool reap(int options)
@@ -236,6 +273,10 @@ static bool reap(int options)
 	if (pid == run.pid) {
 		run.status = status;
 		run.end = now();
+	}
+	if (pid == preload.pid) {
+		preload.status = status;
+		preload.over = true;
 	}
 	return true;
 }
@@ -253,13 +294,25 @@ static void kill_all(void)
 	}
 }
 
+/* Says in `answer` how a program ended, or why it did not start; forgets that reason. */
+static void tell_end(struct answer *done, int status)
+{
+	done->stage = (uint16_t)word->stage;
+	if (word->stage != STAGE_NONE) {
+		done->how = HOW_NOT_STARTED;
+		done->value = word->error;
+	} else {
+		done->how = WIFEXITED(status) ? HOW_EXIT : HOW_SIGNAL;
+		done->value = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+	}
+	say(STAGE_NONE, 0);
+}
+
 static void finish(void)
 {
 	kill_all();
 	struct answer done = {
 		.type = run.type == 'R' ? 'D' : 'C',
-		.how = word->stage != STAGE_NONE ? HOW_NOT_STARTED : WIFEXITED(run.status) ? HOW_EXIT : HOW_SIGNAL,
-		.stage = (uint16_t)word->stage,
 		.wall = run.end - run.start,
 		.processor = processor_time(run.processor),
 		.memory = run.memory,
@@ -267,19 +320,50 @@ static void finish(void)
 	};
 	if (v2 && done.processor != UNKNOWN)
 		done.processor *= 1000; /* v2 counts µs, v1 ns */
-	if (done.how == HOW_NOT_STARTED)
-		done.value = word->error;
-	else
-		done.value = done.how == HOW_EXIT ? WEXITSTATUS(run.status) : WTERMSIG(run.status);
+	tell_end(&done, run.status);
 	if (done.type == 'C' && done.how == HOW_SIGNAL)
 		done.stage = STAGE_CRASH;
-	if (done.type == 'D' && done.how != HOW_NOT_STARTED && is_clean(user.uid))
-		done.how |= HOW_CLEAN;
+	if (done.type == 'D' && done.how != HOW_NOT_STARTED) {
+		done.how |= run.preloaded ? HOW_PRELOADED : 0;
+		done.how |= is_clean(user.uid) ? HOW_CLEAN : 0;
+	}
 	run.pid = 0;
-	say(STAGE_NONE, 0);
 	answer(done);
 	for (int i = 0; i < 2 && done.type == 'D'; i++)
 		close(run.outputs[i]);
+}
+
+/* Ends what waits, with all that it started. */
+static void end_preload(bool tell)
+{
+	if (preload.pid == 0)
+		return;
+	kill_all();
+	struct answer done = {
+		.type = 'P', .wall = now() - preload.start, .memory = UNKNOWN, .oom_kills = oom_kills(preload.oom_kills)};
+	tell_end(&done, preload.status);
+	preload_close(&preload);
+	preload.pid = 0;
+	preload.over = false;
+	if (tell)
+		answer(done);
+}
+
+/* Reads at the descriptor of a program whether it waits. */
+static void hear_preload(void)
+{
+	char byte;
+
+	preload.waits = read(preload.ready, &byte, 1) == 1;
+	close(preload.ready);
+	preload.ready = -1;
+	if (!preload.waits) {
+		end_preload(true);
+		return;
+	}
+	uint64_t memory = anonymous_memory();
+	answer((struct answer){
+		.type = 'P', .how = HOW_WAITS, .wall = now() - preload.start, .memory = memory == UNKNOWN ? memory : memory / 1024});
 }
 
 /* Finds the user of the next run, or puts the reason into `word`. */
@@ -294,6 +378,70 @@ static void find_user(const char *spec)
 		say(parse_user(spec, users, groups, &user), 0);
 	if (word->stage == STAGE_NONE && !identity_avoid(&user))
 		say(STAGE_SYSTEM, errno);
+}
+
+static void start_preload(void)
+{
+	int ends[5] = {preload.files[0], preload.files[1], preload.files[2], -1, -1};
+
+	preload.waits = false;
+	preload.start = now();
+	preload.oom_kills = oom_kills(0);
+	find_user(preload.request.user);
+	if (word->stage == STAGE_NONE && !preload_open(&preload, ends + 3))
+		say(STAGE_SYSTEM, errno);
+	preload.pid = spawn();
+	if (preload.pid == 0)
+		run_program(&preload.request, ends, 5);
+	for (int i = 3; i < 5; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+	if (preload.pid < 0)
+		end_preload(true);
+}
+
+/* Lets what waits go on as a run, if it can. */
+static bool go_on(const struct run *request)
+{
+	begin('R');
+	if (preload.pid == 0 || !preload.waits || !preload_fits(&preload, request) || !preload_go(&preload, request))
+		return false;
+	run.pid = preload.pid;
+	run.preloaded = true;
+	preload.pid = 0;
+	preload_close(&preload);
+	return true;
+}
+
+/* Keeps these descriptors for the next run instead of others. */
+static void keep(const int files[3])
+{
+	for (int i = 0; i < 3; i++) {
+		if (preload.files[i] >= 0)
+			close(preload.files[i]);
+		preload.files[i] = files[i];
+	}
+}
+
+/* Starts a run with these descriptors, or with those of the preload if there are none. */
+static void start_run(struct run *request, const int given[3])
+{
+	const int none[3] = {-1, -1, -1};
+	int files[3];
+
+	memcpy(files, given[0] < 0 ? preload.files : given, sizeof(files));
+	if (given[0] >= 0 || !go_on(request)) {
+		end_preload(false);
+		find_user(request->user);
+		if (start('R'))
+			run_program(request, files, 3);
+	}
+	if (given[0] < 0)
+		memcpy(preload.files, none, sizeof(none));
+	keep(none);
+	run.outputs[0] = files[1];
+	run.outputs[1] = files[2];
+	close(files[0]);
 }
 
 static void take_message(void)
@@ -315,23 +463,26 @@ static void take_message(void)
 		_exit(0); /* the worker is gone; the kernel kills the others */
 	if (files_part && files_part->cmsg_len == CMSG_LEN(sizeof(files)))
 		memcpy(files, CMSG_DATA(files_part), sizeof(files));
-	bool plain = length == 1 && !files_part, busy = run.pid != 0;
+	bool plain = length == 1 && !files_part, busy = run.pid != 0, kept = preload.files[0] >= 0;
+	bool full = files[0] > 2 && files[1] > 2 && files[2] > 2;
 	if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		_exit(1);
 	} else if (plain && *message == 'K') {
 		if (busy)
 			finish();
+		else
+			end_preload(true);
 	} else if (plain && *message == 'C' && !busy) {
+		end_preload(false);
 		if (start('C'))
 			run_reset();
-	} else if (files[0] > 2 && files[1] > 2 && files[2] > 2 && !busy &&
+	} else if (*message == 'P' && full && !busy && preload.pid == 0 &&
+		   parse_run(memcpy(preload.message, message, (size_t)length), (size_t)length, &preload.request)) {
+		keep(files);
+		start_preload();
+	} else if (*message == 'R' && (full || (kept && !files_part)) && !busy &&
 		   parse_run(message, (size_t)length, &request)) {
-		find_user(request.user);
-		if (start('R'))
-			run_program(&request, files);
-		run.outputs[0] = files[1];
-		run.outputs[1] = files[2];
-		close(files[0]);
+		start_run(&request, files);
 	} else {
 		_exit(1);
 	}
@@ -339,12 +490,15 @@ static void take_message(void)
 
 static void serve(void)
 {
-	struct pollfd polls[] = {{connection, POLLIN, 0}, {children, POLLIN, 0}};
+	struct pollfd polls[] = {{connection, POLLIN, 0}, {children, POLLIN, 0}, {-1, POLLIN, 0}};
 	struct signalfd_siginfo signal;
 
 	for (bool more = false;;) {
-		if (poll(polls, 2, more ? 0 : -1) < 0)
+		polls[2].fd = preload.ready;
+		if (poll(polls, 3, more ? 0 : -1) < 0)
 			continue;
+		if (polls[2].revents)
+			hear_preload();
 		if (polls[0].revents)
 			take_message();
 		if (polls[1].revents)
@@ -355,6 +509,8 @@ static void serve(void)
 		more = reaped == REAPS_MAX;
 		if (run.pid != 0 && run.end != 0)
 			finish();
+		if (preload.over)
+			end_preload(true);
 	}
 }
 

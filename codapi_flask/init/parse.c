@@ -91,7 +91,7 @@ bool parse_run(char *message, size_t length, struct run *run)
 		return false;
 	const unsigned char *head = (const unsigned char *)message;
 	size_t nargs = head[2] | (size_t)head[3] << 8, nenv = head[4] | (size_t)head[5] << 8;
-	if (head[0] != 'R' || head[1] != 0 || nargs < 1 || nargs > ARGS_MAX || nenv > ENV_MAX)
+	if ((head[0] != 'R' && head[0] != 'P') || head[1] != 0 || nargs < 1 || nargs > ARGS_MAX || nenv > ENV_MAX)
 		return false;
 	char *at = message + 6, *end = message + length;
 	run->user = at;

@@ -41,7 +41,7 @@ struct text {
 	size_t length;
 };
 
-/* A RUN message; the strings lie in the message. */
+/* A RUN or PRELOAD message; the strings lie in the message. */
 struct run {
 	const char *user;
 	char *argv[ARGS_MAX + 1];
@@ -62,7 +62,7 @@ struct places {
 	bool other;  /* there is another writable file system, or there are too many mounts */
 };
 
-/* Splits a RUN message of `length` bytes. False if it is malformed. */
+/* Splits a RUN or PRELOAD message of `length` bytes. False if it is malformed. */
 bool parse_run(char *message, size_t length, struct run *run);
 
 /* Finds the user `spec` (name, uid, name:group, uid:gid ...) by the rules of Docker. STAGE_NONE when found. */

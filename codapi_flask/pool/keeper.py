@@ -25,7 +25,8 @@ class SupervisedKeeper:
     """The keeper's process, replaced when it dies or hangs.
 
     One thread calls `check` and `wait_for_message`, any may call and read the others.
-    `stock` counts the started boxes by name and state, `swept` the containers swept. `problem` is
+    `stock` counts the started boxes by name and state, `failed_preloads` the failures by name,
+    `swept` the containers swept. `problem` is
     why boxes do not see the work directory, `fault` why executions cannot work at the moment; both
     are empty if there is none.
     """
@@ -35,6 +36,7 @@ class SupervisedKeeper:
         self.starts = Backoff("keeper")
         self.child: Child | None = None
         self.stock: Mapping[tuple[str, str], int] = {}
+        self.failed_preloads: Mapping[str, int] = {}
         self.swept = 0
         self.problem = self.fault = ""
         self._is_ready, self._last_words = False, ""
@@ -119,7 +121,7 @@ class SupervisedKeeper:
             case dict(images):
                 self._images = images
             case state:
-                self.stock, self.swept, self.fault = state
+                self.stock, self.failed_preloads, self.swept, self.fault = state
                 self._is_ready = True
                 self.starts.worked()
         now = time.monotonic()

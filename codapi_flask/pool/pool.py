@@ -67,6 +67,11 @@ class Pool:
         return self._keeper.stock
 
     @property
+    def failed_preloads(self) -> Mapping[str, int]:
+        """The failures to preload boxes, by the boxes' name."""
+        return self._keeper.failed_preloads
+
+    @property
     def swept(self) -> int:
         """The number of containers that the keeper has swept."""
         return self._keeper.swept

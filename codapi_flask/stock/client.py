@@ -45,7 +45,11 @@ class StockClient:
         """Return a started box, `None` if there is none; `give` or `used` must follow."""
         held, self._held = self._held, None
         if held and held.spec.name == box.name and held.is_alive:
-            return held
+            waiting = None if held.waits or not box.preload else self._take_queued(box)
+            if not waiting:
+                return held
+            self._give(held)
+            return waiting
         if held:
             self._give(held)
         self._held_since = time.monotonic()
@@ -118,7 +122,9 @@ class StockClient:
     def _ask(self, box: BoxSpec) -> Box | None:
         keeper = self._connected()
         keeper.send(protocol.encode(Take(box.name)))
-        message, descriptors, _, _ = socket.recv_fds(keeper, handoff.MESSAGE_MAX, 3)
+        message, descriptors, _, _ = socket.recv_fds(
+            keeper, handoff.MESSAGE_MAX, 1 + handoff.MAX_DESCRIPTORS
+        )
         queue, *descriptors = descriptors
         if earlier := self._queues.pop(box.name, None):
             earlier.close()

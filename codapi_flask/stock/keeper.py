@@ -32,6 +32,7 @@ from codapi_flask.process import become_child, reported
 from codapi_flask.stock import preflight, protocol
 from codapi_flask.stock.demand import RefillDelay
 from codapi_flask.stock.janitor import Janitor, watch_images
+from codapi_flask.stock.preloader import Preloader
 from codapi_flask.stock.protocol import Put, Take, Took, Used
 from codapi_flask.stock.shelf import Shelf
 from codapi_flask.stock.starter import Starter
@@ -49,9 +50,10 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     """Hold the stock and sweep until the pipe closes.
 
     The first message is the problem with the work directory, empty without one. One every second
-    has the shelf's counts, the number of containers swept, and why executions cannot work at the
-    moment (empty if they can); the first of these reports that the keeper is ready. The others, at
-    once and after each change, are mappings: the ids of the images by name, empty while unknown.
+    has the shelf's counts, those of failed preloads, the number of containers swept, and why
+    executions cannot work at the moment (empty if they can); the first of these reports that the
+    keeper is ready. The others, at once and after each change, are mappings: the ids of the images
+    by name, empty while unknown.
     The successor of a lost keeper does not repeat the warnings about the config and the daemon.
     """
     become_child(config.verbose)
@@ -76,6 +78,8 @@ class Keeper:
         self._selector = selectors.DefaultSelector()
         self._grace = RefillDelay(len(os.sched_getaffinity(0)))
         self._is_put_off = False
+        self._preloader = Preloader(config.timeouts.box, self._selector, self._shelf.put)
+        self._shelf.preloading = self._preloader.counts
         self._starter = Starter(instance, self._box_started)
         self._janitor = Janitor(instance, config.images())
 
@@ -112,6 +116,7 @@ class Keeper:
             if time.monotonic() >= tick:
                 tick = time.monotonic() + TICK
                 self._shelf.tidy()
+                self._preloader.tidy()
                 self._report_state()
             self._order()
 
@@ -132,14 +137,16 @@ class Keeper:
         """Handle a worker's message; when the worker is gone, stop counting its boxes as used."""
         taken = self._workers[worker]
         try:
-            message, descriptors, _, _ = socket.recv_fds(worker, handoff.MESSAGE_MAX, 2)
+            message, descriptors, _, _ = socket.recv_fds(
+                worker, handoff.MESSAGE_MAX, handoff.MAX_DESCRIPTORS
+            )
             if not message:
                 raise ConnectionResetError
             match protocol.parse(message):
                 case Take(name):
                     self._took(taken, name)
                     waiting = self._shelf.queues[name].end.fileno()
-                    if box := self._shelf.take(name):
+                    if box := self._shelf.take(name) or self._preloader.take(name):
                         handoff.send(box, worker, waiting)
                     else:
                         socket.send_fds(worker, [protocol.encode(Put(None))], [waiting])
@@ -153,7 +160,7 @@ class Keeper:
                     name = fields["name"]
                     self._returned(taken, name)
                     spec = self._config.boxes[name]
-                    self._shelf.put(handoff.received(fields, descriptors, spec))
+                    self._put(handoff.received(fields, descriptors, spec))
         except BlockingIOError:
             return
         except (OSError, ValueError):
@@ -174,19 +181,32 @@ class Keeper:
             taken[name] -= 1
             self._shelf.used(name)
 
+    def _put(self, box: Box) -> None:
+        """Have a box preloaded, or wait for its next run as it is."""
+        if self._preloader.wants(box):
+            self._preloader.add(box)
+        else:
+            self._shelf.put(box)
+
     def _order(self) -> None:
-        """Order the boxes that the shelf lacks: one while a job runs, else several at once."""
+        """Order the boxes that the shelf lacks: one while a job runs, else several at once.
+
+        Before them come those that are only to be preloaded.
+        """
         is_busy = self._shelf.out.total() > 0
         self._is_put_off = is_busy and not self._grace.is_over
         if self._is_put_off:
             return
         most = 1 if is_busy else STARTERS
+        self._preloader.begin(most - self._preloader.begun - self._shelf.starting.total())
+        most -= self._preloader.begun
         while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):
             self._shelf.starting[name] += 1
             self._starter.order(self._config.boxes[name])
 
     def _report_state(self) -> None:
-        self._send((self._shelf.counts(), self._janitor.swept, self._janitor.fault))
+        failed = dict(self._preloader.failed)
+        self._send((self._shelf.counts(), failed, self._janitor.swept, self._janitor.fault))
 
     def _send(self, message: object) -> None:
         with suppress(BrokenPipeError):
@@ -237,7 +257,7 @@ class Keeper:
         def put() -> None:
             self._shelf.starting[spec.name] -= 1
             if box:
-                self._shelf.put(box)
+                self._put(box)
             else:
                 self._shelf.failed(spec.name)
 

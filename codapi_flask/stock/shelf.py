@@ -31,14 +31,20 @@ class Shelf:
         clock: Callable[[], float] = time.monotonic,
         queue: Callable[[BoxSpec], HandoffQueue] = HandoffQueue,
     ) -> None:
+        """Keep at most `size` boxes of these specs waiting."""
         self._boxes, self._size, self._clock = boxes, size, clock
         self.queues = {name: queue(box) for name, box in boxes.items()}
         self._demand = {name: PeakDemand() for name in boxes}
+        for name, box in boxes.items():
+            if box.preload:
+                # the first run should find it
+                self._demand[name].saw(1, clock())
         self._images: Mapping[str, str] = {}
         self._not_before: dict[str, float] = {}
         self._backoff: dict[str, float] = {}
         self.out: Counter[str] = Counter()
         self.starting: Counter[str] = Counter()
+        self.preloading: Counter[str] = Counter()
 
     def took(self, name: str) -> None:
         """Record that a box is in use: taken, or missed and started by the worker."""
@@ -108,13 +114,14 @@ class Shelf:
         self._not_before.clear()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """Return the number of boxes by name and state: `idle`, `starting`, `used`."""
+        """Return the number of boxes by name and state (`idle`, `used`, …)."""
         return {
             (name, state): count
             for name in self._boxes
             for state, count in (
                 ("idle", len(self.queues[name])),
                 ("starting", self.starting[name]),
+                ("preloading", self.preloading[name]),
                 ("used", self.out[name]),
             )
         }
@@ -147,14 +154,16 @@ class Shelf:
         return self._images.get(box.spec.image, box.image.id) != box.image.id
 
     def _lack(self, name: str) -> int:
-        box, have = self._boxes[name], len(self.queues[name]) + self.starting[name]
+        box, have = self._boxes[name], len(self.queues[name])
+        have += self.starting[name] + self.preloading[name]
         if box.uses > 1:
             # reusable boxes come back
             have += self.out[name]
         return max(box.warm, self._demand[name].peak(self._clock())) - have
 
     def _total(self) -> int:
-        return sum(map(len, self.queues.values())) + self.starting.total()
+        waiting = sum(map(len, self.queues.values()))
+        return waiting + self.starting.total() + self.preloading.total()
 
     def _evict(self, name: str) -> bool:
         """Evict a box of the least recently used name, if it was used before `name`."""

@@ -25,6 +25,10 @@ class State(Protocol):
         """The started boxes, by their box's name and their state."""
 
     @property
+    def failed_preloads(self) -> Mapping[str, int]:
+        """The failures to preload boxes, by the boxes' name."""
+
+    @property
     def swept(self) -> int:
         """The number of containers swept."""
 
@@ -128,6 +132,11 @@ class _StateCollector:
         for (box, name), count in state.stock.items():
             stock.add_metric([box, name], count)
         yield stock
+        text = "Failures of what is preloaded in boxes."
+        failed = CounterMetricFamily("codapi_preload_failures", text, labels=["box"])
+        for box, count in state.failed_preloads.items():
+            failed.add_metric([box], count)
+        yield failed
 
 
 class _CacheCollector:

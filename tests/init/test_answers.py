@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codapi_flask.init import ResetDone, RunDone, Stage
+from codapi_flask.init import Preloaded, ResetDone, RunDone, Stage
 from codapi_flask.init.answers import ANSWER, UNKNOWN, Hello, parse
 
 SOURCES = Path(__file__).parents[2] / "codapi_flask" / "init"
@@ -30,21 +30,33 @@ def test_stages_match_the_c_source() -> None:
 @pytest.mark.parametrize(
     ("message", "result"),
     [
-        (answer("H", value=2), Hello()),
-        (answer("D", 0, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, False)),
-        (answer("D", 4, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, True)),
-        (answer("D", 1, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, False)),
-        (answer("D", 5, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, True)),
-        (answer("D", 2, Stage.EXEC, 2), RunDone(None, None, Stage.EXEC, 2, 5, 6, 7, 8, False)),
+        (answer("H", value=3), Hello()),
+        (answer("D", 0, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, False, False)),
+        (answer("D", 4, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, True, False)),
+        (answer("D", 12, value=3), RunDone(3, None, Stage.NONE, 0, 5, 6, 7, 8, True, True)),
+        (answer("D", 9, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, False, True)),
+        (answer("D", 1, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, False, False)),
+        (answer("D", 5, value=9), RunDone(None, 9, Stage.NONE, 0, 5, 6, 7, 8, True, False)),
+        (
+            answer("D", 2, Stage.EXEC, 2),
+            RunDone(None, None, Stage.EXEC, 2, 5, 6, 7, 8, False, False),
+        ),
         (
             answer("D", numbers=(5, UNKNOWN, 7, UNKNOWN)),
-            RunDone(0, None, Stage.NONE, 0, 5, None, 7, 0, False),
+            RunDone(0, None, Stage.NONE, 0, 5, None, 7, 0, False, False),
         ),
+        (answer("P", 3), Preloaded(True, None, None, Stage.NONE, 0, 5, 7, 8)),
+        (
+            answer("P", 3, numbers=(5, 0, UNKNOWN, UNKNOWN)),
+            Preloaded(True, None, None, Stage.NONE, 0, 5, None, 0),
+        ),
+        (answer("P", 1, value=9), Preloaded(False, None, 9, Stage.NONE, 0, 5, 7, 8)),
+        (answer("P", 2, Stage.EXEC, 2), Preloaded(False, None, None, Stage.EXEC, 2, 5, 7, 8)),
         (answer("C"), ResetDone(Stage.NONE, 0, 5)),
         (answer("C", 2, Stage.PLACES, 1), ResetDone(Stage.PLACES, 1, 5)),
     ],
 )
-def test_valid_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetDone) -> None:
+def test_valid_answer_is_parsed(message: bytes, result: object) -> None:
     assert parse(message) == result
 
 
@@ -52,11 +64,14 @@ def test_valid_answer_is_parsed(message: bytes, result: Hello | RunDone | ResetD
     ("message", "text"),
     [
         (b"H", "not an answer"),
-        (answer("H", value=2) + b"x", "not an answer"),
+        (answer("H", value=3) + b"x", "not an answer"),
         (answer("H", value=1), "not an answer"),
         (answer("X"), "not an answer"),
         (answer("D", 3), "not an answer"),
         (answer("D", 6, Stage.EXEC, 2), "not an answer"),
+        (answer("D", 10, Stage.EXEC, 2), "not an answer"),
+        (answer("D", 16), "not an answer"),
+        (answer("P", 4), "not an answer"),
         (answer("D", stage=99), "not an answer"),
         (answer("F", value=errno.EPERM), "cannot start: Operation not permitted"),
     ],
@@ -101,3 +116,21 @@ def test_problem_matches_dockers_text(stage: Stage, error: int, program: str, te
     done = parse(answer("D", 2, stage, error))
     assert isinstance(done, RunDone)
     assert done.problem(program, "joe:staff") == text
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (answer("P", 0, value=3, numbers=(5, 6, 7, 0)), "exit status 3"),
+        (answer("P", 1, value=9, numbers=(5, 6, 7, 0)), "ended by signal 9"),
+        (answer("P", 1, value=9, numbers=(5, 6, 7, 1)), "out of memory"),
+        (
+            answer("P", 2, Stage.EXEC, errno.ENOENT, numbers=(5, 6, 7, 0)),
+            'exec: "x": executable file not found in $PATH',
+        ),
+    ],
+)
+def test_problem_of_a_preloaded_program_is_its_end(message: bytes, text: str) -> None:
+    over = parse(message)
+    assert isinstance(over, Preloaded)
+    assert over.problem("x", "joe") == text

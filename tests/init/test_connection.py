@@ -62,7 +62,7 @@ def test_box_sending_hello_is_accepted(listener: Listener) -> None:
         assert select.select([listener], [], [], 5)[0]
         init = listener.accept(soon())
         box.send(DONE)
-        assert init.receive() == RunDone(3, None, Stage.NONE, 0, 1, 2, 3, 0, False)
+        assert init.receive() == RunDone(3, None, Stage.NONE, 0, 1, 2, 3, 0, False, False)
         init.close()
         assert box.recv(1) == b""
 
@@ -99,7 +99,7 @@ def test_listener_accepts_one_box_and_removes_its_directory(listener: Listener) 
         init.close()
 
 
-@pytest.mark.parametrize("greeting", [b"", b"x", DONE, HELLO.replace(b"\2", b"\1")])
+@pytest.mark.parametrize("greeting", [b"", b"x", DONE, HELLO.replace(b"\3", b"\2")])
 def test_box_with_a_wrong_hello_is_refused(listener: Listener, greeting: bytes) -> None:
     with connect(listener, greeting), pytest.raises(ConnectionError):
         listener.accept(soon())

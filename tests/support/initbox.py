@@ -14,9 +14,18 @@ from typing import Any
 import docker
 from docker.types import LogConfig
 
+from codapi_flask.boxes import pipes
 from codapi_flask.boxes.box import Answer
-from codapi_flask.boxes.pipes import InputPipe, OutputPipe
-from codapi_flask.init import MOUNT, InitConnection, Listener, ResetDone, RunDone, binary, options
+from codapi_flask.init import (
+    MOUNT,
+    InitConnection,
+    Listener,
+    Preloaded,
+    ResetDone,
+    RunDone,
+    binary,
+    options,
+)
 from codapi_flask.streams import Cancel, pump
 
 LIMIT = 8 << 20
@@ -117,6 +126,16 @@ class Box:
         """Run a Python script."""
         return self.run(["/usr/bin/python3", "-Ic", script], user, timeout=timeout)
 
+    def preload(self, argv: Sequence[str], user: str = "1000", env: Sequence[str] = ()) -> Preload:
+        """Start a program that is to wait for the next run."""
+        return Preload(self.init, argv, user, env)
+
+    def news(self) -> Preloaded:
+        """Wait for the news of what is preloaded."""
+        answer = self.answer()
+        assert isinstance(answer, Preloaded)
+        return answer
+
     def reset(self) -> ResetDone:
         """Reset the box."""
         self.init.reset()
@@ -124,7 +143,7 @@ class Box:
         assert isinstance(answer, ResetDone)
         return answer
 
-    def answer(self) -> RunDone | ResetDone:
+    def answer(self) -> RunDone | ResetDone | Preloaded:
         """Wait for an answer of init."""
         assert select.select([self.init], [], [], SECONDS)[0], "init does not answer"
         answer = self.init.receive()
@@ -139,18 +158,46 @@ class Box:
             return False
 
 
-class Run:
-    """A program that runs."""
+class Preload:
+    """A program that waits, or is about to."""
 
     def __init__(
         self, init: InitConnection, argv: Sequence[str], user: str, env: Sequence[str]
     ) -> None:
         self._init = init
-        self._stdin, self._stdout, self._stderr = InputPipe(), OutputPipe(LIMIT), OutputPipe(LIMIT)
-        ends = [pipe.program_end for pipe in (self._stdin, self._stdout, self._stderr)]
-        init.run(argv, user, tuple(ends), env)
-        for end in ends:
-            os.close(end)
+        self.ends, program_ends = pipes.open_pipes()
+        init.preload(argv, user, program_ends, env)
+        pipes.close(program_ends)
+
+    def start(self, argv: Sequence[str], user: str = "1000", env: Sequence[str] = ()) -> Run:
+        """Start the run that it waits for."""
+        return Run(self._init, argv, user, env, self.ends)
+
+    def run(self, argv: Sequence[str], user: str = "1000", env: Sequence[str] = ()) -> Result:
+        """Run that to its end."""
+        return self.start(argv, user, env).finish()
+
+
+class Run:
+    """A program that runs."""
+
+    def __init__(
+        self,
+        init: InitConnection,
+        argv: Sequence[str],
+        user: str,
+        env: Sequence[str],
+        kept: pipes.Ends | None = None,
+    ) -> None:
+        self._init = init
+        ends: tuple[int, ...] = ()
+        own = kept
+        if not own:
+            own, ends = pipes.open_pipes()
+        self._stdin = pipes.InputPipe(own[0])
+        self._stdout, self._stderr = (pipes.OutputPipe(end, LIMIT) for end in own[1:])
+        init.run(argv, user, ends, env)
+        pipes.close(ends)
 
     def line(self) -> str:
         """Return the next line of its stdout."""
