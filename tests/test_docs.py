@@ -37,6 +37,7 @@ KEYS = {
     "Top": {key: doc for key, doc in keys(schema.TOP).items() if key not in GROUPS}
     | {key: doc for name in GROUPS for key, doc in keys(GROUPS[name], f"{name}.").items()},
     "Boxes": keys(schema.BOX),
+    "preload": keys(schema.PRELOAD),
     "Commands": keys(schema.COMMAND),
     "Steps": keys(schema.STEP),
 }
@@ -83,6 +84,8 @@ def test_config_defaults_shown_are_in_force(tmp_path):
         }
         for title in KEYS
     }
+    # its keys have no defaults
+    assert shown.pop("preload") == {}
     assert min(map(len, shown.values())) > 1
 
     def load(name, top, box, command, step):
@@ -139,7 +142,9 @@ def test_api_table_shows_the_transports_texts():
 
 def test_metrics_table_names_every_metric():
     stock = {("sh", "idle"): 1}
-    state = SimpleNamespace(size=0, lost=0, swept=0, stock=stock, busy=lambda: 0)
+    state = SimpleNamespace(
+        size=0, lost=0, swept=0, stock=stock, failed_preloads={"sh": 1}, busy=lambda: 0
+    )
     cache = SimpleNamespace(requests={"hit": 1}, usage=lambda: (0, 0))
     lines = Metrics(state, cache).registry.collect()
     own = [metric for metric in lines if metric.name.startswith("codapi_")]

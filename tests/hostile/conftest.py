@@ -25,7 +25,7 @@ GRACE = 2000
 """Milliseconds that an answer may take on top of the program's timeout and a box's start."""
 
 
-@pytest.fixture(params=["plain", "warm", "reused"])
+@pytest.fixture(params=["plain", "warm", "reused", "preloaded"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Return the kind of boxes: by default each test runs with all of them."""
     return request.param

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import shutil
 import subprocess
 import tempfile
@@ -32,11 +33,26 @@ from tests.support.server import wait_for, write_root
 SOCKET = "/var/run/docker.sock"
 SH, PYTHON = {"image": "codapi/sh"}, {"image": "codapi/python"}
 
+WAIT = """\
+open my $ready, ">&=4" and syswrite $ready, "x" and close $ready or die;
+open my $go, "<&=3" or die;
+local $/;
+my @argv = split /\\0/, <$go>, -1;
+close $go;
+pop @argv and exec { $argv[0] } @argv;
+"""
+"""A waiter in Perl for any program, which it executes."""
+
 BOX_DEFAULTS: dict[str, dict[str, Any]] = {
     "plain": {"init": False},
     "cold": {},
     "warm": {},
     "reused": {"uses": 1000},
+    "preloaded": {
+        "uses": 1000,
+        # argv[0] has to be that of most programs
+        "preload": {"command": ["sh", "-c", 'exec perl -e "$1"', "sh", WAIT]},
+    },
 }
 """The config keys of each kind of box."""
 
@@ -59,17 +75,21 @@ class ReadyStock:
         self._never = Cancel()
 
     def take(self, box: BoxSpec) -> Box | None:
-        if self._kind not in ("warm", "reused"):
+        if self._kind not in ("warm", "reused", "preloaded"):
             return None
-        if self.idle[box]:
-            return self.idle[box].pop()
+        taken = self.idle[box].pop() if self.idle[box] else self._started(box)
+        if taken and box.preload and not taken.waits:
+            _preload(taken)
+        return taken
+
+    def _started(self, box: BoxSpec) -> Box | None:
         lease = self._instance.lease()
         try:
             started = Box.start(self._daemon, box, self._instance, lease, "warm")
         except (ServerFault, NoInit):
             lease.drop()
             return None
-        if self._kind == "reused":
+        if self._kind in ("reused", "preloaded"):
             started.run(USED, self._never)
             if not started.reset(30):
                 # a reset that a busy machine does not finish in time discards the box
@@ -89,6 +109,15 @@ class ReadyStock:
             for box in boxes:
                 box.close()
                 box.lease.drop()
+
+
+def _preload(box: Box) -> None:
+    """Preload a box and wait until its program waits."""
+    box.preload()
+    assert select.select([box], [], [], 30)[0], "it does not get ready"
+    news = box.hear()
+    assert news
+    assert news.waits, box.preload_problem(news)
 
 
 class Instance:
