@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks import cost, speed
 from benchmarks.overload import overload
 from benchmarks.plan import FULL, QUICK
+from benchmarks.preload import preload_refill, preloaded, preloaded_throughput
 from benchmarks.rows import Row, table
 from tests.support import machine
 
@@ -23,6 +24,9 @@ CASES = {
         speed.throughput,
         speed.bursts,
         speed.sizes,
+        preloaded,
+        preloaded_throughput,
+        preload_refill,
         overload,
         cost.processors,
         cost.idle,
