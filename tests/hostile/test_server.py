@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.instance import BOX_DEFAULTS
 from tests.support.server import Server, write_root
 
 pytestmark = [pytest.mark.docker, pytest.mark.hostile]
@@ -39,6 +40,7 @@ PROGRAMS: dict[str, tuple[list[str], str, str | tuple[str, str]]] = {
 BOXES: dict[str, dict[str, Any]] = {
     "fresh": {},
     "reused": {"uses": 1000},
+    "preloaded": BOX_DEFAULTS["preloaded"],
     "plain": {"init": False},
 }
 """A sandbox has the name of its box, a command that of its program."""

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.instance import BOX_DEFAULTS
+
 IMAGE = "codapi/python"
 BOXES: dict[str, dict[str, Any]] = {
     "plain": {"image": IMAGE, "init": False},
     "fresh": {"image": IMAGE},
     # few uses, so that boxes are replaced all the time
     "reused": {"image": IMAGE, "uses": 20},
+    "preloaded": {"image": IMAGE, **BOX_DEFAULTS["preloaded"], "uses": 20},
 }
-SHARES = {"plain": 10, "fresh": 10, "reused": 80}
+SHARES = {"plain": 10, "fresh": 10, "reused": 50, "preloaded": 30}
 """Percentage of uses of each box; the first two need a new container each time."""
 
 LIVE = 0.2
