@@ -55,7 +55,7 @@ def instance(host: Host) -> Instance:
 
 
 @pytest.fixture
-def attack(instance: Instance, image: str) -> Callable[..., Execution]:
+def attack(instance: Instance, kind: str, image: str) -> Callable[..., Execution]:
     """Return a function like `Instance.run` for a hostile program.
 
     Its answer has to come in time, and the next program in such a box must not see anything of it.
@@ -65,6 +65,9 @@ def attack(instance: Instance, image: str) -> Callable[..., Execution]:
         *argv: str, timeout: float = 0.5, box: Mapping[str, Any] | None = None, **options: Any
     ) -> Execution:
         box = {"image": image, **(box or {})}
+        if kind == "preloaded":
+            # what waits becomes a shell, and that the program
+            argv = ("sh", "-c", 'exec "$@"', "sh", *argv)
         execution = instance.run(*argv, timeout=timeout, box=box, **options)
         start = time.monotonic()
         normal = instance.run("sh", "/programs/look", box=box)

@@ -22,6 +22,7 @@ KINDS_AND_USERS = [
     ("warm", "sandbox"),
     ("warm", "root"),
     ("reused", "sandbox"),
+    ("preloaded", "sandbox"),
 ]
 # triggers, which end with their descriptor and reveal only what /proc shows to all
 WRITABLE = {

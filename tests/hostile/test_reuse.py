@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.docker, pytest.mark.hostile, pytest.mark.parametrize("kind", ["reused"])]
+KINDS = pytest.mark.parametrize("kind", ["reused", "preloaded"])
+pytestmark = [pytest.mark.docker, pytest.mark.hostile, KINDS]
 
 BOX = {"tmpfs": ["/tmp", "/more:mode=700,uid=1000"]}
 STORM = "for i in $(seq 9); do (while :; do touch /tmp/$i$$ /dev/shm/$i$$; done) & done; wait"

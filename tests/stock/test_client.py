@@ -9,7 +9,7 @@ import pytest
 from codapi_flask.boxes import handoff
 from codapi_flask.boxes.handoff import MESSAGE_MAX
 from codapi_flask.boxes.instance import Instance
-from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.stock.client import StockClient
 from codapi_flask.stock.handoff_queue import HandoffQueue
 from tests.support.boxes import make_box
@@ -50,7 +50,7 @@ class FakeKeeper:
         said = []
         try:
             while True:
-                message, descriptors, _, _ = socket.recv_fds(self.worker, MESSAGE_MAX, 2)
+                message, descriptors, _, _ = socket.recv_fds(self.worker, MESSAGE_MAX, 5)
                 if not message:
                     return said
                 for descriptor in descriptors:
@@ -157,6 +157,21 @@ def test_queued_box_is_taken_without_a_reply_from_the_keeper(worker, keeper):
     assert keeper.heard() == [("take", "sh"), ("took", "sh")]
     assert box.is_alive
     box.discard()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_box_that_waits_is_preferred_to_the_held_one(tmp_path, worker, keeper, waits):
+    preload = Preload(command=("python",), user="sandbox")
+    spec = BoxSpec(name="sh", image="sh", uses=10, preload=preload)
+    keeper.prepare(spec)
+    held = worker.take(spec)
+    held.waits = waits
+    worker.give(held)
+    keeper.queues["sh"].put(keeper.box(spec))
+    box = worker.take(spec)
+    assert (box is held) == waits
+    assert keeper.heard() == [("take", "sh")] + [("took", "sh"), ("box", "sh")] * (not waits)
+    worker.give(box)
 
 
 def test_queued_box_that_died_is_skipped(worker, keeper):
