@@ -10,6 +10,7 @@ a traceback on stderr.
 It runs on CPython 3.8 to 3.14.
 """
 
+import atexit
 import gc
 import io
 import os
@@ -17,16 +18,27 @@ import sys
 
 TYPE_CHECKING = False  # typing is not loaded by a script, nor is types
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from types import CodeType, TracebackType
+    from typing import Any
 
 GO, READY = 3, 4
 SAFE_PATH = getattr(sys.flags, "safe_path", False)
+SUFFIXES = "py", "pyc", "so"
 FORGOTTEN = "__file__", "__cached__"
 """What `__main__` loses when a script has ended, before its atexit functions."""
 
 
-def preload(modules: "list[str]") -> None:
-    """Import modules. What they print is dropped: an answer must not begin with it."""
+def preload(modules: "list[str]") -> "Mapping[str, object]":
+    """Import modules, and return all that got loaded.
+
+    What they print is dropped, since an answer must not begin with it.
+    """
+    before = set(sys.modules)
+    withheld: dict[str, Any] = {}
+    # Without this, the interpreter would clear all modules at its end, which takes longer than most
+    # programs. What is registered first is called last; a trace function does not see this call.
+    atexit.register(sys.modules.update, withheld)
     saved = os.dup(1), os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -43,11 +55,15 @@ def preload(modules: "list[str]") -> None:
             os.dup2(copy, descriptor)
             os.close(copy)
         os.close(null)
+    loaded = {name: module for name, module in sys.modules.items() if name not in before}
+    # the interpreter looks for threads that functions of the end have started
+    withheld.update(dict.fromkeys(loaded.keys() - {"threading"}))
+    return loaded
 
 
 def wait() -> "list[str]":
     """Tell that the process waits; return the arguments of the run."""
-    # no collection visits these objects again: the last one would take longer than most programs
+    # no collection visits what exists now, not even the one at the end of the interpreter
     gc.collect()
     gc.freeze()
     os.write(READY, b"!")
@@ -69,17 +85,20 @@ def compile_script(path: str) -> "CodeType":
         raise ValueError("compiled code, a directory or a device")
     with open(path, "rb") as file:
         source = file.read()
+    stderr = sys.stderr
     warnings = sys.stderr = io.StringIO()
     try:
         code = compile(source, path, "exec", dont_inherit=True)
     finally:
-        sys.stderr = sys.__stderr__
+        sys.stderr = stderr
     # not before: a fresh interpreter would repeat them
-    print(end=warnings.getvalue(), file=sys.stderr)
+    print(end=warnings.getvalue(), file=stderr)
     return code
 
 
-def find_program(argv: "list[str]", loaded: "set[str]") -> "tuple[str, str, CodeType | None]":
+def find_program(
+    argv: "list[str]", loaded: "Collection[str]"
+) -> "tuple[str, str, CodeType | None]":
     """Return the path, the first folder to import from and the code of a script.
 
     A module, `-m NAME`, has no code yet. `loaded` are the modules that a script would not find
@@ -97,8 +116,10 @@ def find_program(argv: "list[str]", loaded: "set[str]") -> "tuple[str, str, Code
     elif "." in argv[2] and argv[2] in loaded:
         raise ValueError("runpy warns of a loaded module")
     roots = {"runpy", *(name.partition(".")[0] for name in loaded)}
-    if any(entry.partition(".")[0] in roots for entry in os.listdir(folder)):
-        raise ValueError("a module of the program's own that is not the loaded one")
+    for entry in os.listdir(folder):
+        # a folder may be a module too
+        if entry.partition(".")[0] in roots and entry.rpartition(".")[2] in (*SUFFIXES, entry):
+            raise ValueError("a module of the program's own that is not the loaded one")
     return path, folder, compile_script(path) if path else None
 
 
@@ -163,13 +184,14 @@ def hide(error: BaseException, main: "dict[str, object]") -> None:
 if __name__ == "__main__":
     # Python 3.13 and later import it for -c, and keep the text of this file there as "<string>"
     sys.modules.pop("linecache", None)
-    fresh, env = set(sys.modules), dict(os.environ)
+    env = dict(os.environ)
     if not SAFE_PATH:
         del sys.path[0]
-    preload(sys.argv[1:])
+    # kept to the end: no collection finds the names of this file, which its functions refer to
+    loaded = preload(sys.argv[1:])
     argv = wait()
     try:
-        path, folder, code = find_program(argv, set(sys.modules) - fresh)
+        path, folder, code = find_program(argv, loaded)
     except Exception:
         execute(argv, env)
     main = become(argv, path, folder)
