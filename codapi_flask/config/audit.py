@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from codapi_flask.config.model import BoxSpec, Config
 
 SAFE_RUNC = (1, 1, 12)
 """The first runc without CVE-2024-21626 (leaked descriptors)."""
-
-DESCRIPTORS = 2
-"""Descriptors of a waiting box; the kernel counts those of all processes of a user together."""
 
 CGROUP_V2 = "with cgroup v1 only a server that is root on the host can limit that; use cgroup v2"
 
@@ -56,12 +52,6 @@ def examine(
         yield f"{'boxes' if len(names) > 1 else 'box'} {', '.join(names)}: {text}"
     if not any(config.commands.values()):
         yield "the config has no command: add one, until then every sandbox is unknown"
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= descriptors < config.stock_size * DESCRIPTORS:
-        yield (
-            f"stock_size {config.stock_size}: each box that waits takes {DESCRIPTORS} descriptors, "
-            f"of which there are {descriptors}: allow more (ulimit -Hn), or have fewer wait"
-        )
     if any(not box.keeps_nothing for box in config.boxes.values()) and _is_shared(work_dir):
         yield f"{work_dir} shares a disk with the system: give it a file system of its own"
     if roots := list(_commands_of_root(config)):

@@ -64,8 +64,7 @@ class _Reader:
             top |= self._checked(schema.TOP, Path("environment"), "", {"work_dir": work_dir})
         top |= {**http, **cors, "tokens": self._tokens(file, auth)}
         self._read_boxes(self._with_profile(file, "box", box))
-        stock_size = top.get("stock_size", Config().stock_size)
-        self._cross(file, "", crosscheck.check_stock(stock_size, self._boxes))
+        self._cross(file, "", crosscheck.check_stock(top.get("stock_size"), self._boxes))
         commands = dict(self._commands(step))
         self._read_preloads(commands.values())
         top |= {"titles": self._titles, "starters": dict(self._starters(commands))}

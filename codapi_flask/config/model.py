@@ -34,6 +34,7 @@ from codapi_flask.config.values import (
     Requests,
     Seconds,
     StartTime,
+    StockMemory,
     Text,
     Tmpfs,
     Ulimit,
@@ -247,8 +248,9 @@ class Config:
     root: str = "."
     pool_size: Annotated[Count, "number of worker processes, and so of concurrent executions"] = 8
     stock_size: Annotated[
-        Boxes, "started boxes that the server keeps waiting, of all kinds together"
-    ] = 16
+        Boxes | None, "maximum number of started boxes that the server keeps waiting"
+    ] = None
+    stock_memory: Annotated[StockMemory | None, "memory for waiting boxes, in MiB"] = None
     verbose: Annotated[Flag, "log at the level DEBUG"] = False
     work_dir: Annotated[Directory, "directory for the files of requests"] = ""
     max_body: Annotated[Count, "maximum size of a request body, in bytes"] = 1 << 20

@@ -146,6 +146,7 @@ Boxes = Annotated[int, Must("a number of boxes, 0 to 1000", ge=0, le=1000)]
 Requests = Annotated[int, Must("a number of requests, 0 to 10000", ge=0, le=10_000)]
 Processes = Annotated[int, Must(f"a whole number, 1 to {MAX_NPROC}", ge=1, le=MAX_NPROC)]
 Memory = Annotated[int, Must("a whole number of MiB, at least 6", ge=6, lt=1 << 43)]
+StockMemory = Annotated[int, Must("a whole number of MiB, 0 or more", ge=0, lt=1 << 43)]
 Disk = Annotated[int, Must("a whole number of MiB above 0", gt=0, lt=1 << 43)]
 
 Module = Annotated[

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 MEMORY = 300.0
-"""Seconds for which a high-water mark counts."""
+"""Seconds for which a demand counts."""
+
+REPLACEMENT = 2.0
+"""Seconds in which boxes that serve one run are replaced: those taken in that time must be there.
+
+A start takes 0.1 s alone and several times that beside runs, which postpone it besides.
+"""
 
 GRACE, MAX_GRACE = 0.1, 0.5
 """Seconds by which a run postpones refills, which would compete with it for processors, and the
@@ -41,26 +47,36 @@ class RefillDelay:
         return self._clock() >= self.end
 
 
-@dataclass(slots=True)
-class PeakDemand:
-    """The high-water mark of boxes of one name in use at once; two half-windows let it decay."""
+class Demand:
+    """How many boxes of one name are needed at once, and when each of them last was.
 
-    now: int = 0
-    before: int = 0
-    since: float = -math.inf
-    last: float = -math.inf
+    Reusable boxes are needed while they are in use. Of others, a run needs one, and the runs of
+    the next `REPLACEMENT` seconds need more.
+    """
 
-    def saw(self, count: int, time: float) -> None:
-        """Record the number of boxes in use at an instant."""
-        self.peak(time)
-        self.now, self.last = max(self.now, count), time
+    def __init__(self, is_reusable: bool) -> None:
+        self._is_reusable = is_reusable
+        self._taken: deque[float] = deque()
+        # the first box was needed no earlier than the second, and so on
+        self._needed: list[float] = []
 
-    def peak(self, time: float) -> int:
-        """Return the high-water mark at an instant."""
-        if time - self.since > MEMORY:
-            self.now = self.before = 0
-            self.since = time
-        elif time - self.since > MEMORY / 2:
-            self.now, self.before = 0, self.now
-            self.since = time
-        return max(self.now, self.before)
+    def saw(self, in_use: int, now: float) -> None:
+        """Record that a box was taken at an instant, and how many are in use since."""
+        if self._is_reusable:
+            count = in_use
+        else:
+            self._taken.append(now)
+            while self._taken[0] <= now - REPLACEMENT:
+                self._taken.popleft()
+            count = len(self._taken)
+        self._needed[:count] = [now] * count
+
+    def count(self, now: float) -> int:
+        """Return how many boxes were needed at once in the last `MEMORY` seconds."""
+        while self._needed and now - self._needed[-1] > MEMORY:
+            self._needed.pop()
+        return len(self._needed)
+
+    def age(self, count: int, now: float) -> float:
+        """Return the seconds since so many boxes were needed at once."""
+        return now - self._needed[count - 1] if count <= len(self._needed) else math.inf

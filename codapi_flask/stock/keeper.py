@@ -34,6 +34,7 @@ from codapi_flask.stock.demand import RefillDelay
 from codapi_flask.stock.janitor import Janitor, watch_images
 from codapi_flask.stock.preloader import Preloader
 from codapi_flask.stock.protocol import Put, Take, Took, Used
+from codapi_flask.stock.room import Room
 from codapi_flask.stock.shelf import Shelf
 from codapi_flask.stock.starter import Starter
 
@@ -71,7 +72,7 @@ class Keeper:
         self._pipe, self._config, self._instance = pipe, config, instance
         daemon = Daemon(config.timeouts)
         boxes = {name: box for name, box in config.boxes.items() if can_have_init(box, daemon)}
-        self._shelf = Shelf(boxes, config.stock_size)
+        self._shelf = Shelf(boxes, Room.of(boxes, config))
         self._workers: dict[socket.socket, Counter[str]] = {}
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -200,7 +201,9 @@ class Keeper:
         most = 1 if is_busy else STARTERS
         self._preloader.begin(most - self._preloader.begun - self._shelf.starting.total())
         most -= self._preloader.begun
-        while self._shelf.starting.total() < most and (name := self._shelf.next_to_start()):
+        while self._shelf.starting.total() < most and (
+            name := self._shelf.next_to_start(may_evict=not is_busy)
+        ):
             self._shelf.starting[name] += 1
             self._starter.order(self._config.boxes[name])
 

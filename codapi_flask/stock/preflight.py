@@ -17,6 +17,7 @@ from codapi_flask.daemon import boxfiles
 from codapi_flask.daemon.cgroup import Sockets
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault, UnfitDaemon
+from codapi_flask.stock import room
 
 log = logging.getLogger("codapi")
 
@@ -48,7 +49,7 @@ def host(daemon: Daemon, config: Config) -> Host:
 
 
 def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str]:
-    """Yield warnings of what weakens the isolation of boxes.
+    """Yield warnings of what weakens the isolation of boxes, and of a stock that is too large.
 
     Raises:
         ServerFault: the daemon is gone.
@@ -56,6 +57,7 @@ def warnings(daemon: Daemon, config: Config, instance: Instance) -> Iterator[str
     shared = boxes_of_own_user(daemon, config, instance)
     are_bounded = daemon.sockets() is not Sockets.NOBODY
     yield from audit.examine(config, daemon.info(), instance.work_dir, are_bounded, shared)
+    yield from room.warnings(config)
 
 
 def boxes_of_own_user(daemon: Daemon, config: Config, instance: Instance) -> list[str]:

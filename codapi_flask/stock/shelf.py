@@ -9,32 +9,39 @@ from collections.abc import Callable, Mapping
 
 from codapi_flask.boxes.box import Box
 from codapi_flask.config.model import BoxSpec
-from codapi_flask.stock.demand import PeakDemand
+from codapi_flask.stock.demand import Demand
 from codapi_flask.stock.handoff_queue import HandoffQueue
+from codapi_flask.stock.room import Room
 
 BACKOFF, MAX_BACKOFF = 1.0, 60.0
 """Seconds before a failed start is retried, doubled each time, and their maximum."""
+
+RECENT = 30.0
+"""Seconds for which a box that was needed does not yield to one that is not even started.
+
+Without it, more kinds in turn than there is room for would replace each other all the time.
+"""
 
 
 class Shelf:
     """The waiting boxes by name, and the number of those in use.
 
-    A name's target is the high-water mark of its boxes in use, and at least its `warm`. All
-    waiting and starting boxes together are at most `size`; the least recently used are evicted
-    first.
+    A name's target is its demand, and at least its `warm`. What waits or starts must fit into the
+    room. When the room is full, the box yields whose number, of its name, was needed least
+    recently; what it costs to have it again is about in proportion to the memory that it frees.
+    The `warm` never yield, and are kept even if the room does not hold them.
     """
 
     def __init__(
         self,
         boxes: Mapping[str, BoxSpec],
-        size: int,
+        room: Room,
         clock: Callable[[], float] = time.monotonic,
         queue: Callable[[BoxSpec], HandoffQueue] = HandoffQueue,
     ) -> None:
-        """Keep at most `size` boxes of these specs waiting."""
-        self._boxes, self._size, self._clock = boxes, size, clock
+        self._boxes, self._room, self._clock = boxes, room, clock
         self.queues = {name: queue(box) for name, box in boxes.items()}
-        self._demand = {name: PeakDemand() for name in boxes}
+        self._demand = {name: Demand(box.uses > 1) for name, box in boxes.items()}
         for name, box in boxes.items():
             if box.preload:
                 # the first run should find it
@@ -63,10 +70,15 @@ class Shelf:
         """Record that boxes are no longer in use."""
         self.out[name] -= count
 
+    def weigh(self, name: str, kib: int) -> None:
+        """Record the anonymous memory of a waiting box of a name, as measured."""
+        self._room.weigh(name, kib)
+
     def put(self, box: Box) -> None:
-        """Add a waiting box; discard it if it is outdated or one too many."""
+        """Add a waiting box; discard it if it is outdated, or the one to yield."""
         name = box.spec.name
-        if self._is_outdated(box) or (self._total() >= self._size and not self._evict(name)):
+        age = self._age(name, self._held(name) + 1)
+        if self._is_outdated(box) or not self._make_room(name, self._waiting, age):
             box.discard()
             return
         if self._have_wait(box):
@@ -78,10 +90,10 @@ class Shelf:
         self._backoff[name] = min(pause * 2, MAX_BACKOFF)
         self._not_before[name] = self._clock() + pause
 
-    def next_to_start(self) -> str | None:
+    def next_to_start(self, may_evict: bool = True) -> str | None:
         """Return the name that lacks the most boxes, `None` if none may be started.
 
-        Makes room for it by evicting another box, if necessary.
+        Makes room for it by evicting others, if it may.
         """
         now = self._clock()
         lacks = {
@@ -89,12 +101,13 @@ class Shelf:
             for name in self._boxes
             if now >= self._not_before.get(name, -math.inf)
         }
-        name = max(lacks, key=lambda name: lacks[name], default="")
-        if not name or lacks[name] <= 0:
-            return None
-        if self._total() >= self._size and not self._evict(name):
-            return None
-        return name
+        for name in sorted(lacks, key=lambda name: lacks[name], reverse=True):
+            if lacks[name] <= 0:
+                break
+            # boxes in use that come back keep their place
+            if self._make_room(name, self._held, RECENT if may_evict else math.inf):
+                return name
+        return None
 
     def tidy(self) -> None:
         """Discard dead boxes, and those beyond their name's target."""
@@ -153,28 +166,45 @@ class Shelf:
     def _is_outdated(self, box: Box) -> bool:
         return self._images.get(box.spec.image, box.image.id) != box.image.id
 
+    def _waiting(self, name: str) -> int:
+        return len(self.queues[name]) + self.starting[name] + self.preloading[name]
+
+    def _held(self, name: str) -> int:
+        """Return how many boxes of a name wait, start, or are in use and come back."""
+        return self._waiting(name) + (self.out[name] if self._boxes[name].uses > 1 else 0)
+
+    def _wanted(self, name: str) -> int:
+        return max(self._boxes[name].warm, self._demand[name].count(self._clock()))
+
     def _lack(self, name: str) -> int:
-        box, have = self._boxes[name], len(self.queues[name])
-        have += self.starting[name] + self.preloading[name]
-        if box.uses > 1:
-            # reusable boxes come back
-            have += self.out[name]
-        return max(box.warm, self._demand[name].peak(self._clock())) - have
+        return self._wanted(name) - self._held(name)
 
-    def _total(self) -> int:
-        waiting = sum(map(len, self.queues.values()))
-        return waiting + self.starting.total() + self.preloading.total()
+    def _age(self, name: str, count: int) -> float:
+        return self._demand[name].age(count, self._clock())
 
-    def _evict(self, name: str) -> bool:
-        """Evict a box of the least recently used name, if it was used before `name`."""
-        own = self._demand[name].last
-        others = (
-            (demand.last, other)
-            for other, demand in self._demand.items()
-            if demand.last < own and len(self.queues[other]) > self._boxes[other].warm
-        )
-        _, victim = min(others, default=(0, None))
-        if victim is None:
-            return False
-        self._drop(victim)
+    def _make_room(self, name: str, count: Callable[[str], int], min_age: float) -> bool:
+        """Return whether one more box of a name fits beside those that `count` returns by name.
+
+        Evicts others for it that were last needed more than `min_age` seconds ago. The `warm` of
+        the name evict any, and always fit.
+        """
+        counts = {other: count(other) for other in self._boxes}
+        counts[name] += 1
+        is_floor = counts[name] <= self._boxes[name].warm
+        evicted: Counter[str] = Counter()
+        while not self._room.holds(counts):
+            ages = {
+                other: self._age(other, self._held(other) - evicted[other])
+                for other, queue in self.queues.items()
+                if other != name and len(queue) - evicted[other] > self._boxes[other].warm
+            }
+            victim = max(ages, key=lambda other: ages[other], default="")
+            if not victim or (ages[victim] <= min_age and not is_floor):
+                if is_floor:
+                    break
+                return False
+            evicted[victim] += 1
+            counts[victim] -= 1
+        for victim in evicted.elements():
+            self._drop(victim)
         return True

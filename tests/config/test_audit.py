@@ -50,14 +50,6 @@ def test_examine_a_config_without_commands_is_reported(tmp_path, commands):
     assert "has no command" in warning
 
 
-@pytest.mark.parametrize(("stock_size", "is_told"), [(16, False), (1000, True)])
-def test_examine_too_few_descriptors_are_reported(tmp_path, monkeypatch, stock_size, is_told):
-    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
-    config = Config(stock_size=stock_size, commands={"sh": {"run": Command()}})
-    said = list(examine(config, HEALTHY, tmp_path))
-    assert any("takes 2 descriptors, of which there are 1024" in text for text in said) == is_told
-
-
 @pytest.mark.parametrize(
     ("box", "step", "said"),
     [

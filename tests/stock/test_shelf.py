@@ -1,11 +1,13 @@
+import math
 from collections import deque
 
 import pytest
 
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.daemon import Image
-from codapi_flask.stock.demand import GRACE, MAX_GRACE, MEMORY, RefillDelay
-from codapi_flask.stock.shelf import BACKOFF, MAX_BACKOFF, Shelf
+from codapi_flask.stock.demand import GRACE, MAX_GRACE, MEMORY, REPLACEMENT, RefillDelay
+from codapi_flask.stock.room import OVERHEAD, Room
+from codapi_flask.stock.shelf import BACKOFF, MAX_BACKOFF, RECENT, Shelf
 
 
 class FakeBox:
@@ -38,9 +40,9 @@ class FakeQueue(deque):
 
 @pytest.fixture
 def make_shelf(clock):
-    def make(size=16, **boxes):
+    def make(size=16, memory=math.inf, **boxes):
         configs = {name: BoxSpec(name=name, image=name, **keys) for name, keys in boxes.items()}
-        shelf = Shelf(configs, size, clock, FakeQueue)
+        shelf = Shelf(configs, Room(configs, size, memory), clock, FakeQueue)
         shelf.configs = configs
         return shelf
 
@@ -59,10 +61,23 @@ def idle(shelf, name):
 
 
 def use(shelf, name, count=1):
+    """Take so many boxes at once, of which none comes back."""
     for _ in range(count):
         shelf.took(name)
         shelf.take(name)
     shelf.used(name, count)
+
+
+def reuse(shelf, name, count=1):
+    """Use so many boxes at once; those that wait come back."""
+    taken = []
+    for _ in range(count):
+        shelf.took(name)
+        taken.append(shelf.take(name))
+    for box in filter(None, taken):
+        shelf.used(name)
+        shelf.put(box)
+    shelf.used(name, taken.count(None))
 
 
 def test_next_to_start_before_any_use_is_none(make_shelf):
@@ -158,16 +173,144 @@ def test_shelf_discards_boxes_beyond_its_size(make_shelf):
     assert shelf.next_to_start() is None
 
 
-def test_least_recently_used_name_is_evicted_first(make_shelf, clock):
-    shelf = make_shelf(size=2, old={}, older={}, new={})
-    for name in ("older", "old"):
-        use(shelf, name)
-        fill(shelf, name)
-        clock.now += 1
+def test_reusable_boxes_wanted_are_those_in_use_at_once(make_shelf, clock):
+    shelf = make_shelf(sh={"uses": 10})
+    reuse(shelf, "sh", 2)
+    for _ in range(5):
+        reuse(shelf, "sh")
+    fill(shelf, "sh")
+    assert shelf.next_to_start() == "sh"
+    fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+
+
+@pytest.mark.parametrize(("pause", "wanted"), [(REPLACEMENT / 4, 4), (REPLACEMENT, 1)])
+def test_fresh_boxes_wanted_are_those_taken_while_one_is_replaced(make_shelf, clock, pause, wanted):
+    shelf = make_shelf(sh={})
+    for _ in range(9):
+        use(shelf, "sh")
+        clock.now += pause
+    fill(shelf, "sh", wanted - 1)
+    assert shelf.next_to_start() == "sh"
+    fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+
+
+def test_box_that_is_needed_least_is_evicted_first(make_shelf, clock):
+    shelf = make_shelf(size=3, many={}, new={})
+    use(shelf, "many", 3)
+    fill(shelf, "many", 3)
+    clock.now += RECENT + 1
+    use(shelf, "many")
+    fill(shelf, "many")
+    clock.now += RECENT - 1
+    use(shelf, "new", 3)
+    # one of `many` was needed lately
+    for left in (2, 1):
+        assert shelf.next_to_start() == "new"
+        assert idle(shelf, "many") == left
+        fill(shelf, "new")
+    assert shelf.next_to_start() is None
+    assert idle(shelf, "many") == 1
+
+
+def test_boxes_in_turn_are_not_started_for_each_other(make_shelf, clock):
+    names = [f"box{number}" for number in range(10)]
+    shelf = make_shelf(size=4, **{name: {} for name in names})
+    started = 0
+    for turn in range(300):
+        use(shelf, names[turn % 10])
+        while name := shelf.next_to_start():
+            started += 1
+            fill(shelf, name)
+        clock.now += RECENT / 20
+    # what is taken is replaced
+    assert started <= 300 * 0.4 + 4
+
+
+def test_nothing_is_evicted_for_a_start_while_jobs_run(make_shelf, clock):
+    shelf = make_shelf(size=1, old={}, new={})
+    use(shelf, "old")
+    fill(shelf, "old")
+    clock.now += RECENT + 1
     use(shelf, "new")
-    assert shelf.next_to_start() == "new"
-    assert idle(shelf, "older") == 0
+    assert shelf.next_to_start(may_evict=False) is None
     assert idle(shelf, "old") == 1
+    assert shelf.next_to_start() == "new"
+    assert idle(shelf, "old") == 0
+
+
+def test_box_that_comes_back_evicts_one_that_is_needed_less(make_shelf, clock):
+    shelf = make_shelf(size=1, old={"uses": 9}, new={"uses": 9})
+    use(shelf, "old")
+    (old,) = fill(shelf, "old")
+    clock.now += 1
+    shelf.took("new")
+    shelf.used("new")
+    (new,) = fill(shelf, "new")
+    assert old.is_discarded
+    assert not new.is_discarded
+    (older,) = fill(shelf, "old")
+    assert older.is_discarded
+
+
+def test_place_of_a_reusable_box_in_use_is_kept(make_shelf):
+    shelf = make_shelf(size=1, sh={"uses": 9}, other={"uses": 9})
+    reuse(shelf, "other")
+    (box,) = fill(shelf, "sh")
+    shelf.took("sh")
+    shelf.take("sh")
+    assert shelf.next_to_start() is None
+    shelf.used("sh")
+    shelf.put(box)
+    assert not box.is_discarded
+
+
+def test_shelf_keeps_what_its_memory_holds(make_shelf):
+    shelf = make_shelf(memory=2 * OVERHEAD + 1, sh={})
+    use(shelf, "sh", 3)
+    for _ in range(2):
+        assert shelf.next_to_start() == "sh"
+        fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+
+
+def test_weighed_boxes_take_their_own_memory_too(make_shelf):
+    shelf = make_shelf(memory=3 * OVERHEAD + 10, sh={}, pandas={})
+    use(shelf, "pandas", 2)
+    shelf.weigh("pandas", 10 << 10)
+    fill(shelf, "pandas")
+    # no room for another, but for one that is smaller
+    assert shelf.next_to_start() is None
+    use(shelf, "sh", 2)
+    assert shelf.next_to_start() == "sh"
+
+
+def test_large_box_evicts_as_many_as_it_needs_or_none(make_shelf, clock):
+    shelf = make_shelf(memory=3 * OVERHEAD, sh={}, large={})
+    shelf.weigh("large", OVERHEAD << 10)
+    use(shelf, "sh", 3)
+    fill(shelf, "sh", 3)
+    clock.now += RECENT
+    use(shelf, "sh")
+    fill(shelf, "sh")
+    clock.now += RECENT
+    use(shelf, "large", 2)
+    assert shelf.next_to_start() == "large"
+    assert idle(shelf, "sh") == 1
+    fill(shelf, "large")
+    assert shelf.next_to_start() is None
+    assert idle(shelf, "sh") == 1
+
+
+def test_floor_is_kept_beyond_the_memory(make_shelf):
+    shelf = make_shelf(memory=OVERHEAD, floor={"warm": 3}, sh={})
+    for _ in range(3):
+        assert shelf.next_to_start() == "floor"
+        (box,) = fill(shelf, "floor")
+        assert not box.is_discarded
+    use(shelf, "sh")
+    assert shelf.next_to_start() is None
 
 
 def test_floor_boxes_are_not_evicted(make_shelf, clock):
