@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import cost, speed
+from benchmarks import cost, mixture, speed
 from benchmarks.overload import overload
 from benchmarks.plan import FULL, QUICK
 from benchmarks.preload import preload_refill, preloaded, preloaded_throughput
@@ -27,6 +27,8 @@ CASES = {
         preloaded,
         preloaded_throughput,
         preload_refill,
+        mixture.mixture,
+        mixture.steady,
         overload,
         cost.processors,
         cost.idle,

@@ -35,7 +35,7 @@ def overload(plan: Plan) -> Iterator[Row]:
     }
     names = {case: f"box{number}" for number, case in enumerate(boxes)}
     configs = {names[case]: box for case, box in boxes.items()}
-    with serving(plan, configs, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
+    with serving(plan, configs, pool_size=CLIENTS) as server:
         for case, (program, _) in boxes.items():
             yield from _overload(plan, server, case, names[case], program)
 

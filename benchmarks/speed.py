@@ -69,8 +69,7 @@ def throughput(plan: Plan) -> Iterator[Row]:
     with (
         references(SH, CLIENTS) as (docker, bare_sh),
         references(PYTHON, CLIENTS) as (_, bare_python),
-        # room for the boxes of all cases, so that none evicts another's
-        serving(plan, boxes, stock_size=CLIENTS * len(boxes)) as server,
+        serving(plan, boxes) as server,
     ):
         measured = [clients(server.port, box[0].question(name)) for name, box in boxes.items()]
         loops = [*measured, docker.loops, bare_sh.loops, bare_python.loops]
@@ -87,7 +86,7 @@ def bursts(plan: Plan) -> Iterator[Row]:
     """A burst of as many requests as there are workers, with a warm box for each."""
     warm = {"warm": CLIENTS}
     boxes = {"sh": (SH, warm), "python": (PYTHON, warm)}
-    with serving(plan, boxes, pool_size=CLIENTS, stock_size=CLIENTS * len(boxes)) as server:
+    with serving(plan, boxes, pool_size=CLIENTS) as server:
         for name, (program, _) in boxes.items():
             yield _burst(plan, server, name, program)
 
@@ -100,7 +99,7 @@ def sizes(plan: Plan) -> Iterator[Row]:
     boxes = {"sh": (SH, REUSED), "python": (PYTHON, REUSED)}
     single: list[list[float]] = []
     for size in plan.sizes:
-        with serving(plan, boxes, pool_size=size, stock_size=size * len(boxes)) as server:
+        with serving(plan, boxes, pool_size=size) as server:
             loops = (clients(server.port, box[0].question(name)) for name, box in boxes.items())
             figures = rates(short, size, *loops)
         single = single or figures

@@ -204,8 +204,8 @@ class Server:
         try:
             if self._process.poll() is None:
                 self.stop()
-            # another server may be sweeping
-            wait_for(lambda: not self.leftovers(), 3)
+            # another server may be sweeping; the daemon removes about ten boxes a second
+            wait_for(lambda: not self.leftovers(), 3 + len(self.containers()) / 5)
         finally:
             self._end()
 
