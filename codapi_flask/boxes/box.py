@@ -94,6 +94,8 @@ class Box:
         """The file that tells whether the box is paused (`daemon.cgroup.freezer`)."""
         self.waits = False
         """Whether what is preloaded waits for the next run."""
+        self.memory_kib: int | None = None
+        """The anonymous memory of the box while it waits, if it is known."""
         self.kept: tuple[int, ...] = ()
         """The ends of the pipes of what is preloaded: stdin, stdout, stderr."""
 
@@ -188,7 +190,7 @@ class Box:
         while answer := self._init.receive():
             if not isinstance(answer, Preloaded):
                 raise ConnectionError("init answers without being asked")
-            news, self.waits = answer, answer.waits
+            news, self.waits, self.memory_kib = answer, answer.waits, answer.memory_kib
         return news
 
     def run(

@@ -42,7 +42,7 @@ TICK = 1.0
 """Seconds between two checks of what the shelf lacks or has too much of."""
 
 STARTERS = 2
-"""Boxes that start at the same time while no job runs; while one runs, it is one box."""
+"""Boxes that start at the same time while no job runs, or the shelf is short; else it is one."""
 
 log = logging.getLogger("codapi")
 
@@ -77,9 +77,10 @@ class Keeper:
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
-        self._grace = RefillDelay(len(os.sched_getaffinity(0)))
+        self._processors = len(os.sched_getaffinity(0))
+        self._grace = RefillDelay(self._processors)
         self._is_put_off = False
-        self._preloader = Preloader(config.timeouts.box, self._selector, self._shelf.put)
+        self._preloader = Preloader(config.timeouts.box, self._selector, self._preloaded)
         self._shelf.preloading = self._preloader.counts
         self._starter = Starter(instance, self._box_started)
         self._janitor = Janitor(instance, config.images())
@@ -189,20 +190,31 @@ class Keeper:
         else:
             self._shelf.put(box)
 
+    def _preloaded(self, box: Box) -> None:
+        if box.memory_kib is not None:
+            self._shelf.weigh(box.spec.name, box.memory_kib)
+        self._shelf.put(box)
+
     def _order(self) -> None:
         """Order the boxes that the shelf lacks: one while a job runs, else several at once.
 
         Before them come those that are only to be preloaded.
+
+        While the shelf is short, runs postpone no refill unless they are a crowd, and there are
+        always several: the next runs would have to wait for starts of their own.
         """
-        is_busy = self._shelf.out.total() > 0
-        self._is_put_off = is_busy and not self._grace.is_over
+        running = self._shelf.out.total()
+        is_crowd = running > self._processors
+        is_due = not running or self._grace.is_over
+        is_short = (is_due or not is_crowd) and self._shelf.is_short
+        self._is_put_off = not (is_due or is_short)
         if self._is_put_off:
             return
-        most = 1 if is_busy else STARTERS
+        most = STARTERS if is_short or not running else 1
         self._preloader.begin(most - self._preloader.begun - self._shelf.starting.total())
         most -= self._preloader.begun
         while self._shelf.starting.total() < most and (
-            name := self._shelf.next_to_start(may_evict=not is_busy)
+            name := self._shelf.next_to_start(may_evict=not running)
         ):
             self._shelf.starting[name] += 1
             self._starter.order(self._config.boxes[name])

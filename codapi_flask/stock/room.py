@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from codapi_flask.boxes import handoff
 from codapi_flask.config.model import BoxSpec, Config
 
 MAX_SIZE = 1000
@@ -39,7 +40,11 @@ class Room:
     ) -> None:
         """Bound the number of boxes, their memory in MiB, and their descriptors in flight."""
         self._limits = size, memory, descriptors
-        self._needs = {name: (1, OVERHEAD, descriptors_of(box)) for name, box in boxes.items()}
+        self._needs = {
+            # until what is preloaded is measured
+            name: (1, OVERHEAD + (box.memory if box.preload else 0), descriptors_of(box))
+            for name, box in boxes.items()
+        }
 
     @classmethod
     def of(cls, boxes: Mapping[str, BoxSpec], config: Config) -> Room:
@@ -62,11 +67,11 @@ class Room:
 
 
 def descriptors_of(box: BoxSpec) -> int:
-    """Return the descriptors of a waiting box: its connection and its lease's lock.
+    """Return the descriptors of a waiting box: its connection, its lease's lock, its pipes.
 
     The kernel counts those in flight of all processes of a user together.
     """
-    return 2
+    return handoff.MAX_DESCRIPTORS if box.preload else handoff.MAX_DESCRIPTORS - 3
 
 
 def memory_limit(config: Config) -> float:

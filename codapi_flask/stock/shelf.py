@@ -109,6 +109,16 @@ class Shelf:
                 return name
         return None
 
+    @property
+    def is_short(self) -> bool:
+        """Whether less than half of several wanted boxes are there, of those that do not return."""
+        fresh = (name for name, box in self._boxes.items() if box.uses == 1)
+        return any(
+            self._lack(name) > max(1, self._wanted(name) / 2)
+            for name in fresh
+            if name not in self._backoff
+        )
+
     def tidy(self) -> None:
         """Discard dead boxes, and those beyond their name's target."""
         for name in self.queues:

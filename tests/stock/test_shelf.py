@@ -124,6 +124,18 @@ def test_reusable_box_in_use_is_not_replaced(make_shelf):
     assert shelf.next_to_start() == "once"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "there", "is_short"),
+    [(1, 0, False), (2, 1, False), (2, 0, True), (8, 4, False), (8, 3, True)],
+)
+def test_shelf_is_short_of_several_boxes_below_half(make_shelf, wanted, there, is_short):
+    shelf = make_shelf(sh={}, failing={"warm": 9})
+    shelf.failed("failing")
+    use(shelf, "sh", wanted)
+    fill(shelf, "sh", there)
+    assert shelf.is_short is is_short
+
+
 def test_take_returns_the_longest_waiting_box(make_shelf):
     shelf = make_shelf(sh={})
     first, last = fill(shelf, "sh", 2)
