@@ -56,7 +56,10 @@ class Shelf:
     def took(self, name: str) -> None:
         """Record that a box is in use: taken, or missed and started by the worker."""
         self.out[name] += 1
-        self._demand[name].saw(self.out[name], self._clock())
+        box = self._boxes[name]
+        # another one is preloaded meanwhile: one that comes back is not ready at once
+        spare = int(box.preload is not None and box.uses > 1)
+        self._demand[name].saw(self.out[name] + spare, self._clock())
 
     def take(self, name: str) -> Box | None:
         """Return the living box that has waited longest, `None` if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -54,6 +55,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+_WAS_WAITING = itemgetter("preloaded")
+
+
 def details(server: Server, sandbox: str, code: str, command: str = "run") -> list[dict[str, Any]]:
     """Return the details of the steps of a successful request."""
     status, answer = server.exec(sandbox, command, code, details=True)
@@ -70,12 +74,18 @@ def test_first_request_finds_its_program_waiting(server: Server, box: str) -> No
     assert step["stdout"].startswith(f"{box != 'bare'} ['0', '1', '2', '3'] ")
 
 
+def waited(server: Server, box: str, code: str) -> dict[str, Any]:
+    """Return the details of the first run of a program that was waiting.
+
+    Others start as usual: the next program is not there at once.
+    """
+    return wait_for(lambda: next(filter(_WAS_WAITING, details(server, box, code)), None), 60)
+
+
 @pytest.mark.parametrize("box", ["fresh", "reused"])
-def test_next_request_finds_its_program_waiting_again(server: Server, box: str) -> None:
+def test_further_requests_find_their_programs_waiting(server: Server, box: str) -> None:
     for _ in range(4):
-        wait_for(lambda: ready(server, box), 60)
-        [step] = details(server, box, SUM)
-        assert (step["stdout"], step["preloaded"]) == ("4950\n", True)
+        assert waited(server, box, SUM)["stdout"] == "4950\n"
 
 
 def test_request_that_comes_too_early_starts_as_usual(server: Server) -> None:
@@ -85,19 +95,18 @@ def test_request_that_comes_too_early_starts_as_usual(server: Server) -> None:
 
 
 def test_second_step_starts_as_usual(server: Server) -> None:
-    wait_for(lambda: ready(server, "reused"), 60)
-    first, second = details(server, "reused", SUM, "twice")
-    assert (first["preloaded"], second["preloaded"]) == (True, False)
-    assert first["stdout"] == second["stdout"]
+    def run() -> bool:
+        first, second = details(server, "reused", SUM, "twice")
+        assert (second["preloaded"], second["stdout"]) == (False, first["stdout"])
+        return bool(first["preloaded"])
+
+    wait_for(run, 60)
 
 
 def test_each_run_has_a_process_of_its_own(server: Server) -> None:
     def run() -> str:
-        wait_for(lambda: ready(server, "reused"), 60)
         code = "import random, pandas\nprint(getattr(pandas, 'mark', 0), random.random())"
-        [step] = details(server, "reused", f"{code}\npandas.mark = 1")
-        assert step["preloaded"]
-        return step["stdout"]
+        return waited(server, "reused", f"{code}\npandas.mark = 1")["stdout"]
 
     answers = {run() for _ in range(3)}
     assert len(answers) == 3
