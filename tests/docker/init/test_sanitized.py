@@ -27,6 +27,14 @@ def test_sanitized_init_finds_no_memory_error(
     )
     assert box.run(["echo", "x" * 60_000], "sandbox", env=["A=b"] * 900).stdout.endswith("x\n")
     assert box.reset().ok
+    waiting = ["sh", "-c", "printf x >&4; exec 4>&-; exec xargs -0 <&3 3<&- sh -c 'echo \"$2\"'"]
+    preload = box.preload(waiting, env=["A=b"] * 900)
+    assert box.news().waits
+    run = preload.run(["sh", "x" * 60_000, "last"], env=["A=b"] * 900)
+    assert (run.stdout, run.done.was_waiting) == ("last\n", True)
+    box.preload(["false"])
+    assert not box.news().waits
+    assert box.preload(["sleep", "1000"]).run(["echo", "usual"]).stdout == "usual\n"
     assert box.run(["nope"]).status == 127
     assert box.run(["true"], "nosuch:none").status == 125
     assert box.run(["true"], "0:1").status == 0
