@@ -105,7 +105,8 @@ class _Reader:
             name = values.setdefault("name", key or layouts.stem(file))
             env = {**defaults.get("env", {}), **values.get("env", {})}
             values["env"] = tuple(f"{variable}={text}" for variable, text in env.items())
-            if preload := values.get("preload", defaults.get("preload")):
+            preload = values.get("preload", defaults.get("preload"))
+            if preload is not None:
                 values["preload"] = Preload(**preload)
             self._boxes[name] = box = BoxSpec(**{"image": "", **defaults, **values})
             self._cross(file, key, crosscheck.check_box_name(name))

@@ -24,9 +24,10 @@ class Problems:
         self.texts.append(_escaped(f"{self._place(file, key)}: {text}"))
 
     def has(self, file: Path, key: str) -> bool:
-        """Whether something is wrong with the very value of a key, or an item of it."""
+        """Whether something is wrong with the value of a key, or with a part of it."""
         place = self._place(file, key)
-        return any(each == place or each.startswith(f"{place}[") for each in self._places)
+        parts = f"{place}[", f"{place}."
+        return any(each == place or each.startswith(parts) for each in self._places)
 
     def shown(self, file: Path) -> str:
         """Return a file's path as texts have it."""

@@ -11,7 +11,7 @@ import pytest
 
 from codapi_flask.config import schema
 from codapi_flask.config.load import load_config
-from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.config.model import BoxSpec, Command, Config, Preload, Step
 from codapi_flask.errors import ConfigError
 from tests.support.server import REPOSITORY
 
@@ -908,6 +908,82 @@ def test_problem_of_a_default_is_one_of_the_top_file(problems, top, where):
 )
 def test_command_that_cannot_work_is_a_problem(problems, files, problem):
     assert problems(files) == [problem]
+
+
+MODULE = "must be a module's name, like 'numpy' or 'os.path', not "
+PYTHON_STEP = {"box": "sh", "command": ["python3", "main.py"], "user": "coder"}
+
+
+@pytest.mark.parametrize(
+    ("preload", "found"),
+    [
+        (
+            {"python": ["numpy"]},
+            Preload(python=("numpy",), command=("python3",), user="coder"),
+        ),
+        ({"python": []}, Preload(python=(), command=("python3",), user="coder")),
+        (
+            {"command": ["sh", "/wait"]},
+            Preload(command=("sh", "/wait"), user="sandbox"),
+        ),
+        (
+            {"command": ["python3", "/wait"], "user": "coder"},
+            Preload(command=("python3", "/wait"), user="coder"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["box", "default", "version"])
+def test_preload_gets_program_and_user_of_the_step_that_it_waits_for(load, preload, found, place):
+    steps = {SH: {"run": {"steps": [STEP]}, "test": {"steps": [PYTHON_STEP]}}}
+    files = {**GOOD, **steps}
+    name = "sh:1" if place == "version" else "sh"
+    if place == "default":
+        files[TOP] = {"box": {"preload": preload}}
+    else:
+        files[BOXES] = {"sh": {"image": "i"}, name: {"image": "i", "preload": preload}}
+    assert load(files).boxes[name].preload == found
+
+
+def test_preload_of_a_box_without_steps_is_ignored(load):
+    boxes = {"sh": {"image": "i"}, "unused": {"image": "i", "preload": {"python": []}}}
+    assert load({**GOOD, BOXES: boxes}).boxes["unused"].preload is None
+
+
+@pytest.mark.parametrize(
+    ("box", "problem"),
+    [
+        ({"preload": {}}, "sh.preload: must have either python or command"),
+        (
+            {"preload": {"python": [], "command": ["sh"]}},
+            "sh.preload: must have either python or command",
+        ),
+        ({"preload": []}, "sh.preload: must be an object, not []"),
+        ({"preload": {"python": ["a-b"]}}, f"sh.preload.python[0]: {MODULE}'a-b'"),
+        ({"preload": {"python": "numpy"}}, "sh.preload.python: must be a list, not 'numpy'"),
+        (
+            {"preload": {"modules": []}},
+            "sh.preload.modules: unknown key; known are python, command, user",
+        ),
+        (
+            {"preload": {"python": []}},
+            "sh.preload: no step runs python in this box: remove it, or correct it",
+        ),
+        (
+            {"preload": {"command": ["sh"], "user": "coder"}},
+            "sh.preload: no step runs a program as coder in this box: remove it, or correct it",
+        ),
+        (
+            {"preload": {"command": ["sh"]}, "init": False},
+            "sh.preload: needs init, which this box cannot have: remove one of them",
+        ),
+        (
+            {"preload": {"command": ["sh"]}, "runtime": "runsc"},
+            "sh.preload: needs init, which this box cannot have: remove one of them",
+        ),
+    ],
+)
+def test_preload_that_cannot_work_is_a_problem(problems, box, problem):
+    assert problems({BOXES: {"sh": {"image": "i", **box}}}) == [f"{BOXES}: {problem}"]
 
 
 UNCACHED = "answers that depend on others cannot be remembered, and "

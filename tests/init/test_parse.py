@@ -233,6 +233,9 @@ def test_variables_of_the_worker_precede_those_of_the_box(
         (b"123456\n", b"", 123456),
         (b"usage_usec 77\nuser_usec 5\n", b"usage_usec ", 77),
         (b"low 0\nmax 3\noom 9\noom_kill 2\noom_group_kill 1\n", b"\noom_kill ", 2),
+        # memory.stat of version 2 and of version 1
+        (b"anon 4096\nfile 8192\ninactive_anon 1\n", b"anon ", 4096),
+        (b"cache 8192\nrss 4096\nrss_huge 1\ntotal_rss 2\n", b"\nrss ", 4096),
         (b"oom_kill_disable 1\nunder_oom 0\noom_kill 4\n", b"\noom_kill ", 4),
         (b"sockets: used 12\nTCP: inuse 1 orphan 0 tw 34 alloc 2\n", b" tw ", 34),
         (b"sockets: used 12\n", b" tw ", None),
