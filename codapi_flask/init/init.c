@@ -192,6 +192,22 @@ static void say(enum stage stage, int error)
 	word->stage = stage;
 }
 
+/* Asks, for this process and its children, for time slices of that many ns; 0: the kernel's own. It has no effect before
+ * Linux 6.12, or where a seccomp profile forbids it. */
+static void take_turns(uint64_t length)
+{
+	struct { /* of sched_setattr(2), in its first version */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} wanted = {.size = sizeof(wanted), .policy = SCHED_OTHER, .runtime = length};
+
+	wanted.nice = getpriority(PRIO_PROCESS, 0);
+	syscall(SYS_sched_setattr, 0, &wanted, 0);
+}
+
 /* In the child of a run or preload; `ends` become the descriptors from 0 on. They are not among these: init has others
  * there. */
 static void run_program(struct run *request, const int ends[], int count)
@@ -391,8 +407,10 @@ static void start_preload(void)
 	if (word->stage == STAGE_NONE && !preload_open(&preload, ends + 3))
 		say(STAGE_SYSTEM, errno);
 	preload.pid = spawn();
-	if (preload.pid == 0)
+	if (preload.pid == 0) {
+		take_turns(0); /* nobody waits for it, and others do not have to */
 		run_program(&preload.request, ends, 5);
+	}
 	for (int i = 3; i < 5; i++)
 		if (ends[i] >= 0)
 			close(ends[i]);
@@ -514,23 +532,6 @@ static void serve(void)
 	}
 }
 
-/* Asks, for init and so for its programs, for time slices that most programs end within: frequent preemption evicts a
- * program's cache lines. A process that mostly sleeps, as the server does, may interrupt a long slice. It has no effect
- * before Linux 6.12, or where a seccomp profile forbids it. */
-static void take_long_turns(void)
-{
-	struct { /* of sched_setattr(2), in its first version */
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} wanted = {.size = sizeof(wanted), .policy = SCHED_OTHER, .runtime = TURN};
-
-	wanted.nice = getpriority(PRIO_PROCESS, 0);
-	syscall(SYS_sched_setattr, 0, &wanted, 0);
-}
-
 static int box(const char *own, const char *work_directory)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/.codapi/socket"};
@@ -553,7 +554,9 @@ static int box(const char *own, const char *work_directory)
 	if (word == MAP_FAILED || children < 0 || sigprocmask(SIG_BLOCK, &child, NULL) != 0)
 		fail("start");
 	open_counters();
-	take_long_turns();
+	/* most programs end within one: frequent preemption evicts a program's cache lines; a process that mostly
+	 * sleeps, as the server does, may interrupt it */
+	take_turns(TURN);
 	clean_start(work_directory);
 	if (!identity_leave_root(strtoull(own, NULL, 16)))
 		fail("leave uid 0");
