@@ -21,7 +21,8 @@ from tests.support.server import Server
 SUM = "import pandas\nprint(pandas.DataFrame({'a': range(100)}).a.sum())"
 PANDAS = Program("pandas", "codapi/python", "main.py", ("python", "main.py"), SUM)
 USUAL: dict[str, Any] = {"memory": 128}
-WAITING: dict[str, Any] = {**USUAL, "preload": {"python": ["numpy", "pandas"]}}
+MODULES = ["numpy", "pandas"]
+WAITING: dict[str, Any] = {**USUAL, "preload": {"python": MODULES}}
 OFTEN = 0.1
 """Seconds between two requests at ten a second."""
 REFILL_TIME = 1.0
@@ -31,17 +32,19 @@ REFILL_TIME = 1.0
 def preloaded(plan: Plan) -> Iterator[Row]:
     """Latency of Python programs that wait, two and ten per second."""
     often = replace(plan, period=min(plan.period, OFTEN))
-    for program, share in ((PYTHON, 0.55), (PANDAS, 1 / 20)):
-        boxes = {"usual": USUAL, "fresh": WAITING, "reused": WAITING | REUSED}
+    for program, modules, share in ((PYTHON, [], 0.55), (PANDAS, MODULES, 1 / 20)):
+        waiting = USUAL | {"preload": {"python": modules}}
+        boxes = {"usual": USUAL, "fresh": waiting, "all": WAITING, "reused": waiting | REUSED}
         configs = {name: (program, box) for name, box in boxes.items()}
         with references(program) as (_, bare), serving(plan, configs) as server:
-            calls = {name: requests(server.port, program.question(name)) for name in boxes}
-            usual, fresh, forked = latencies(plan, calls["usual"], calls["fresh"], bare.call)
-            [rapid] = latencies(often, calls["reused"])
-        name = f"{program.name}, preloaded, alone"
-        yield ratio(name, "ms", fresh, forked, BARE, at_most=share)
-        yield ratio(name, "ms", fresh, usual, "warm")
-        case = f"{name}, uses: 1000, ten a second"
+            calls = [requests(server.port, program.question(name)) for name in boxes]
+            usual, fresh, loaded, forked = latencies(plan, *calls[:3], bare.call)
+            [rapid] = latencies(often, calls[3])
+        case = f"{program.name}, preloaded, alone"
+        yield ratio(case, "ms", fresh, forked, BARE, at_most=share)
+        yield ratio(case, "ms", fresh, usual, "warm")
+        yield ratio(f"{case}, with pandas loaded", "ms", loaded, forked, BARE)
+        case += ", uses: 1000, ten a second"
         yield ratio(case, "ms", rapid, fresh, "two a second", at_most=1.3)
 
 
