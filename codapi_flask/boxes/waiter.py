@@ -63,6 +63,8 @@ def preload(modules: "list[str]") -> "Mapping[str, object]":
 
 def wait() -> "list[str]":
     """Tell that the process waits; return the arguments of the run."""
+    # the first compilation makes the types of syntax trees, which takes a millisecond
+    compile("0", "<string>", "exec")
     # no collection visits what exists now, not even the one at the end of the interpreter
     gc.collect()
     gc.freeze()
