@@ -172,14 +172,6 @@ class Box:
         last = stderr.output.text().rstrip().rpartition("\n")[2]
         return ": ".join(filter(None, [news.problem(argv[0], user), last]))
 
-    def end_preload(self) -> None:
-        """Kill what does not get ready, without waiting for its end; `hear` tells of it.
-
-        Raises:
-            ConnectionError: the box died.
-        """
-        self._init.kill()
-
     def hear(self) -> Preloaded | None:
         """Return the last news of what is preloaded; `None` if there are none, not even others.
 

@@ -8,7 +8,6 @@ import selectors
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from codapi_flask.boxes.box import Box
@@ -68,6 +67,11 @@ class Preloader:
             box = self._boxes[0]
             try:
                 box.preload()
+            except ConnectionError:
+                # it died in the queue: that is no failure to preload
+                self._let_go(box)
+                box.discard()
+                continue
             except (OSError, ValueError) as error:
                 self._fail(box.spec.name, str(error))
                 continue
@@ -88,16 +92,17 @@ class Preloader:
         return None
 
     def tidy(self) -> None:
-        """Discard dead boxes, and kill what is not ready in time."""
+        """Discard dead boxes, and those whose program is not ready in time."""
         for box in [*self._boxes]:
             if not box.is_alive:
                 self._let_go(box)
                 box.discard()
-        for box, deadline in self._begun.items():
+        for box, deadline in [*self._begun.items()]:
+            # the box may be paused: then its init would not kill the program
             if self._clock() >= deadline:
-                self._begun[box] = math.inf
-                with suppress(ConnectionError):
-                    box.end_preload()
+                self._let_go(box)
+                box.discard()
+                self._fail(box.spec.name, f"not ready within {self._timeout:g} s")
 
     def _let_go(self, box: Box) -> None:
         self._end(box)
@@ -111,6 +116,9 @@ class Preloader:
             self._boxes.appendleft(box)
 
     def _hear(self, box: Box) -> None:
+        if box not in self._begun:
+            # another event of the same turn had it taken
+            return
         try:
             news = box.hear()
         except ConnectionError as error:
@@ -120,15 +128,13 @@ class Preloader:
             return
         if not news:
             return
-        is_late = self._begun[box] == math.inf
         self._end(box)
         if news.waits:
             del self._failures[box.spec.name]
             self._let_go(box)
             self._ready(box)
             return
-        why = f"not ready within {self._timeout:g} s" if is_late else box.preload_problem(news)
-        self._fail(box.spec.name, why)
+        self._fail(box.spec.name, box.preload_problem(news))
 
     def _fail(self, name: str, why: str) -> None:
         """Count a failure; after too many of them the boxes of that name do without for a time."""

@@ -24,7 +24,6 @@ PANDAS = BoxSpec(name="pandas", image="python", preload=PRELOAD)
 PLAIN = BoxSpec(name="plain", image="python")
 WAITING = ANSWER.pack(ord("P"), WAITS, Stage.NONE, 0, 1, 0, 4096, 0)
 FAILED = ANSWER.pack(ord("P"), EXIT, Stage.NONE, 3, 1, 0, 0, 0)
-KILLED = ANSWER.pack(ord("P"), SIGNAL, Stage.NONE, 9, 1, 0, 0, 0)
 NO_MEMORY = ANSWER.pack(ord("P"), SIGNAL, Stage.NONE, 9, 1, 0, 0, 1)
 
 
@@ -54,9 +53,13 @@ class Nursery:
         self.inits[box].send(answer)
         self.hear()
 
+    def events(self) -> list[selectors.SelectorKey]:
+        """Return the news of boxes."""
+        return [key for key, _ in self._selector.select(5)]
+
     def hear(self) -> None:
         """Do what the keeper does with the news of boxes."""
-        for key, _ in self._selector.select(5):
+        for key in self.events():
             key.data()
 
     def heard(self, box: Box) -> bytes:
@@ -135,6 +138,26 @@ def test_dead_boxes_are_neither_taken_nor_kept(nursery: Nursery) -> None:
     assert nursery.preloader.take("python") is begun
 
 
+def test_box_that_dies_before_its_turn_is_no_failure(nursery: Nursery) -> None:
+    dead, alive = nursery.add(), nursery.add()
+    nursery.inits[dead].close()
+    nursery.preloader.begin(1)
+    assert (nursery.preloader.failed["python"], nursery.preloader.begun) == (0, 1)
+    assert nursery.heard(alive) == b"P"
+
+
+def test_news_of_a_box_that_was_taken_in_the_same_turn_are_ignored(nursery: Nursery) -> None:
+    box = nursery.add()
+    nursery.preloader.begin(1)
+    nursery.inits[box].send(WAITING)
+    events = nursery.events()
+    assert nursery.preloader.take("python") is box
+    box.discard()
+    for key in events:
+        key.data()
+    assert (nursery.ready, nursery.preloader.failed["python"]) == ([], 0)
+
+
 def test_box_that_dies_while_it_is_preloaded_is_a_failure(nursery: Nursery) -> None:
     box = nursery.add()
     nursery.preloader.begin(1)
@@ -191,20 +214,20 @@ def test_success_ends_a_row_of_failures(nursery: Nursery) -> None:
     assert nursery.preloader.wants(nursery.box())
 
 
-def test_hanging_program_is_killed_at_the_timeout(
+def test_box_whose_program_is_not_ready_at_the_timeout_is_discarded(
     nursery: Nursery, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    box = nursery.add()
-    for _ in range(MAX_FAILURES):
+    """It may be paused, and without an end it would keep the place of others."""
+    for failed in range(MAX_FAILURES):
+        box = nursery.add()
         nursery.preloader.begin(1)
         clock.now += TIMEOUT / 2
         nursery.preloader.tidy()
-        assert nursery.heard(box) == b"P"
+        assert (nursery.preloader.failed["python"], nursery.preloader.begun) == (failed, 1)
         clock.now += TIMEOUT / 2
         nursery.preloader.tidy()
-        assert nursery.heard(box) == b"K"
-        nursery.say(box, KILLED)
-    assert nursery.ready == [box]
+        assert nursery.heard(box) == b"closed"
+    assert (nursery.preloader.counts["python"], nursery.preloader.begun) == (0, 0)
     assert caplog.records[0].getMessage().endswith(": not ready within 10 s")
 
 
