@@ -154,9 +154,12 @@ class Box:
 
         Raises:
             ConnectionError: the box died.
-            ValueError: the command is too long.
+            ValueError: the command is too long, or the image has an entrypoint, which a waiting
+                Python would take for the interpreter.
         """
         argv, user = self._preload
+        if self.image.entrypoint and self.spec.preload and self.spec.preload.python is not None:
+            raise ValueError("the image has an entrypoint")
         pipes.close(self.kept)
         self.kept, ends = pipes.open_pipes()
         try:

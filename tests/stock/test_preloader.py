@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from codapi_flask.boxes.box import Box
 from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.init import Stage
 from codapi_flask.init.answers import ANSWER, EXIT, SIGNAL, WAITS
+from codapi_flask.models import Image
 from codapi_flask.stock.preloader import MAX_FAILURES, WITHOUT_TIME, Preloader
 from tests.support.boxes import make_box
 from tests.support.clock import Clock
@@ -242,3 +244,13 @@ def test_process_without_descriptors_does_without(
     nursery.preloader.begin(1)
     assert nursery.ready == [box]
     assert "Too many open files" in caplog.text
+
+
+def test_python_does_not_wait_in_an_image_with_an_entrypoint(
+    nursery: Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = nursery.add(replace(PYTHON, preload=replace(PRELOAD, python=())))
+    box.image = Image("1", entrypoint=("env",))
+    nursery.preloader.begin(1)
+    assert nursery.ready == [box]
+    assert caplog.records[0].getMessage().endswith(": the image has an entrypoint")
