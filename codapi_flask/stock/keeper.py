@@ -185,7 +185,7 @@ class Keeper:
 
     def _put(self, box: Box) -> None:
         """Have a box preloaded, or wait for its next run as it is."""
-        if self._preloader.wants(box):
+        if self._preloader.wants(box) and not self._shelf.is_outdated(box):
             self._preloader.add(box)
         else:
             self._shelf.put(box)
@@ -264,6 +264,7 @@ class Keeper:
         def changed() -> None:
             if ids:
                 self._shelf.retire(ids)
+                self._preloader.retire(self._shelf.is_outdated)
             self._send(dict(ids))
 
         self._report(changed)

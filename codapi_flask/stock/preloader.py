@@ -104,6 +104,12 @@ class Preloader:
                 box.discard()
                 self._fail(box.spec.name, f"not ready within {self._timeout:g} s")
 
+    def retire(self, is_outdated: Callable[[Box], bool]) -> None:
+        """Discard boxes of replaced images."""
+        for box in filter(is_outdated, [*self._boxes, *self._begun]):
+            self._let_go(box)
+            box.discard()
+
     def _let_go(self, box: Box) -> None:
         self._end(box)
         self._boxes.remove(box)

@@ -81,7 +81,7 @@ class Shelf:
         """Add a waiting box; discard it if it is outdated, or the one to yield."""
         name = box.spec.name
         age = self._age(name, self._held(name) + 1)
-        if self._is_outdated(box) or not self._make_room(name, self._waiting, age):
+        if self.is_outdated(box) or not self._make_room(name, self._waiting, age):
             box.discard()
             return
         if self._have_wait(box):
@@ -136,8 +136,12 @@ class Shelf:
         """
         self._images = images
         for name in self.queues:
-            self._sift(name, lambda box: not self._is_outdated(box))
+            self._sift(name, lambda box: not self.is_outdated(box))
         self._not_before.clear()
+
+    def is_outdated(self, box: Box) -> bool:
+        """Whether the image of a box has been replaced."""
+        return self._images.get(box.spec.image, box.image.id) != box.image.id
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return the number of boxes by name and state (`idle`, `used`, …)."""
@@ -175,9 +179,6 @@ class Shelf:
     def _drop(self, name: str) -> None:
         if box := self.queues[name].take():
             box.discard()
-
-    def _is_outdated(self, box: Box) -> bool:
-        return self._images.get(box.spec.image, box.image.id) != box.image.id
 
     def _waiting(self, name: str) -> int:
         return len(self.queues[name]) + self.starting[name] + self.preloading[name]

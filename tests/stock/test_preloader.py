@@ -160,6 +160,14 @@ def test_news_of_a_box_that_was_taken_in_the_same_turn_are_ignored(nursery: Nurs
     assert (nursery.ready, nursery.preloader.failed["python"]) == ([], 0)
 
 
+def test_outdated_boxes_are_discarded(nursery: Nursery) -> None:
+    begun, queued, current = (nursery.add() for _ in range(3))
+    nursery.preloader.begin(1)
+    nursery.preloader.retire({begun, queued}.__contains__)
+    assert [nursery.heard(box) for box in (begun, queued, current)] == [b"closed", b"closed", b""]
+    assert (nursery.preloader.begun, nursery.preloader.counts["python"]) == (0, 1)
+
+
 def test_box_that_dies_while_it_is_preloaded_is_a_failure(nursery: Nursery) -> None:
     box = nursery.add()
     nursery.preloader.begin(1)
