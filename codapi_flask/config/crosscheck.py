@@ -55,6 +55,9 @@ def check_box(box: BoxSpec) -> Found:
         yield "preload", "must have either python or command"
     if box.preload and (not box.init or box.has_gvisor):
         yield "preload", "needs init, which this box cannot have: remove one of them"
+    if box.preload and any(limit.startswith("cpu=") for limit in box.ulimit):
+        # it limits the process, whose imports took processor time before the run
+        yield "preload", "cannot be used with the ulimit cpu: remove one of them"
 
 
 def check_stock(size: int | None, boxes: Mapping[str, BoxSpec]) -> Found:

@@ -980,6 +980,10 @@ def test_preload_of_a_box_without_steps_is_ignored(load):
             {"preload": {"command": ["sh"]}, "runtime": "runsc"},
             "sh.preload: needs init, which this box cannot have: remove one of them",
         ),
+        (
+            {"preload": {"command": ["sh"]}, "ulimit": ["cpu=5"]},
+            "sh.preload: cannot be used with the ulimit cpu: remove one of them",
+        ),
     ],
 )
 def test_preload_that_cannot_work_is_a_problem(problems, box, problem):
