@@ -239,6 +239,8 @@ class Workspace:
     def _run_with_init(self, box: BoxSpec, program: Program) -> Outcome:
         start = time.monotonic()
         started = self._enter(box)
+        # a box in which nothing has run cannot be reset
+        self._context.cancel.check()
         started.uses -= 1
         self._is_new = False
         took = (time.monotonic() - start) * 1000
@@ -255,6 +257,7 @@ class Workspace:
         self._leave()
         context = self._context
         self._box = Box.start(context.daemon, box, context.instance, self._lease, "cold")
+        self._is_new = True
         return self._box
 
     def _reset(self, box: Box) -> bool:

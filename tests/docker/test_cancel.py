@@ -18,6 +18,7 @@ from codapi_flask.jobs.executor import run
 from codapi_flask.models import Job
 from codapi_flask.pool.pool import Pool
 from tests.support.configs import BOXES, COMMANDS
+from tests.support.instance import docker
 from tests.support.programs import Sleep
 from tests.support.server import wait_for, write_root
 
@@ -41,6 +42,18 @@ def test_cancelled_run_ends_as_cancelled(instance, execute):
     assert (execution.ok, execution.stderr, execution.reason) == (False, "cancelled", "cancelled")
     assert execution.fault == ""
     assert execution.duration < 20_000
+
+
+@pytest.mark.parametrize("kind", ["reused"])
+def test_box_whose_run_is_cancelled_before_its_start_is_kept(instance, execute, caplog):
+    boxes = {"sh": {}, "unused": {"nproc": 62}}
+    steps = {"box": "sh", "command": ["true"]}, {**SLEEP, "box": "unused"}
+    future = instance.start(execute, *steps, boxes=boxes)
+    wait_for(lambda: docker("ps", "--all", "--quiet", "--filter", "name=^unused_"))
+    instance.cancel()
+    assert future.result(20).reason == "cancelled"
+    assert "reset failed" not in caplog.text
+    assert [box.name for box, kept in instance.stock.idle.items() if kept and box.nproc == 62]
 
 
 def test_cancelled_exec_ends_as_cancelled(instance, execute):
