@@ -18,6 +18,9 @@ MAX_FAILURES = 3
 WITHOUT_TIME = 300.0
 """Seconds for which they do."""
 
+SLOW = 2.0
+"""Seconds after which a box that is not ready no longer keeps others from their turn."""
+
 log = logging.getLogger("codapi")
 
 
@@ -48,8 +51,9 @@ class Preloader:
 
     @property
     def begun(self) -> int:
-        """How many boxes are being preloaded."""
-        return len(self._begun)
+        """How many boxes are being preloaded, without those that take long."""
+        latest = self._clock() - SLOW + self._timeout
+        return sum(deadline > latest for deadline in self._begun.values())
 
     def wants(self, box: Box) -> bool:
         """Whether a box should be preloaded before its next run."""

@@ -15,7 +15,7 @@ from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.init import Stage
 from codapi_flask.init.answers import ANSWER, EXIT, SIGNAL, WAITS
 from codapi_flask.models import Image
-from codapi_flask.stock.preloader import MAX_FAILURES, WITHOUT_TIME, Preloader
+from codapi_flask.stock.preloader import MAX_FAILURES, SLOW, WITHOUT_TIME, Preloader
 from tests.support.boxes import make_box
 from tests.support.clock import Clock
 
@@ -227,18 +227,29 @@ def test_success_ends_a_row_of_failures(nursery: Nursery) -> None:
 def test_box_whose_program_is_not_ready_at_the_timeout_is_discarded(
     nursery: Nursery, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be paused, and without an end it would keep the place of others."""
+    """It may be paused."""
     for failed in range(MAX_FAILURES):
         box = nursery.add()
         nursery.preloader.begin(1)
         clock.now += TIMEOUT / 2
         nursery.preloader.tidy()
-        assert (nursery.preloader.failed["python"], nursery.preloader.begun) == (failed, 1)
+        preloader = nursery.preloader
+        assert (preloader.failed["python"], preloader.counts["python"]) == (failed, 1)
         clock.now += TIMEOUT / 2
         nursery.preloader.tidy()
         assert nursery.heard(box) == b"closed"
-    assert (nursery.preloader.counts["python"], nursery.preloader.begun) == (0, 0)
+    assert nursery.preloader.counts["python"] == 0
     assert caplog.records[0].getMessage().endswith(": not ready within 10 s")
+
+
+def test_slow_program_keeps_no_other_box_waiting(nursery: Nursery, clock: Clock) -> None:
+    slow, other = nursery.add(), nursery.add(PANDAS)
+    nursery.preloader.begin(1 - nursery.preloader.begun)
+    nursery.preloader.begin(1 - nursery.preloader.begun)
+    assert [nursery.heard(box) for box in (slow, other)] == [b"P", b""]
+    clock.now += SLOW
+    nursery.preloader.begin(1 - nursery.preloader.begun)
+    assert nursery.heard(other) == b"P"
 
 
 def test_process_without_descriptors_does_without(
