@@ -40,9 +40,9 @@
  *		oom_kills as in DONE. There is none if a RUN or RESET ends it.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
  *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET; 8 more than 0 or 1, the
- *		program had waited. wall, processor: ns of the run; memory: KiB, largest resident set of one process; oom_kills: processes that the kernel killed
- *		for the box's memory limit in the run; all bits of processor and oom_kills are set if the cgroup has no
- *		such counter. All processes of the run are dead.
+ *		program had waited. wall, processor: ns of the run; memory: KiB, largest resident set of one process;
+ *		oom_kills: processes that the kernel killed for the box's memory limit in the run; all bits of
+ *		processor and oom_kills are set if the cgroup has no such counter. All processes of the run are dead.
  *	CLEAN	'C', for a RESET. stage: STAGE_NONE if the box is as new; else discard it. wall: ns.
  *
  * The program. It gets the variables of the box (those that Docker gave init, which are the image's), under those of
@@ -50,10 +50,10 @@
  * no-new-privileges are init's own. It leads a new session. PATH is searched as by runc. When the first process of
  * a run exits, the others are killed, as at the end of a container.
  *
- * The program that waits. A PRELOAD starts it in the same way, with two descriptors more. Until it is ready, 1 and 2
- * should lead to /dev/null: what it writes to them then is lost, and blocks once it is 64 KiB. When it is ready, it
- * writes one byte to 4 and closes it. At 3 it reads, up to the end, the arguments of the run, each with a NUL at its end
- * (none at all: it should exit), and closes it. Then it does what these arguments ask for, in the same process.
+ * The program that waits. A PRELOAD starts it in the same way, with two descriptors more. What it writes to 1 and 2
+ * before it is ready is lost, and blocks it beyond 64 KiB: it should lead them to /dev/null meanwhile. When it is ready,
+ * it writes one byte to 4 and closes it. From 3 it reads, up to the end, the arguments of the run, each with a NUL at its
+ * end (none at all: it should exit), and closes it. Then it does what they ask for, in the same process.
  *
  * init does not stay uid 0: a step that runs as root could change its limits, and with SETUID trace it. Its real and
  * effective ids differ: a process must match all three to be allowed that, and none can. Only root with SYS_PTRACE or
@@ -378,8 +378,10 @@ static void hear_preload(void)
 		return;
 	}
 	uint64_t memory = anonymous_memory();
-	answer((struct answer){
-		.type = 'P', .how = HOW_WAITS, .wall = now() - preload.start, .memory = memory == UNKNOWN ? memory : memory / 1024});
+	answer((struct answer){.type = 'P',
+			       .how = HOW_WAITS,
+			       .wall = now() - preload.start,
+			       .memory = memory == UNKNOWN ? memory : memory / 1024});
 }
 
 /* Finds the user of the next run, or puts the reason into `word`. */
