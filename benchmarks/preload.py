@@ -23,6 +23,7 @@ PANDAS = Program("pandas", "codapi/python", "main.py", ("python", "main.py"), SU
 USUAL: dict[str, Any] = {"memory": 128}
 MODULES = ["numpy", "pandas"]
 WAITING: dict[str, Any] = {**USUAL, "preload": {"python": MODULES}}
+STEP = {"timeout": 60}
 OFTEN = 0.1
 """Seconds between two requests at ten a second."""
 REFILL_TIME = 1.0
@@ -36,7 +37,7 @@ def preloaded(plan: Plan) -> Iterator[Row]:
         waiting = USUAL | {"preload": {"python": modules}}
         boxes = {"usual": USUAL, "fresh": waiting, "all": WAITING, "reused": waiting | REUSED}
         configs = {name: (program, box) for name, box in boxes.items()}
-        with references(program) as (_, bare), serving(plan, configs) as server:
+        with references(program) as (_, bare), serving(plan, configs, step=STEP) as server:
             calls = [requests(server.port, program.question(name)) for name in boxes]
             usual, fresh, loaded, forked = latencies(plan, *calls[:3], bare.call)
             [rapid] = latencies(often, calls[3])
@@ -52,7 +53,7 @@ def preloaded_throughput(plan: Plan) -> Iterator[Row]:
     """Throughput of Python programs that wait, with clients that send back to back."""
     for program, factor in ((PYTHON, 1), (PANDAS, 4)):
         boxes = {"usual": (program, USUAL | REUSED), "waiting": (program, WAITING | REUSED)}
-        with serving(plan, boxes) as server:
+        with serving(plan, boxes, step=STEP) as server:
             loops = [clients(server.port, program.question(name)) for name in boxes]
             usual, waiting = rates(plan, CLIENTS, *loops)
         case = f"{program.name}, preloaded, uses: 1000, {CLIENTS} clients"
@@ -63,7 +64,7 @@ def preload_refill(plan: Plan) -> Iterator[Row]:
     """The slowest twentieth of sh, beside a box that is started and preloaded again and again."""
     boxes = {"sh": (SH, REUSED), "pandas": (PANDAS, WAITING)}
     alone, beside = [], []
-    with serving(plan, boxes) as server:
+    with serving(plan, boxes, step=STEP) as server:
         for _ in range(plan.rounds):
             alone.append(_slowest(plan, server, lambda: None))
             use_up = partial(ask, server.port, PANDAS.question("pandas"))

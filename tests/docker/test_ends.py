@@ -123,6 +123,9 @@ def test_program_cannot_escape_its_timeout(run, program):
     assert execution.duration < 10_000
 
 
+# the ulimit cpu would count the time before a run
+LIMITED_KINDS = pytest.mark.parametrize("kind", ["plain", "cold", "warm", "reused"])
+
 # program, timeout, ulimit: how it ends
 SPIN = "while :; do :; done"
 PROCESSOR = [
@@ -132,6 +135,7 @@ PROCESSOR = [
 ]
 
 
+@LIMITED_KINDS
 @pytest.mark.parametrize(("program", "timeout", "limit", "end"), PROCESSOR, ids=str)
 def test_program_over_its_processor_time_is_told_so(run, kind, program, timeout, limit, end):
     execution = run("sh", "-c", program, timeout=timeout, box={"ulimit": [limit]})
@@ -143,6 +147,7 @@ def test_program_over_its_processor_time_is_told_so(run, kind, program, timeout,
     assert execution.stderr.startswith(text)
 
 
+@LIMITED_KINDS
 def test_program_that_kills_itself_is_not_over_its_processor_time(run):
     step = run("sh", "-c", "kill -9 $$", box={"ulimit": ["cpu=5"]}).steps[-1]
     assert (step.reason, step.note) == ("signal", "")

@@ -259,7 +259,7 @@ def test_used_boxes_of_all_steps_are_uncounted_at_the_end(start_server, root):
         return dict(re.findall(r'^codapi_stock{box="(\w+)",state="used"} (\S+)$', metrics, re.M))
 
     # the keeper's counts are up to a second old
-    wait_for(lambda: 'state="idle"} 1.0' in server.request("GET", "/metrics").body.decode())
+    wait_for(lambda: server.metric('codapi_stock{box="once",state="idle"}'))
     wait_for(lambda: counts() == {"once": "0.0", "again": "0.0"})
 
 

