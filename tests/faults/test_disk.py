@@ -24,7 +24,7 @@ pytestmark = [
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return a server whose work directory is a small disk."""
     disk = Path(tempfile.mkdtemp(prefix="codapi-test-", dir="/var/tmp"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True)
     try:
         with Server(write_config(tmp_path_factory.mktemp("root")), work_dir=disk) as server:
             yield server
