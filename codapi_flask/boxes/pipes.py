@@ -15,8 +15,15 @@ Ends = tuple[int, int, int]
 
 def open_pipes() -> tuple[Ends, Ends]:
     """Open the three pipes of a program; return the ends of this process and of the program."""
-    flags = os.O_CLOEXEC | os.O_NONBLOCK
-    (read, stdin), (stdout, write), (stderr, write_too) = (os.pipe2(flags) for _ in range(3))
+    ends: list[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        # this process has too many descriptors
+        close(ends)
+        raise
+    read, stdin, stdout, write, stderr, write_too = ends
     for end in (read, write, write_too):
         # a program expects a blocking pipe, and may reopen it by name (/dev/stdout) as any user
         os.set_blocking(end, True)

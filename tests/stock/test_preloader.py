@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -255,12 +257,18 @@ def test_slow_program_keeps_no_other_box_waiting(nursery: Nursery, clock: Clock)
 def test_process_without_descriptors_does_without(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: int) -> tuple[int, int]:
-        raise OSError(24, "Too many open files")
+    calls, pipe2 = count(), os.pipe2
 
-    monkeypatch.setattr("os.pipe2", fail)
+    def pipes(flags: int) -> tuple[int, int]:
+        if next(calls) % 2:
+            raise OSError(24, "Too many open files")
+        return pipe2(flags)
+
+    monkeypatch.setattr("os.pipe2", pipes)
     box = nursery.add()
+    before = os.listdir("/proc/self/fd")
     nursery.preloader.begin(1)
+    assert os.listdir("/proc/self/fd") == before
     assert nursery.ready == [box]
     assert "Too many open files" in caplog.text
 
