@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def send(box: Box, to: socket.socket, *more: int) -> int:
         "uses": box.uses,
         "freezer": box.freezer,
         "waits": box.waits,
+        "kept": len(box.kept),
     }
     try:
         message = json.dumps({"box": fields}).encode()
@@ -56,14 +58,13 @@ def send(box: Box, to: socket.socket, *more: int) -> int:
 def receive(source: socket.socket, spec: BoxSpec) -> Box | None:
     """Take over a box from a non-blocking socket; return `None` if there is none.
 
-    Raises:
-        ValueError: descriptors are missing, as this process has too many; the box dies.
+    It is also `None` if this process has too many descriptors for the box, which dies.
     """
-    try:
+    with suppress(BlockingIOError, ValueError):
         message, descriptors, _, _ = socket.recv_fds(source, MESSAGE_MAX, MAX_DESCRIPTORS)
-    except BlockingIOError:
-        return None
-    return received(json.loads(message)["box"], descriptors, spec) if message else None
+        if message:
+            return received(json.loads(message)["box"], descriptors, spec)
+    return None
 
 
 def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> Box:
@@ -72,7 +73,7 @@ def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> B
     Raises:
         ValueError: descriptors are missing, as this process has too many; the box dies.
     """
-    if len(descriptors) not in (MAX_DESCRIPTORS, MAX_DESCRIPTORS - 3):
+    if len(descriptors) != 2 + fields["kept"]:
         for descriptor in descriptors:
             os.close(descriptor)
         raise ValueError("a box came without its descriptors")

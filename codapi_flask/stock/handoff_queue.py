@@ -49,10 +49,7 @@ class HandoffQueue:
 
     def take(self) -> Box | None:
         """Return the first box, if there is one and this process has descriptors for it."""
-        try:
-            return handoff.receive(self.end, self._box)
-        except ValueError:
-            return None
+        return handoff.receive(self.end, self._box)
 
     def close(self) -> None:
         """Close both ends in this process."""

@@ -4,7 +4,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from codapi_flask.boxes import handoff
+from codapi_flask.boxes import handoff, pipes
 from codapi_flask.boxes.handoff import MESSAGE_MAX
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.stock.handoff_queue import HandoffQueue
@@ -99,20 +99,25 @@ def test_put_of_an_oversized_box_discards_it(row, make):
     assert not box.lease.path.exists()
 
 
-def test_take_without_free_descriptors_discards_the_box(row, make):
-    row.put(make())
-    with no_descriptors():
+@pytest.mark.parametrize("free", range(handoff.MAX_DESCRIPTORS))
+def test_take_without_enough_descriptors_discards_the_box(row, make, free):
+    box = make()
+    box.waits, (box.kept, ends) = True, pipes.open_pipes()
+    pipes.close(ends)
+    row.put(box)
+    with descriptors(free):
         assert row.take() is None
     assert make.inits[0].recv(1) == b""
     assert len(row) == 0
 
 
 @contextmanager
-def no_descriptors():
+def descriptors(most):
+    """Leave that many descriptors free, or fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + most, hard))
     try:
         yield
     finally:
