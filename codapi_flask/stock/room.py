@@ -50,7 +50,7 @@ class Room:
     def of(cls, boxes: Mapping[str, BoxSpec], config: Config) -> Room:
         """Return the bounds that the config and the host set at the moment."""
         size = MAX_SIZE if config.stock_size is None else config.stock_size
-        return cls(boxes, size, memory_limit(config), descriptor_limit() * DESCRIPTORS_SHARE)
+        return cls(boxes, size, memory_limit(config), descriptor_limit())
 
     def weigh(self, name: str, kib: int) -> None:
         """Record the anonymous memory of a waiting box of a name, as measured."""
@@ -83,18 +83,18 @@ def memory_limit(config: Config) -> float:
 
 
 def descriptor_limit() -> float:
-    """Return the limit on the descriptors of this process."""
+    """Return the number of descriptors that waiting boxes may take."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return math.inf if soft == resource.RLIM_INFINITY else soft
+    return math.inf if soft == resource.RLIM_INFINITY else soft * DESCRIPTORS_SHARE
 
 
 def warnings(config: Config) -> Iterator[str]:
     """Yield what the config wants to keep that the host may not hold."""
     most = max(map(descriptors_of, config.boxes.values()), default=0)
-    if (config.stock_size or 0) * most > descriptor_limit():
+    if (config.stock_size or 0) * most > (limit := descriptor_limit()):
         yield (
-            f"stock_size {config.stock_size}: each box that waits takes {most} descriptors, of "
-            f"which there are {descriptor_limit()}: allow more (ulimit -Hn), or have fewer wait"
+            f"stock_size {config.stock_size}: each box that waits takes {most} descriptors of the "
+            f"{limit:.0f} that all may take: allow more (ulimit -Hn), or have fewer wait"
         )
     warm, memory = sum(box.warm for box in config.boxes.values()), memory_limit(config)
     if warm * OVERHEAD > memory:

@@ -48,12 +48,12 @@ def test_memory_limit_by_default_is_a_quarter_of_what_is_available():
 
 @pytest.mark.parametrize(
     ("size", "limit", "is_told"),
-    [(None, 1024, False), (16, 1024, False), (1000, 1024, True), (1000, -1, False)],
+    [(None, 1024, False), (256, 1024, False), (257, 1024, True), (1000, -1, False)],
 )
 def test_warnings_name_a_size_beyond_the_descriptors(descriptors, size, limit, is_told):
     descriptors(limit)
     said = list(warnings(config(stock_size=size)))
-    assert any("takes 2 descriptors, of which there are 1024" in text for text in said) == is_told
+    assert any("takes 2 descriptors of the 512 that" in text for text in said) == is_told
 
 
 @pytest.mark.parametrize(("warm", "is_told"), [(2, False), (3, True)])
