@@ -184,8 +184,8 @@ class Keeper:
             self._shelf.used(name)
 
     def _put(self, box: Box) -> None:
-        """Have a box preloaded, or wait for its next run as it is."""
-        if self._preloader.wants(box) and not self._shelf.is_outdated(box):
+        """Have a box wait for its next run, preloaded first if it should be."""
+        if self._preloader.wants(box) and self._shelf.admits(box):
             self._preloader.add(box)
         else:
             self._shelf.put(box)

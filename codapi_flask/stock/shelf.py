@@ -77,15 +77,18 @@ class Shelf:
         """Record the anonymous memory of a waiting box of a name, as measured."""
         self._room.weigh(name, kib)
 
-    def put(self, box: Box) -> None:
-        """Add a waiting box; discard it if it is outdated, or the one to yield."""
+    def admits(self, box: Box) -> bool:
+        """Whether a box may wait: it is not outdated, and has room, for which others yield."""
         name = box.spec.name
         age = self._age(name, self._held(name) + 1)
-        if self.is_outdated(box) or not self._make_room(name, self._waiting, age):
+        return not self.is_outdated(box) and self._make_room(name, self._waiting, age)
+
+    def put(self, box: Box) -> None:
+        """Add a waiting box; discard it if it may not wait."""
+        if not self.admits(box):
             box.discard()
-            return
-        if self._have_wait(box):
-            self._backoff.pop(name, None)
+        elif self._have_wait(box):
+            self._backoff.pop(box.spec.name, None)
 
     def failed(self, name: str) -> None:
         """Record a failed start; the next one waits for the backoff."""

@@ -338,8 +338,16 @@ def test_shelf_of_size_zero_keeps_nothing(make_shelf):
     shelf = make_shelf(size=0, sh={})
     use(shelf, "sh")
     assert shelf.next_to_start() is None
+    assert not shelf.admits(FakeBox(shelf.configs["sh"]))
     (box,) = fill(shelf, "sh")
     assert box.is_discarded
+
+
+def test_box_that_is_preloaded_takes_room(make_shelf):
+    shelf = make_shelf(size=1, sh={})
+    assert shelf.admits(FakeBox(shelf.configs["sh"]))
+    shelf.preloading["sh"] = 1
+    assert not shelf.admits(FakeBox(shelf.configs["sh"]))
 
 
 def test_full_queue_is_refilled_after_the_backoff(make_shelf, clock):
