@@ -150,7 +150,7 @@ class Box:
         return self._init.fileno()
 
     def preload(self) -> None:
-        """Start what is to wait for the next run, without waiting for it; `hear` tells of it.
+        """Start what is to wait for the next run; `hear` returns its news.
 
         Raises:
             ConnectionError: the box died.
@@ -176,10 +176,10 @@ class Box:
         return ": ".join(filter(None, [news.problem(argv[0], user), last]))
 
     def hear(self) -> Preloaded | None:
-        """Return the last news of what is preloaded; `None` if there are none, not even others.
+        """Return the last news of what is preloaded, `None` if there are none.
 
         Raises:
-            ConnectionError: the box died.
+            ConnectionError: the box died, or init sent anything else.
         """
         news = None
         while answer := self._init.receive():

@@ -26,9 +26,8 @@ class SupervisedKeeper:
 
     One thread calls `check` and `wait_for_message`, any may call and read the others.
     `stock` counts the started boxes by name and state, `failed_preloads` the failures by name,
-    `swept` the containers swept. `problem` is
-    why boxes do not see the work directory, `fault` why executions cannot work at the moment; both
-    are empty if there is none.
+    `swept` the containers swept. `problem` is why boxes do not see the work directory, `fault` why
+    executions cannot work at the moment; both are empty if there is none.
     """
 
     def __init__(self, config: Config, instance: Instance) -> None:

@@ -1,4 +1,4 @@
-"""Preloads waiting boxes: starts ahead what each of them has for its next run."""
+"""Preloads boxes: starts ahead the program that waits in each for its next run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from functools import partial
 from codapi_flask.boxes.box import Box
 
 MAX_FAILURES = 3
-"""Failures in a row after which the boxes of a name do without."""
+"""Failures in a row after which no boxes of a name are preloaded for a time."""
 
 WITHOUT_TIME = 300.0
-"""Seconds for which they do."""
+"""Seconds for which they are not."""
 
 SLOW = 2.0
 """Seconds after which a box that is not ready no longer keeps others from their turn."""
@@ -25,10 +25,10 @@ log = logging.getLogger("codapi")
 
 
 class Preloader:
-    """The boxes that are to be preloaded, and those whose program is about to be ready.
+    """The boxes that are to be preloaded, and those that are being preloaded.
 
-    `ready` gets each box whose program waits, or that has to do without. `counts` are the boxes by
-    name, `failed` the failures.
+    `ready` gets each box whose program waits, or that is not preloaded after too many failures.
+    `counts` counts the boxes by name, `failed` the failures.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Preloader:
         ready: Callable[[Box], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Preload in `timeout` seconds a box; the selector's owner calls the data of its keys."""
+        """Give a box `timeout` seconds; the selector's owner calls the data of its keys."""
         self._timeout, self._selector, self._ready, self._clock = timeout, selector, ready, clock
         self._boxes: deque[Box] = deque()
         # with the instants at which they count as hung
@@ -85,8 +85,8 @@ class Preloader:
             most -= 1
 
     def take(self, name: str) -> Box | None:
-        """Return a living box, as it is; `None` if there is none."""
-        # the one last begun has least to lose
+        """Return a living box, preloaded or not; `None` if there is none."""
+        # the one begun last has lost the least time
         for box in [*self._boxes, *reversed(self._begun)]:
             if box.spec.name == name:
                 self._let_go(box)
@@ -147,7 +147,7 @@ class Preloader:
         self._fail(box.spec.name, box.preload_problem(news))
 
     def _fail(self, name: str, why: str) -> None:
-        """Count a failure; after too many of them the boxes of that name do without for a time."""
+        """Count a failure; after too many in a row preload no boxes of that name for a time."""
         self.failed[name] += 1
         self._failures[name] += 1
         if self._failures[name] < MAX_FAILURES:
