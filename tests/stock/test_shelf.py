@@ -3,11 +3,13 @@ from collections import deque
 
 import pytest
 
-from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.daemon.daemon import Image
 from codapi_flask.stock.demand import GRACE, MAX_GRACE, MEMORY, REPLACEMENT, RefillDelay
 from codapi_flask.stock.room import OVERHEAD, Room
 from codapi_flask.stock.shelf import BACKOFF, MAX_BACKOFF, RECENT, Shelf
+
+PRELOAD = Preload(command=("python",), user="sandbox")
 
 
 class FakeBox:
@@ -193,6 +195,29 @@ def test_reusable_boxes_wanted_are_those_in_use_at_once(make_shelf, clock):
     fill(shelf, "sh")
     assert shelf.next_to_start() == "sh"
     fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+
+
+@pytest.mark.parametrize(("preload", "spare"), [(None, 0), (PRELOAD, 1)])
+def test_preloaded_boxes_that_come_back_have_one_to_spare(make_shelf, preload, spare):
+    shelf = make_shelf(sh={"uses": 10, "preload": preload})
+    reuse(shelf, "sh", 2)
+    fill(shelf, "sh", 2 + spare)
+    shelf.tidy()
+    assert idle(shelf, "sh") == 2 + spare
+    assert shelf.next_to_start() is None
+
+
+def test_first_preloaded_box_starts_unasked_and_stays_for_a_time(make_shelf, clock):
+    shelf = make_shelf(sh={"preload": PRELOAD})
+    assert shelf.next_to_start() == "sh"
+    (box,) = fill(shelf, "sh")
+    clock.now += MEMORY
+    shelf.tidy()
+    assert not box.is_discarded
+    clock.now += 1
+    shelf.tidy()
+    assert box.is_discarded
     assert shelf.next_to_start() is None
 
 
