@@ -258,6 +258,8 @@ class Box:
         self.kind = "reused"
         if self._is_clean and was_alone:
             return True
+        # init kills it
+        self.waits = False
         try:
             self._init.reset()
             poll = select.poll()
