@@ -85,7 +85,7 @@ def compile_script(path: str) -> "CodeType":
     """
     if path.endswith(".pyc") or not os.path.isfile(path):
         raise ValueError("compiled code, a directory or a device")
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
         source = file.read()
     stderr = sys.stderr
     warnings = sys.stderr = io.StringIO()
@@ -94,17 +94,18 @@ def compile_script(path: str) -> "CodeType":
     finally:
         sys.stderr = stderr
     # not before: a fresh interpreter would repeat them
-    print(end=warnings.getvalue(), file=stderr)
+    if warnings.tell():
+        print(end=warnings.getvalue(), file=stderr)
     return code
 
 
 def find_program(
-    argv: "list[str]", loaded: "Collection[str]"
+    argv: "list[str]", loaded: "Collection[str]", roots: "Collection[str]"
 ) -> "tuple[str, str, CodeType | None]":
     """Return the path, the first folder to import from and the code of a script.
 
     A module, `-m NAME`, has no code yet. `loaded` are the modules that a script would not find
-    loaded.
+    loaded, `roots` the first parts of their names.
 
     Raises:
         Exception: only a fresh interpreter does the same as `python` with these arguments.
@@ -113,11 +114,11 @@ def find_program(
     if argv[1] != "-m":
         if argv[1].startswith("-"):
             raise ValueError("an option")
-        folder = os.path.dirname(os.path.realpath(argv[1]))
-        path = os.path.join(os.getcwd(), argv[1]) if sys.version_info >= (3, 9) else argv[1]
+        path = os.path.join(folder, argv[1]) if sys.version_info >= (3, 9) else argv[1]
+        if "/" in argv[1] or os.path.islink(argv[1]):
+            folder = os.path.dirname(os.path.realpath(argv[1]))
     elif "." in argv[2] and argv[2] in loaded:
         raise ValueError("runpy warns of a loaded module")
-    roots = {"runpy", *(name.partition(".")[0] for name in loaded)}
     for entry in os.listdir(folder):
         # a folder may be a module too
         if entry.partition(".")[0] in roots and entry.rpartition(".")[2] in (*SUFFIXES, entry):
@@ -191,9 +192,11 @@ if __name__ == "__main__":
         del sys.path[0]
     # kept to the end: no collection finds the names of this file, which its functions refer to
     loaded = preload(sys.argv[1:])
+    # of a thousand names: takes longer than the rest of the search
+    roots = {"runpy", *(name.partition(".")[0] for name in loaded)}
     argv = wait()
     try:
-        path, folder, code = find_program(argv, loaded)
+        path, folder, code = find_program(argv, loaded, roots)
     except Exception:
         execute(argv, env)
     main = become(argv, path, folder)
