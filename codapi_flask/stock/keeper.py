@@ -117,7 +117,7 @@ class Keeper:
                 key.data()
             if time.monotonic() >= tick:
                 tick = time.monotonic() + TICK
-                self._shelf.tidy()
+                self._shelf.tidy(self._preloader.stays)
                 self._preloader.tidy()
                 self._report_state()
             self._order()

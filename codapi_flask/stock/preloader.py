@@ -95,6 +95,22 @@ class Preloader:
                 box.discard()
         return None
 
+    def stays(self, box: Box) -> bool:
+        """Whether a box goes on waiting; otherwise it is dead, or taken over to be preloaded."""
+        name, was_waiting = box.spec.name, box.waits
+        if not box.is_alive:
+            box.discard()
+            return False
+        if box.waits:
+            # not before: it may end at once
+            del self._failures[name]
+        elif was_waiting:
+            self._fail(name, "it ends while it waits")
+        if self.wants(box):
+            self.add(box)
+            return False
+        return True
+
     def tidy(self) -> None:
         """Discard dead boxes, and those whose program is not ready in time."""
         for box in [*self._boxes]:
@@ -140,7 +156,6 @@ class Preloader:
             return
         self._end(box)
         if news.waits:
-            del self._failures[box.spec.name]
             self._let_go(box)
             self._ready(box)
             return

@@ -125,10 +125,10 @@ class Shelf:
             if name not in self._backoff
         )
 
-    def tidy(self) -> None:
-        """Discard dead boxes, and those beyond their name's target."""
+    def tidy(self, stays: Callable[[Box], bool]) -> None:
+        """Remove the boxes that do not stay, and discard those beyond their name's target."""
         for name in self.queues:
-            self._sift(name, lambda box: box.is_alive)
+            self._sift(name, stays)
             while self._lack(name) < 0 and len(self.queues[name]):
                 self._drop(name)
 
@@ -139,7 +139,7 @@ class Shelf:
         """
         self._images = images
         for name in self.queues:
-            self._sift(name, lambda box: not self.is_outdated(box))
+            self._sift(name, self._is_current)
         self._not_before.clear()
 
     def is_outdated(self, box: Box) -> bool:
@@ -169,15 +169,19 @@ class Shelf:
             return False
         return True
 
-    def _sift(self, name: str, is_good: Callable[[Box], bool]) -> None:
+    def _sift(self, name: str, stays: Callable[[Box], bool]) -> None:
         queue = self.queues[name]
         for _ in range(len(queue)):
             # a worker may have taken it meanwhile
             if box := queue.take():
-                if is_good(box):
+                if stays(box):
                     self._have_wait(box)
-                else:
-                    box.discard()
+
+    def _is_current(self, box: Box) -> bool:
+        """Discard an outdated box."""
+        if is_outdated := self.is_outdated(box):
+            box.discard()
+        return not is_outdated
 
     def _drop(self, name: str) -> None:
         if box := self.queues[name].take():

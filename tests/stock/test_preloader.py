@@ -216,14 +216,46 @@ def test_same_reason_is_logged_once(
     assert reasons == ["exit status 3", "out of memory"]
 
 
-def test_success_ends_a_row_of_failures(nursery: Nursery) -> None:
+def test_program_that_goes_on_waiting_ends_a_row_of_failures(nursery: Nursery) -> None:
     for _ in range(MAX_FAILURES):
         box = nursery.add()
         nursery.preloader.begin(1)
         nursery.say(box, FAILED)
         nursery.preloader.begin(1)
         nursery.say(box, WAITING)
+        assert nursery.preloader.stays(box)
     assert nursery.preloader.wants(nursery.box())
+
+
+def test_programs_that_end_while_they_wait_are_failures(
+    nursery: Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = nursery.add()
+    for number in range(1, MAX_FAILURES + 1):
+        nursery.preloader.begin(1)
+        nursery.say(box, WAITING)
+        nursery.inits[box].send(FAILED)
+        assert nursery.preloader.stays(box) == (number == MAX_FAILURES)
+    assert nursery.preloader.failed == {"python": MAX_FAILURES}
+    assert caplog.records[0].getMessage().endswith(": it ends while it waits")
+
+
+def test_waiting_box_is_preloaded_once_it_may_be(nursery: Nursery, clock: Clock) -> None:
+    box = nursery.add()
+    nursery.fail(box)
+    assert nursery.preloader.stays(box)
+    clock.now += WITHOUT_TIME
+    assert not nursery.preloader.stays(box)
+    nursery.preloader.begin(1)
+    assert nursery.heard(box) == b"P"
+
+
+def test_dead_box_does_not_stay(nursery: Nursery) -> None:
+    box = nursery.box(PLAIN)
+    assert nursery.preloader.stays(box)
+    nursery.inits[box].close()
+    assert not nursery.preloader.stays(box)
+    assert box.fileno() < 0
 
 
 def test_box_whose_program_is_not_ready_at_the_timeout_is_discarded(

@@ -51,6 +51,12 @@ def make_shelf(clock):
     return make
 
 
+def stays(box):
+    if not box.is_alive:
+        box.discard()
+    return box.is_alive
+
+
 def fill(shelf, name, count=1):
     boxes = [FakeBox(shelf.configs[name]) for _ in range(count)]
     for box in boxes:
@@ -158,7 +164,7 @@ def test_tidy_discards_a_dead_box(make_shelf):
     shelf = make_shelf(sh={"warm": 2})
     first, last = fill(shelf, "sh", 2)
     first.is_alive = False
-    shelf.tidy()
+    shelf.tidy(stays)
     assert first.is_discarded
     assert not last.is_discarded
     assert idle(shelf, "sh") == 1
@@ -170,10 +176,10 @@ def test_tidy_evicts_unused_boxes_down_to_the_floor(make_shelf, clock):
     fill(shelf, "sh", 2)
     fill(shelf, "floor")
     clock.now += MEMORY * 0.7
-    shelf.tidy()
+    shelf.tidy(stays)
     assert idle(shelf, "sh") == 2
     clock.now += MEMORY * 0.7
-    shelf.tidy()
+    shelf.tidy(stays)
     assert idle(shelf, "sh") == 0
     assert idle(shelf, "floor") == 1
 
@@ -203,7 +209,7 @@ def test_preloaded_boxes_that_come_back_have_one_to_spare(make_shelf, preload, s
     shelf = make_shelf(sh={"uses": 10, "preload": preload})
     reuse(shelf, "sh", 2)
     fill(shelf, "sh", 2 + spare)
-    shelf.tidy()
+    shelf.tidy(stays)
     assert idle(shelf, "sh") == 2 + spare
     assert shelf.next_to_start() is None
 
@@ -213,10 +219,10 @@ def test_first_preloaded_box_starts_unasked_and_stays_for_a_time(make_shelf, clo
     assert shelf.next_to_start() == "sh"
     (box,) = fill(shelf, "sh")
     clock.now += MEMORY
-    shelf.tidy()
+    shelf.tidy(stays)
     assert not box.is_discarded
     clock.now += 1
-    shelf.tidy()
+    shelf.tidy(stays)
     assert box.is_discarded
     assert shelf.next_to_start() is None
 
@@ -388,10 +394,10 @@ def test_tidy_keeps_the_backoff_of_failed_starts(make_shelf, clock):
     shelf = make_shelf(sh={"warm": 3})
     fill(shelf, "sh", 2)
     shelf.failed("sh")
-    shelf.tidy()
+    shelf.tidy(stays)
     clock.now += BACKOFF
     shelf.failed("sh")
-    shelf.tidy()
+    shelf.tidy(stays)
     clock.now += BACKOFF
     assert shelf.next_to_start() is None
     clock.now += BACKOFF
@@ -407,7 +413,7 @@ def test_tidy_keeps_the_floor_while_workers_take_boxes(make_shelf, clock):
     # a worker takes another box after each drop
     drop = shelf._drop
     shelf._drop = lambda name: (drop(name), take())
-    shelf.tidy()
+    shelf.tidy(stays)
     assert idle(shelf, "sh") == 3
 
 
@@ -416,7 +422,7 @@ def test_tidy_ends_when_workers_empty_the_queue(make_shelf):
     fill(shelf, "sh", 2)
     row = shelf.queues["sh"]
     row.put = lambda box: row.clear()
-    shelf.tidy()
+    shelf.tidy(stays)
     assert idle(shelf, "sh") == 0
 
 
