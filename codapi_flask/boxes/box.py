@@ -40,7 +40,6 @@ from codapi_flask.init import (
     ResetDone,
     RunDone,
     Stage,
-    is_safe,
 )
 from codapi_flask.models import Image, Kind, Outcome
 from codapi_flask.program import Program
@@ -49,8 +48,8 @@ from codapi_flask.streams import Cancel, Output, pump
 LOOK_INTERVAL = 0.5
 """Seconds between two checks whether a box that does not report has died."""
 
-PROBLEM_MAX = 4096
-"""Bytes of a preloaded program's stderr in which its last line is looked for."""
+PROBLEM_MAX = 500
+"""Bytes of the last line of a preloaded program's stderr that the log repeats."""
 
 STAGGER = 10
 """The jitter of a box's uses, in percent, from a hundred uses on."""
@@ -58,8 +57,8 @@ STAGGER = 10
 
 def can_have_init(spec: BoxSpec, daemon: Daemon) -> bool:
     """Whether a box can have init."""
-    # init cannot connect to a socket of this process from another host or from gVisor
-    return daemon.is_local and spec.init and is_safe(spec.cap_add) and not spec.has_gvisor
+    # init cannot connect to a socket of this process from another host
+    return daemon.is_local and spec.may_have_init
 
 
 class NoInit(Exception):
@@ -170,7 +169,8 @@ class Box:
     def preload_problem(self, news: Preloaded) -> str:
         """Return why what was preloaded is over, with the last line that it printed on stderr."""
         argv, user = self._preload
-        stderr = pipes.OutputPipe(self.kept[2], PROBLEM_MAX)
+        stderr = pipes.OutputPipe(self.kept[2], 0)
+        stderr.output = Output(PROBLEM_MAX, keeps_last=True)
         stderr.drain()
         last = stderr.output.text().rstrip().rpartition("\n")[2]
         return ": ".join(filter(None, [news.problem(argv[0], user), last]))
@@ -345,7 +345,7 @@ class Box:
             cpu_ms=None if done.cpu_ns is None else done.cpu_ns / 1e6,
             memory_kib=done.memory_kib,
             kind=self.kind,
-            preloaded=done.was_waiting,
+            preloaded=done.preloaded,
         )
         if in_time and done.stage is Stage.EXEC:
             return unstartable(outcome, argv[0], os.strerror(done.errno))

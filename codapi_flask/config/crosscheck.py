@@ -53,7 +53,7 @@ def check_box(box: BoxSpec) -> Found:
         yield "uses", "only a box that is not writable and mounted read-only (:ro) can be reused"
     if box.preload and (box.preload.python is None) == (not box.preload.command):
         yield "preload", "must have either python or command"
-    if box.preload and (not box.init or box.has_gvisor):
+    if box.preload and not box.may_have_init:
         yield "preload", "needs init, which this box cannot have: remove one of them"
     if box.preload and any(limit.startswith("cpu=") for limit in box.ulimit):
         # it limits the process, whose imports took processor time before the run

@@ -42,6 +42,7 @@ from codapi_flask.config.values import (
     Volume,
     Word,
 )
+from codapi_flask.init import is_safe
 
 TOP_FILES = "codapi.json", "configs/config.json"
 """The top files below the root: the first that exists is read."""
@@ -111,6 +112,12 @@ class BoxSpec:
     def has_gvisor(self) -> bool:
         """Whether gVisor's kernel stands between the box and the host's."""
         return self.runtime.startswith("runsc")
+
+    @property
+    def may_have_init(self) -> bool:
+        """Whether init can be process 1, on a local daemon."""
+        # init cannot connect to a socket of the host from gVisor
+        return self.init and is_safe(self.cap_add) and not self.has_gvisor
 
     @property
     def may_write_files(self) -> bool:

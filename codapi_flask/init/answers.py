@@ -56,7 +56,7 @@ class RunDone:
     nanoseconds, `memory_kib` is the largest resident set of one process, `oom_kills` counts
     processes that were killed for the box's memory limit. Without a counter in the cgroup `cpu_ns`
     is `None` and `oom_kills` 0. `is_clean`: the run left nothing, the box is as new without a
-    reset. `was_waiting`: the program had been preloaded, and waited for the run.
+    reset. `preloaded`: the program had been preloaded, and waited for the run.
     """
 
     code: int | None
@@ -68,7 +68,7 @@ class RunDone:
     memory_kib: int
     oom_kills: int
     is_clean: bool
-    was_waiting: bool
+    preloaded: bool
 
     @property
     def status(self) -> int:

@@ -173,9 +173,8 @@ class Shelf:
         queue = self.queues[name]
         for _ in range(len(queue)):
             # a worker may have taken it meanwhile
-            if box := queue.take():
-                if stays(box):
-                    self._have_wait(box)
+            if (box := queue.take()) and stays(box):
+                self._have_wait(box)
 
     def _is_current(self, box: Box) -> bool:
         """Discard an outdated box."""

@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import venv
 from pathlib import Path
 
 import pytest
 
-from tests.support.behaviours import PROGRAMS, Program
+from tests.support.behaviours import PROGRAMS, Program, empty, normal
 from tests.support.pythons import WAITER, Ended, Process, Waiting, to_arguments
 
 MODULES = [[], ["json", "random", "decimal", "unittest"]]
-ADDRESS = re.compile(rb"\b0x[0-9a-f]+")
-"""The address of an object, as a default repr has it: no two processes agree on it."""
-REPEATED = re.compile(rb"\[Previous line repeated \d+ more times\]")
-"""How deep a recursion went: one or two calls less, which are the waiter's."""
 
 
-def normal(ended: Ended) -> Ended:
-    outputs = [
-        REPEATED.sub(b"[Previous line repeated]", ADDRESS.sub(b"0x", output))
-        for output in (ended.stdout, ended.stderr)
-    ]
-    return Ended(ended.status, *outputs)
+def as_usual(ended: Ended) -> Ended:
+    """Return how a program ended, without what differs from run to run."""
+    return Ended(ended.status, normal(ended.stdout), normal(ended.stderr))
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +51,6 @@ def run(python, folder):
     return run
 
 
-def empty(folder):
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
 def ends(python, folder, program):
     """Return how a program ends as usual, and with each list of modules."""
     # they start beside the usual one
@@ -79,7 +66,7 @@ def ends(python, folder, program):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_does_as_usual(python, folder, name):
-    usual, *preloaded = map(normal, ends(python, folder, PROGRAMS[name]))
+    usual, *preloaded = map(as_usual, ends(python, folder, PROGRAMS[name]))
     assert preloaded == [usual] * len(MODULES)
 
 

@@ -981,6 +981,10 @@ def test_preload_of_a_box_without_steps_is_ignored(load):
             "sh.preload: needs init, which this box cannot have: remove one of them",
         ),
         (
+            {"preload": {"command": ["sh"]}, "cap_add": ["sys_admin"]},
+            "sh.preload: needs init, which this box cannot have: remove one of them",
+        ),
+        (
             {"preload": {"command": ["sh"]}, "ulimit": ["cpu=5"]},
             "sh.preload: cannot be used with the ulimit cpu: remove one of them",
         ),

@@ -6,6 +6,8 @@ there. The programs print nothing that differs from run to run: no pid, no addre
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,27 @@ class Program:
                 path.symlink_to(content)
             else:
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+VOLATILE = [
+    # the address of an object, on which no two processes agree
+    (re.compile(rb"\b0x[0-9a-f]+"), b"0x"),
+    # how deep a recursion went: one or two calls less, which are the waiter's
+    (re.compile(rb"\[Previous line repeated \d+ more times\]"), b"[Previous line repeated]"),
+]
+
+
+def normal(output: bytes) -> bytes:
+    """Return an output without what differs from run to run."""
+    for pattern, replacement in VOLATILE:
+        output = pattern.sub(replacement, output)
+    return output
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 PROGRAMS: dict[str, Program] = {}
@@ -549,6 +572,11 @@ _program(
     atexit.register(lambda: threading.Thread(target=work).start())
     """,
 )
+LOUD = """\
+class Loud:
+    def __init__(self, name): self.name = name
+    def __del__(self): print("end of", self.name)
+"""
 _program(
     "deletion at the end",
     """
@@ -570,41 +598,17 @@ _program(
 )
 _program(
     "deletion after an exception",
-    """
-    class Loud:
-        def __init__(self, name):
-            self.name = name
-        def __del__(self):
-            print("end of", self.name)
-    a = Loud("a")
-    def f():
-        b = Loud("b")
-        1/0
-    f()
-    """,
+    LOUD + "a = Loud('a')\ndef f():\n    b = Loud('b')\n    1/0\nf()",
 )
 _program(
     "deletion after an exit",
-    """
-    import sys
-    class Loud:
-        def __init__(self, name):
-            self.name = name
-        def __del__(self):
-            print("end of", self.name)
-    a = Loud("a")
-    def f():
-        b = Loud("b")
-        sys.exit(1)
-    f()
-    """,
+    "import sys\n" + LOUD + "a = Loud('a')\ndef f():\n    b = Loud('b')\n    sys.exit(1)\nf()",
 )
 _program(
     "deletion in other modules",
     "import a, b\nx = a.Loud('main')\na.other, b.other = b.y, a.x",
     files={
-        "a.py": "class Loud:\n    def __init__(self, name): self.name = name\n"
-        "    def __del__(self): print('end of', self.name)\nx = Loud('a')",
+        "a.py": LOUD + "x = Loud('a')",
         "b.py": "import a\ny = a.Loud('b')\nz = a.Loud('z')",
     },
 )

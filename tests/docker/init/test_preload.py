@@ -48,11 +48,11 @@ def test_program_that_waits_becomes_that_of_the_run(box: Box) -> None:
     result = preload.start([PYTHON, script, "a", "", "é b"]).finish(stdin=b"typed")
     assert (result.status, result.stderr) == (3, "")
     assert result.stdout == "True ['a', '', 'é b'] typed\n"
-    assert result.done.was_waiting
+    assert result.done.preloaded
 
 
 def test_run_without_a_preload_has_not_waited(box: Box) -> None:
-    assert not box.sh("true").done.was_waiting
+    assert not box.sh("true").done.preloaded
 
 
 def test_arguments_of_the_largest_message_arrive(box: Box) -> None:
@@ -77,14 +77,14 @@ def test_run_that_does_not_fit_starts_as_usual(
     box: Box, user: str, env: tuple[str, ...], argv: list[str]
 ) -> None:
     result = waiting(box).run(argv, user, env)
-    assert (result.stdout, result.status, result.done.was_waiting) == ("usual\n", 0, False)
+    assert (result.stdout, result.status, result.done.preloaded) == ("usual\n", 0, False)
     assert box.sh(COUNT).stdout == ALONE
 
 
 def test_run_before_the_program_waits_starts_as_usual(box: Box) -> None:
     preload = box.preload([PYTHON, "-c", "import time; time.sleep(1000)"])
     result = preload.run([PYTHON, "-c", "print('usual')"])
-    assert (result.stdout, result.done.was_waiting) == ("usual\n", False)
+    assert (result.stdout, result.done.preloaded) == ("usual\n", False)
 
 
 def test_run_with_pipes_of_its_own_ends_what_waits(box: Box) -> None:
@@ -124,7 +124,7 @@ def test_run_and_its_family_end_with_the_program(box: Box) -> None:
 
 def test_run_that_waited_is_killed_at_its_timeout(box: Box) -> None:
     done = waiting(box).start([PYTHON, "time.sleep(1000)"]).finish(timeout=0.2).done
-    assert (done.signal, done.was_waiting) == (9, True)
+    assert (done.signal, done.preloaded) == (9, True)
 
 
 def test_box_is_as_new_after_a_run_that_waited(start_box: Callable[..., Box]) -> None:

@@ -31,7 +31,7 @@ def test_sanitized_init_finds_no_memory_error(
     preload = box.preload(waiting, env=["A=b"] * 900)
     assert box.news().waits
     run = preload.run(["sh", "x" * 60_000, "last"], env=["A=b"] * 900)
-    assert (run.stdout, run.done.was_waiting) == ("last\n", True)
+    assert (run.stdout, run.done.preloaded) == ("last\n", True)
     box.preload(["false"])
     assert not box.news().waits
     assert box.preload(["sleep", "1000"]).run(["echo", "usual"]).stdout == "usual\n"
