@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,13 @@ REPLACEMENT = 2.0
 """Seconds in which boxes that serve one run are replaced: those taken in that time must be there.
 
 A start takes 0.1 s alone and several times that beside runs, which postpone it besides.
+"""
+
+BURST = 16 * len(os.sched_getaffinity(0))
+"""The most boxes of a name that are wanted for runs that follow each other.
+
+A client that sends run after run empties any stock faster than boxes start. Without a bound it
+would be given more each time, until the host does nothing but start and remove them.
 """
 
 GRACE, MAX_GRACE = 0.1, 0.5
@@ -51,12 +59,12 @@ class Demand:
     """How many boxes of one name are needed at once, and when each of them last was.
 
     Reusable boxes are needed while they are in use. Of others, a run needs one, and the runs of
-    the next `REPLACEMENT` seconds need more.
+    the next `REPLACEMENT` seconds need more, up to `BURST`.
     """
 
     def __init__(self, is_reusable: bool) -> None:
         self._is_reusable = is_reusable
-        self._taken: deque[float] = deque()
+        self._taken: deque[float] = deque(maxlen=BURST)
         # the first box was needed no earlier than the second, and so on
         self._needed: list[float] = []
 

@@ -5,7 +5,7 @@ import pytest
 
 from codapi_flask.config.model import BoxSpec, Preload
 from codapi_flask.daemon.daemon import Image
-from codapi_flask.stock.demand import GRACE, MAX_GRACE, MEMORY, REPLACEMENT, RefillDelay
+from codapi_flask.stock.demand import BURST, GRACE, MAX_GRACE, MEMORY, REPLACEMENT, RefillDelay
 from codapi_flask.stock.room import OVERHEAD, Room
 from codapi_flask.stock.shelf import BACKOFF, MAX_BACKOFF, RECENT, Shelf
 
@@ -234,6 +234,17 @@ def test_fresh_boxes_wanted_are_those_taken_while_one_is_replaced(make_shelf, cl
         use(shelf, "sh")
         clock.now += pause
     fill(shelf, "sh", wanted - 1)
+    assert shelf.next_to_start() == "sh"
+    fill(shelf, "sh")
+    assert shelf.next_to_start() is None
+
+
+def test_client_that_never_pauses_does_not_make_the_stock_grow_without_end(make_shelf):
+    shelf = make_shelf(1000, sh={})
+    for _ in range(9):
+        fill(shelf, "sh", BURST)
+        use(shelf, "sh", BURST + 9)
+    fill(shelf, "sh", BURST - 1)
     assert shelf.next_to_start() == "sh"
     fill(shelf, "sh")
     assert shelf.next_to_start() is None
