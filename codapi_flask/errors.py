@@ -46,12 +46,21 @@ class FileError(Exception):
 class ServerFault(Exception):
     """The server's fault: the daemon is gone, an image is missing, a worker is lost.
 
-    The text goes to the log; the client gets `internal error`, or that Docker is down.
+    The text goes to the log; the client gets `internal error`, that Docker is down, or that the
+    sandbox is not installed.
     """
 
 
 class DaemonGone(ServerFault):
     """The Docker daemon is not there: nothing listens where it should."""
+
+
+class NoImage(ServerFault):
+    """The image of a box is not there: the sandbox is not installed. `image` is its name."""
+
+    def __init__(self, image: str, box: str) -> None:
+        self.image = image
+        super().__init__(f"no image {image} for the box {box}: build or pull it")
 
 
 class UnfitDaemon(ServerFault):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,16 @@ INTERNAL_ERROR = "internal error"
 
 UNAVAILABLE = "unavailable: Docker is down, try again later"
 """What a client reads if the Docker daemon is not there."""
+
+OWN_IMAGE = re.compile(r"codapi/([^/:@]+)(:latest)?")
+"""An image that `make images` builds, if its recipe is there."""
+
+
+def not_installed(sandbox: str, image: str) -> str:
+    """Return what a client reads if an image of a sandbox is not there, and how to mend it."""
+    own = OWN_IMAGE.fullmatch(image)
+    todo = f"make images NAMES={own[1]}" if own else "build or pull its image"
+    return f"sandbox {sandbox} is not installed: {todo}"
 
 
 @dataclass(frozen=True)

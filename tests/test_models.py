@@ -2,7 +2,15 @@ import pickle
 
 import pytest
 
-from codapi_flask.models import Execution, Input, Job, LeftOut, Outcome, Report
+from codapi_flask.models import (
+    Execution,
+    Input,
+    Job,
+    LeftOut,
+    Outcome,
+    Report,
+    not_installed,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +141,18 @@ def test_execution_is_a_failure_by_default():
 )
 def test_pickled_model_is_restored_unchanged(message):
     assert pickle.loads(pickle.dumps(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("image", "todo"),
+    [
+        ("codapi/go", "make images NAMES=go"),
+        ("codapi/go:latest", "make images NAMES=go"),
+        ("codapi/go:1.22", "build or pull its image"),
+        ("golang", "build or pull its image"),
+        ("example.com/codapi/go", "build or pull its image"),
+        ("codapi/a/b", "build or pull its image"),
+    ],
+)
+def test_missing_image_is_told_with_what_to_do(image, todo):
+    assert not_installed("go", image) == f"sandbox go is not installed: {todo}"

@@ -23,7 +23,7 @@ from codapi_flask.daemon.cgroup import Sockets, sockets
 from codapi_flask.daemon.client import Client
 from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.hostconfig import Mounts
-from codapi_flask.errors import ServerFault, Vanished
+from codapi_flask.errors import NoImage, ServerFault, Vanished
 from codapi_flask.models import Image
 from codapi_flask.program import Program
 
@@ -253,11 +253,12 @@ class Daemon(Client):
         """Return the image of a box.
 
         Raises:
-            ServerFault: the image is missing, or the daemon is gone.
+            NoImage: it is missing.
+            ServerFault: the daemon is gone.
         """
         if image := self.image(box.image):
             return image
-        raise ServerFault(f"no image {box.image} for the box {box.name}: build or pull it")
+        raise NoImage(box.image, box.name)
 
     def image_events(self) -> Iterator[None]:
         """Yield at once, and after each change of an image or one of its names; blocks.

@@ -15,8 +15,15 @@ from codapi_flask.engines import Engine
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.docker import DockerEngine
 from codapi_flask.engines.http import HttpEngine
-from codapi_flask.errors import Abandoned, Cancelled, DaemonGone, FileError, ServerFault
-from codapi_flask.models import UNAVAILABLE, Execution, Job, Report
+from codapi_flask.errors import (
+    Abandoned,
+    Cancelled,
+    DaemonGone,
+    FileError,
+    NoImage,
+    ServerFault,
+)
+from codapi_flask.models import UNAVAILABLE, Execution, Job, Report, not_installed
 
 MAX_CAUSE = 500
 """Characters of a failed `after` step's error that the log repeats."""
@@ -177,6 +184,9 @@ class LocalRun:
             raise
         except DaemonGone as error:
             return Execution.failed(job.id, str(error), start, UNAVAILABLE)
+        except NoImage as error:
+            text = not_installed(job.sandbox, error.image)
+            return Execution.failed(job.id, str(error), start, text)
         except (ServerFault, OSError) as error:
             return Execution.failed(job.id, str(error), start)
         except Exception:

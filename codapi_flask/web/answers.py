@@ -56,7 +56,7 @@ STATUSES: dict[Kind, int] = {
 """What a client gets for each mistake in its request."""
 
 FAULTS = {INTERNAL_ERROR: 500, UNAVAILABLE: 503}
-"""What a client gets for each fault of the server, by its text."""
+"""What a client gets for each fault of the server, by its text; a missing image is 200."""
 
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},

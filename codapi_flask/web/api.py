@@ -53,7 +53,7 @@ def blueprint(
         if isinstance(first, Execution) and (first.fault or not job.is_live):
             # the run's end
             next(happening, None)
-            status = answers.FAULTS[first.stderr] if first.fault else 200
+            status = answers.FAULTS.get(first.stderr, 200) if first.fault else 200
             return _json(end(first), status)
         stream = live.stream(run, happening, first, client, config.timeouts.heartbeat, end)
         return Response(stream, headers=live.HEADERS, mimetype=live.MEDIA_TYPE)

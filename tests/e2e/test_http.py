@@ -354,9 +354,12 @@ def test_execution_is_answered_for_any_origin(server):
     assert CORS.items() <= dict(server.post(GOOD).headers.items()).items()
 
 
-def test_missing_image_is_a_server_fault_and_logged(server):
-    answer = server.post({**GOOD, "command": "unbuilt"})
-    assert refusal(answer) == (500, "internal error")
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_missing_image_is_told_to_client_and_log(server, accept):
+    answer = server.post({**GOOD, "command": "unbuilt"}, accept=accept)
+    body = answer.json()
+    assert (answer.status, list(body), body["ok"]) == (200, FIELDS, False)
+    assert body["stderr"] == "sandbox sh is not installed: make images NAMES=never-built"
     [line] = [line for line in server.log.splitlines() if answer.json()["id"] in line]
     assert "outcome=fault" in line
     assert "codapi/never-built" in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from codapi_flask.config.model import Command
-from codapi_flask.errors import Abandoned, Cancelled, FileError, ServerFault
+from codapi_flask.errors import Abandoned, Cancelled, FileError, NoImage, ServerFault
 from codapi_flask.models import Job, Outcome, Report
 from codapi_flask.pool.local import LocalRun
 
@@ -61,6 +61,11 @@ def test_run_yields_the_execution_before_the_cleanup():
     [
         (FileError("a", "invalid name"), "files[a]: invalid name", ""),
         (ServerFault("no image"), "internal error", "no image"),
+        (
+            NoImage("codapi/go", "go"),
+            "sandbox sh is not installed: make images NAMES=go",
+            "no image codapi/go for the box go: build or pull it",
+        ),
         (OSError(28, "disk full"), "internal error", "[Errno 28] disk full"),
         (Cancelled(), "cancelled", ""),
     ],
