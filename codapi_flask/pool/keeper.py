@@ -45,7 +45,9 @@ class SupervisedKeeper:
         self._reading = threading.Lock()
 
     def images(self) -> Mapping[str, str]:
-        """Return the ids of the images by name, empty while they are unknown; does not wait.
+        """Return the ids of the images by name, of none while they are unknown; does not wait.
+
+        The id of a missing image is empty.
 
         It reads the messages itself, since the supervisor looks only once a second.
         """

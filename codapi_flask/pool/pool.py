@@ -77,7 +77,10 @@ class Pool:
         return self._keeper.swept
 
     def images(self) -> Mapping[str, str]:
-        """Return the ids of the images by name, empty while they are unknown; does not wait."""
+        """Return the ids of the images by name, of none while they are unknown; does not wait.
+
+        The id of a missing image is empty.
+        """
         return self._keeper.images()
 
     def start(self, job: Job) -> PoolRun:

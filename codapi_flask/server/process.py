@@ -44,7 +44,8 @@ class Server:
                 stack.callback(self.pool.close)
             self.pool.wait_until_ready()
             executor = CachingExecutor(config, self.pool, self.pool.images)
-            self.app = App(config, executor, Metrics(self.pool, executor))
+            metrics = Metrics(self.pool, executor)
+            self.app = App(config, executor, metrics, self.pool.images)
             self._stack = stack.pop_all()
 
     def close(self) -> None:

@@ -81,12 +81,13 @@ def watch_images(
 ) -> None:
     """Report the ids of all images by name, at once and after each change; does not return.
 
-    While the daemon is gone, and the ids are unknown, the report is empty.
+    The id of a missing image is empty. While the daemon is gone, and the ids are unknown, the
+    report is empty.
     """
     while True:
         with suppress(ServerFault):
             for _ in daemon.image_events():
                 found = {name: daemon.image(name) for name in config.images()}
-                report({name: image.id for name, image in found.items() if image})
+                report({name: image.id if image else "" for name, image in found.items()})
         report({})
         time.sleep(RETRY_INTERVAL)

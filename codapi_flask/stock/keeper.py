@@ -54,7 +54,7 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     has the shelf's counts, those of failed preloads, the number of containers swept, and why
     executions cannot work at the moment (empty if they can); the first of these reports that the
     keeper is ready. The others, at once and after each change, are mappings: the ids of the images
-    by name, empty while unknown.
+    by name, empty for a missing one; none while they are unknown.
     The successor of a lost keeper does not repeat the warnings about the config and the daemon.
     """
     become_child(config.verbose)
@@ -262,8 +262,8 @@ class Keeper:
 
     def _images_changed(self, ids: Mapping[str, str]) -> None:
         def changed() -> None:
-            if ids:
-                self._shelf.retire(ids)
+            if known := {name: id for name, id in ids.items() if id}:
+                self._shelf.retire(known)
                 self._preloader.retire(self._shelf.is_outdated)
             self._send(dict(ids))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from flask import Flask
 
 from codapi_flask.config.model import Config
@@ -15,9 +17,19 @@ from codapi_flask.web.shedding import Shedding
 
 
 class App(Flask):
-    """The application of a config; jobs go to the executor."""
+    """The application of a config; jobs go to the executor.
 
-    def __init__(self, config: Config, executor: Executor, metrics: Metrics) -> None:
+    `find_images` returns the ids of images by name, empty for a missing one, of none while they
+    are unknown.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        executor: Executor,
+        metrics: Metrics,
+        find_images: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         super().__init__(__name__, static_folder=None)
         # a redirect would be HTML
         self.url_map.merge_slashes = False
@@ -25,6 +37,6 @@ class App(Flask):
         routes = api.blueprint(admission, executor, metrics, access, config)
         self.register_blueprint(routes)
         self.register_blueprint(ops.blueprint(metrics, executor.problem))
-        self.register_blueprint(sandboxes.blueprint(config))
+        self.register_blueprint(sandboxes.blueprint(config, find_images))
         shedding = Shedding(admission, executor, metrics, access)
         self.edge = WebEdge(config, shedding, access, executor)

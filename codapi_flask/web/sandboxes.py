@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 from flask import Blueprint, Response, request
 
+from codapi_flask.config.inventory import is_installed
 from codapi_flask.config.model import BoxSpec, Command, Config
 
 
@@ -17,7 +18,7 @@ class Offer:
     """A command: the name of its entry file, empty without one, and what it takes.
 
     `versions` are those that a request may name. `cache` is for how many seconds answers are
-    remembered.
+    remembered. `installed` is whether the images are there, `None` if that is unknown.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Offer:
     args: bool
     outputs: bool
     cache: float
+    installed: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +41,54 @@ class Sandbox:
     commands: list[Offer]
 
 
-def blueprint(config: Config) -> Blueprint:
-    """Make the route; its answer is that of the config."""
+def blueprint(config: Config, find_images: Callable[[], Mapping[str, str]]) -> Blueprint:
+    """Make the route; `find_images` returns ids by name, of none while they are unknown."""
     routes = Blueprint("sandboxes", __name__)
-    body = json.dumps({"sandboxes": [asdict(each) for each in offered(config)]})
-    tag = sha256(body.encode()).hexdigest()[:32]
 
     @routes.get("/v1/sandboxes")
     def show() -> Response:
         """Show the sandboxes, unless the client has them already (RFC 9110, section 13.1.2)."""
+        found = offered(config, find_images())
+        body = json.dumps({"sandboxes": [asdict(each) for each in found]})
+        tag = sha256(body.encode()).hexdigest()[:32]
         if request.if_none_match.contains_weak(tag):
             response = Response(status=304)
         else:
             response = Response(body, mimetype="application/json")
         response.set_etag(tag)
-        # ask each time: a reload changes it
+        # ask each time: a reload changes it, and so does an image
         response.headers["Cache-Control"] = "no-cache"
         return response
 
     return routes
 
 
-def offered(config: Config) -> list[Sandbox]:
-    """Return the sandboxes of a config by name."""
+def offered(config: Config, images: Mapping[str, str]) -> list[Sandbox]:
+    """Return the sandboxes of a config by name, with what the ids of the images tell."""
     return [
         Sandbox(
             name,
             config.titles.get(name, name),
             config.starters.get(name, ""),
-            [_offer(name, command, config.boxes) for name, command in sorted(commands.items())],
+            [
+                _offer(name, command, config, is_installed(command, config, images))
+                for name, command in sorted(commands.items())
+            ],
         )
         for name, commands in sorted(config.commands.items())
     ]
 
 
-def _offer(name: str, command: Command, boxes: Mapping[str, BoxSpec]) -> Offer:
+def _offer(name: str, command: Command, config: Config, installed: bool | None) -> Offer:
     return Offer(
         name,
         command.entry,
-        _versions(command, boxes) if command.engine == "docker" else [],
+        _versions(command, config.boxes) if command.engine == "docker" else [],
         stdin=command.takes_stdin,
         args=command.takes_args,
         outputs=command.gives_files,
         cache=command.cache,
+        installed=installed,
     )
 
 

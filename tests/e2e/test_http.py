@@ -365,6 +365,19 @@ def test_missing_image_is_told_to_client_and_log(server, accept):
     assert "codapi/never-built" in line
 
 
+def test_sandboxes_tell_whether_each_command_is_installed(server):
+    def installed():
+        [sandbox] = [
+            each
+            for each in server.request("GET", "/v1/sandboxes").json()["sandboxes"]
+            if each["name"] == "sh"
+        ]
+        return {command["name"]: command["installed"] for command in sandbox["commands"]}
+
+    wait_for(lambda: installed()["run"] is not None)
+    assert (installed()["run"], installed()["unbuilt"]) == (True, False)
+
+
 def test_busy_server_answers_429_with_retry_after(start_server, root):
     server = start_server(root(pool_size=1))
     with ThreadPoolExecutor() as threads:

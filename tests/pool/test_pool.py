@@ -410,7 +410,7 @@ def test_changed_image_is_known_before_the_supervisor_looks(start_pool):
         docker("rmi", name)
     # the median: a busy machine may delay some
     assert sorted(took)[3] < CHECK_INTERVAL / 4
-    wait_for(lambda: pool.images() == {})
+    wait_for(lambda: pool.images() == {name: ""})
 
 
 def docker(*words):

@@ -28,7 +28,7 @@ def config(command=PLAIN, **more):
 
 
 def offer(command):
-    [sandbox] = offered(config(command))
+    [sandbox] = offered(config(command), {})
     [found] = sandbox.commands
     return found
 
@@ -37,9 +37,9 @@ def offer(command):
 def get():
     """Return a function that asks for the sandboxes of a config."""
 
-    def get(config=config(), method="GET", **headers):  # noqa: B008
+    def get(config=config(), method="GET", images={"i": "id"}, **headers):  # noqa: B006, B008
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        client = App(config, IdlePool(), Metrics()).test_client()
+        client = App(config, IdlePool(), Metrics(), lambda: images).test_client()
         return client.open("/v1/sandboxes", method=method, headers=headers)
 
     return get
@@ -56,19 +56,20 @@ def test_sandboxes_are_shown(get):
         "args": False,
         "outputs": False,
         "cache": 60,
+        "installed": True,
     }
     sandbox = {"name": "sh", "title": "Shell", "starter": "", "commands": [command]}
     assert answer.json == {"sandboxes": [sandbox]}
 
 
 def test_sandbox_without_a_title_has_its_name_as_one():
-    [sandbox] = offered(config())
+    [sandbox] = offered(config(), {})
     assert sandbox.title == "sh"
 
 
 def test_sandboxes_and_commands_are_in_order_of_their_names():
     commands = {"b": {"z": PLAIN, "a": PLAIN}, "a": {"run": PLAIN}}
-    found = offered(Config(commands=commands))
+    found = offered(Config(commands=commands), {})
     assert [(each.name, [command.name for command in each.commands]) for each in found] == [
         ("a", ["run"]),
         ("b", ["a", "z"]),
@@ -128,9 +129,40 @@ def test_command_of_the_http_engine_takes_nothing():
 
 
 def test_repository_has_titles_and_starters():
-    found = {each.name: each for each in offered(load_config(REPOSITORY))}
+    found = {each.name: each for each in offered(load_config(REPOSITORY), {})}
     assert (found["python"].title, found["sh"].title) == ("Python", "Shell")
     assert all(sandbox.starter and sandbox.title for sandbox in found.values())
+
+
+OTHER = Step(box="other")
+
+
+@pytest.mark.parametrize(
+    ("steps", "images", "installed"),
+    [
+        ([RUN], {"i": "id"}, True),
+        ([RUN], {"i": ""}, False),
+        ([RUN], {}, None),
+        ([RUN, OTHER], {"i": "id", "o": "id"}, True),
+        ([RUN, OTHER], {"i": "id", "o": "", "o1": ""}, False),
+        ([RUN, OTHER], {"o": "", "o1": ""}, False),
+        ([RUN, OTHER], {"i": "id"}, None),
+        ([OTHER], {"o": "", "o1": "id"}, True),
+        ([OTHER], {"o": "", "o1": ""}, False),
+        ([OTHER], {"o": ""}, None),
+        ([Step(box="sh", action="exec")], {}, True),
+    ],
+)
+def test_command_is_installed_if_all_its_steps_have_an_image(steps, images, installed):
+    boxes = {"sh": "i", "other": "o", "other:1": "o1"}
+    found = offered(
+        Config(
+            boxes={name: BoxSpec(name=name, image=image) for name, image in boxes.items()},
+            commands={"sh": {"run": Command(steps=tuple(steps))}},
+        ),
+        images,
+    )
+    assert found[0].commands[0].installed is installed
 
 
 # HTTP
