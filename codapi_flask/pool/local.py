@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from codapi_flask.config.model import Command, Config
 from codapi_flask.engines import Engine
@@ -186,7 +187,8 @@ class LocalRun:
             return Execution.failed(job.id, str(error), start, UNAVAILABLE)
         except NoImage as error:
             text = not_installed(job.sandbox, error.image)
-            return Execution.failed(job.id, str(error), start, text)
+            failed = Execution.failed(job.id, str(error), start, text)
+            return replace(failed, results=() if job.runs else None)
         except (ServerFault, OSError) as error:
             return Execution.failed(job.id, str(error), start)
         except Exception:

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.docker
 @pytest.mark.parametrize(
     ("box", "cause"),
     [
-        ({"image": "codapi/no-such-image"}, "codapi/no-such-image"),
         ({"runtime": "no-such-runtime"}, "no-such-runtime"),
         ({"network": "no-such-network"}, "no-such-network"),
         ({"cpu": 10_000}, "CPUs"),
@@ -35,6 +34,20 @@ def test_box_that_cannot_be_started_is_a_server_fault(run, box, cause):
     execution = run("true", box=box)
     assert (execution.ok, execution.stdout, execution.stderr) == (False, "", "internal error")
     assert cause.lower() in execution.fault.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "todo"),
+    [
+        ("codapi/no-such-image", "make images NAMES=no-such-image"),
+        ("no-such-image", "build or pull its image"),
+    ],
+)
+def test_box_without_its_image_is_not_installed(run, name, todo):
+    execution = run("true", box={"image": name})
+    assert (execution.ok, execution.stdout) == (False, "")
+    assert execution.stderr.endswith(f" is not installed: {todo}")
+    assert f"no image {name} " in execution.fault
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,14 @@ def test_runs_may_use_a_service(execute, service):
 
 @pytest.mark.parametrize("kind", ["plain", "warm"])
 def test_fault_of_the_server_ends_all_runs(execute):
-    boxes = {"sh": {}, "missing": {"image": "codapi/no-such-image"}}
-    execution = execute(_sh("cat", box="missing"), boxes=boxes, runs=_inputs("1", "2"))
+    boxes = {"sh": {}, "broken": {"network": "no-such-network"}}
+    execution = execute(_sh("cat", box="broken"), boxes=boxes, runs=_inputs("1", "2"))
     assert (execution.stderr, execution.results) == ("internal error", None)
     assert execution.fault
+
+
+def test_missing_image_ends_all_runs(execute):
+    boxes = {"missing": {"image": "codapi/no-such-image"}}
+    execution = execute(_sh("cat", box="missing"), boxes=boxes, runs=_inputs("1", "2"))
+    assert execution.stderr.endswith(" is not installed: make images NAMES=no-such-image")
+    assert execution.results == ()

@@ -33,7 +33,7 @@ ORDERS = [
 ]
 # a detached box is always a plain container; the others are not
 WITH_DETACHED = pytest.mark.parametrize("kind", ["plain", "warm"])
-BOXES: dict[str, dict[str, Any]] = {"sh": {}, "missing": {"image": "codapi/no-such-image"}}
+BOXES: dict[str, dict[str, Any]] = {"sh": {}, "broken": {"network": "no-such-network"}}
 
 
 def _sh(program: str, **step: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _exec(box: str, *argv: str, **step: Any) -> dict[str, Any]:
 def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order):
     def step(name: str, end: str | None) -> dict[str, Any] | None:
         program = f"echo {name} | tee -a /tmp/:name; test {end} = ok"
-        fault = {"box": "missing", "command": ["true"]}
+        fault = {"box": "broken", "command": ["true"]}
         return end and (fault if end == FAULT else _exec(service, "sh", "-c", program))
 
     before, ends, after, logged, answering = order
@@ -71,15 +71,15 @@ def test_steps_run_until_one_fails_and_after_always_runs(execute, service, order
     ("after", "cause"),
     [
         ({"box": "sh", "command": ["sh", "-c", "echo why >&2; exit 7"]}, "why (exit status 7)"),
-        ({"box": "missing", "command": ["true"]}, "no image codapi/no-such-image"),
+        ({"box": "broken", "command": ["true"]}, "no-such-network"),
     ],
 )
-@pytest.mark.parametrize("failing", ["sh", "missing"])
+@pytest.mark.parametrize("failing", ["sh", "broken"])
 @pytest.mark.parametrize("kind", ["plain"])
 def test_failed_after_of_a_failed_command_is_logged(execute, caplog, after, cause, failing):
     execution = execute(_sh("exit 3", box=failing), after=after, boxes=BOXES)
     assert execution.stderr == ("exit status 3" if failing == "sh" else "internal error")
-    assert "no-such-image" in execution.fault or failing == "sh"
+    assert "no-such-network" in execution.fault or failing == "sh"
     [record] = caplog.records
     assert record.message.startswith(f"id={execution.id} the after step failed: ")
     assert cause in record.message
