@@ -102,6 +102,10 @@ class BoxSpec:
     preload: Annotated[
         Preload | None, "the program that waits in a box for its next run, already started"
     ] = None
+    ready: Annotated[
+        tuple[Text, ...], "program and arguments that succeed in a detached box once it serves"
+    ] = ()
+    ready_timeout: Annotated[Amount, "seconds in which a detached box must be ready"] = 30
 
     @property
     def home(self) -> tuple[str, ...]:
@@ -275,6 +279,12 @@ class Config:
     titles: Mapping[str, str] = field(default_factory=dict)
     starters: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def time_budget(self, command: Command, runs_timeout: float = 0) -> float:
+        """Return a command's time budget, with the seconds in which detached boxes become ready."""
+        wait = max((box.ready_timeout for box in self.boxes.values() if box.ready), default=0)
+        waits = wait * sum(step.detach for step in command.all_steps())
+        return command.time_budget(self.timeouts, runs_timeout) + waits
 
     def images(self) -> list[str]:
         """Return the names of all images, each once."""

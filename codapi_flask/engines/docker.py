@@ -13,6 +13,7 @@ from codapi_flask import files
 from codapi_flask.boxes import outputs
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.engines.context import WorkerContext
+from codapi_flask.engines.detached import Detached
 from codapi_flask.engines.workspace import Workspace
 from codapi_flask.errors import Abandoned, NotRunning, ServerFault
 from codapi_flask.models import Input, Job, LeftOut, Outcome, Report
@@ -22,8 +23,11 @@ END_PATIENCE, FAILURE_PATIENCE = 2.0, 0.1
 """Seconds in which a detached program's output ends: if its box seems to have ended, and if a step
 failed, perhaps for lack of it."""
 
+READY_INTERVAL = 0.1
+"""Seconds between two tries of a box's `ready`."""
+
 MAX_SHOWN = 500
-"""Characters of a detached program's last output that the log repeats."""
+"""Characters of a detached program's last output that the log repeats, and of a last try's."""
 
 STILL_RUNNING = "a step failed, and a detached program may still write until the last step"
 
@@ -230,9 +234,35 @@ class _Walk:
                 return _failure(str(error))
         if self._workspace.detached(name):
             name = f"{name}-{len(self._outcomes)}d"
-        self._workspace.detach(name, box, program)
-        self._running[name] = len(self._outcomes)
-        return Outcome()
+        detached = self._workspace.detach(name, box, program)
+        outcome = self._until_ready(detached, program.user) if box.ready else Outcome()
+        if outcome.ok:
+            self._running[name] = len(self._outcomes)
+        return outcome
+
+    def _until_ready(self, detached: Detached, user: str) -> Outcome:
+        """Try a box's `ready` until it succeeds; fail if the box ends or takes too long."""
+        box, why = detached.box, ""
+        deadline = time.monotonic() + box.ready_timeout
+        while (left := deadline - time.monotonic()) > 0:
+            probe = Program(box.ready, user, timeout=left)
+            try:
+                outcome = self._workspace.exec(detached.container, True, probe)
+            except NotRunning:
+                if ended := detached.ended(END_PATIENCE):
+                    text = f"box {box.name} ends before it is ready"
+                    return _failure(text) if ended.ok else ended
+            else:
+                if outcome.ok:
+                    return Outcome()
+                if outcome.reason == "error":
+                    return outcome
+                if outcome.reason != "timeout":
+                    why = (outcome.stdout + outcome.stderr).strip()[-MAX_SHOWN:]
+            time.sleep(READY_INTERVAL)
+            self._context.cancel.check()
+        within = f"box {box.name} is not ready within {box.ready_timeout:g} s"
+        return _failure(f"{within}: {why}" if why else within)
 
     def _act(self, name: str, step: Step, program: Program) -> Outcome:
         own = self._workspace.detached(name)

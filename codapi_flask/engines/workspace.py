@@ -90,7 +90,7 @@ class Workspace:
         outcome = self._with_others(lambda end: self._plain.run(name + end, box, program))
         return replace(outcome, fell_back=can_have_init(box, self._context.daemon))
 
-    def detach(self, name: str, box: BoxSpec, program: Program) -> None:
+    def detach(self, name: str, box: BoxSpec, program: Program) -> Detached:
         """Start a program that runs in a box of its own until `end_detached`.
 
         Raises:
@@ -101,7 +101,9 @@ class Workspace:
         container, stream = self._with_others(
             lambda end: self._plain.detach(name + end, box, program)
         )
-        self._detached[name] = Detached(box, program, container, stream, self._context.cancel)
+        detached = Detached(box, program, container, stream, self._context.cancel)
+        self._detached[name] = detached
+        return detached
 
     def detached(self, name: str) -> Detached | None:
         """Return what `detach` started under that name, `None` without it."""

@@ -97,7 +97,7 @@ class Pool:
         """
         command = self._config.commands[job.sandbox][job.command]
         runs_timeout = self._config.runs_timeout if job.runs else 0
-        budget = command.time_budget(self._config.timeouts, runs_timeout)
+        budget = self._config.time_budget(command, runs_timeout)
         while True:
             child = self._take(job.sandbox, ticket)
             child.deadline = time.monotonic() + budget

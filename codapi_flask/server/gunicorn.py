@@ -46,7 +46,7 @@ def settings() -> dict[str, Any]:
     files = _raise_file_limit()
     commands = [command for named in config.commands.values() for command in named.values()]
     budgets = [
-        command.time_budget(config.timeouts, runs_timeout)
+        config.time_budget(command, runs_timeout)
         for command in commands
         for runs_timeout in (0, config.runs_timeout)
     ]

@@ -62,6 +62,15 @@ def test_command_time_budget_covers_all_steps():
     assert Command(engine="http").time_budget(Timeouts(http=3, margin=7)) == 3 + 7
 
 
+def test_time_budget_covers_the_time_until_detached_boxes_are_ready():
+    boxes = {"a": BoxSpec(name="a", image="i", ready=("true",), ready_timeout=20)}
+    config, waits = Config(boxes=boxes), Step(box="a", detach=True)
+    command = Command(before=waits, steps=(waits, Step(box="a")))
+    assert config.time_budget(command) == command.time_budget(config.timeouts) + 2 * 20
+    plain = Command(steps=(Step(box="a"),))
+    assert config.time_budget(plain) == plain.time_budget(config.timeouts)
+
+
 def test_command_time_budget_covers_the_runs_of_the_last_step():
     command = Command(steps=(Step(box="a", timeout=5), Step(box="b", timeout=0.5)))
     assert command.time_budget(Timeouts(box=3, margin=7), 30) == 5 + 30 + 4 * 3 + 7

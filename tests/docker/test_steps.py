@@ -166,6 +166,47 @@ def test_detached_box_runs_until_it_is_stopped(execute):
     assert not sleep.runs()
 
 
+READY = {"tmpfs": ["/tmp"], "ready": ["test", "-e", "/tmp/ready"]}
+
+
+@WITH_DETACHED
+def test_step_begins_when_the_detached_box_is_ready(execute):
+    serve = "sleep 0.5; touch /tmp/ready; sleep 1000"
+    execution = execute(
+        _sh(serve, detach=True), _exec(":name", *READY["ready"]), boxes={"sh": READY}
+    )
+    assert (execution.ok, execution.stderr) == (True, "")
+
+
+@WITH_DETACHED
+@pytest.mark.parametrize(
+    ("program", "box", "stderr"),
+    [
+        ("sleep 1000", {}, "box sh is not ready within 0.5 s"),
+        (
+            "sleep 1000",
+            {"ready": ["sh", "-c", "echo not yet; exit 1"]},
+            "box sh is not ready within 0.5 s: not yet",
+        ),
+        ("sleep 1000", {"ready": ["sleep", "1000"]}, "box sh is not ready within 0.5 s"),
+        (
+            "sleep 1000",
+            {"ready": ["no-such-program"]},
+            "box sh is not ready within 0.5 s: no-such-program: not found",
+        ),
+        ("echo why >&2; exit 3", {"ready_timeout": 30}, "why (exit status 3)"),
+        ("true", {"ready_timeout": 30}, "box sh ends before it is ready"),
+    ],
+)
+def test_command_fails_if_the_detached_box_does_not_become_ready(execute, program, box, stderr):
+    execution = execute(
+        _sh(program, detach=True),
+        _exec(":name", "echo", "never"),
+        boxes={"sh": {**READY, "ready_timeout": 0.5, **box}},
+    )
+    assert (execution.ok, execution.stdout, execution.stderr) == (False, "", stderr)
+
+
 @WITH_DETACHED
 def test_detached_box_is_removed_at_the_end(execute):
     # the fixture checks that no container is left
