@@ -65,7 +65,7 @@ def test_replaced_image_is_used_without_a_failed_job(server, image):
 def test_removed_image_fails_new_boxes_until_it_is_back(server, image):
     with restored(server), load(server) as seen:
         docker("image", "rm", "--force", image)
-        wait_for(seen.gave("fault", "plain", "fresh"), 60)
+        wait_for(seen.gave("not installed", "plain", "fresh"), 60)
         build(image, "new")
         wait_for(seen.gave("right"), 60)
-    assert seen.verdicts() == {"right", "fault"}
+    assert seen.verdicts() == {"right", "not installed"}

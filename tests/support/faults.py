@@ -47,7 +47,8 @@ def write_config(directory: Path, image: str = "codapi/sh") -> Path:
 def ask(server: Server, kind: str) -> str:
     """Have a program executed and return the verdict on its answer.
 
-    `right` (its output), `fault`, `busy`, `died` (its box), `no answer`, or the answer itself.
+    `right` (its output), `fault`, `busy`, `not installed`, `died` (its box), `no answer`, or the
+    answer itself.
     """
     token = secrets.token_hex()
     try:
@@ -58,6 +59,7 @@ def ask(server: Server, kind: str) -> str:
         "right": (status, body["ok"], body["stdout"]) == (200, True, f"{token}\n"),
         "fault": is_server_fault((status, body)) or is_unavailable((status, body)),
         "busy": status == 429,
+        "not installed": status == 200 and " is not installed: " in body["stderr"],
         "died": (status, body["ok"], body["stderr"]) == (200, False, "sandbox died"),
         f"{status} {body}": True,
     }
