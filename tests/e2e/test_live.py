@@ -174,7 +174,8 @@ def test_refusal_of_a_stream_is_plain_json(server, more, status):
 
 
 def test_fault_before_the_run_is_plain_json(root, start_server):
-    server = start_server(root({"sh": {"image": "codapi/none"}}, {"sh": {"run": RUN}}))
+    box = {"image": "codapi/sh", "network": "none-such"}
+    server = start_server(root({"sh": box}, {"sh": {"run": RUN}}))
     with Events(server.port, "echo") as events:
         assert (events.status, events.headers["Content-Type"]) == (500, "application/json")
         assert json.loads(events.read())["stderr"] == "internal error"
