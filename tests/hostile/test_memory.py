@@ -85,7 +85,11 @@ BOMBS = {
 def test_program_over_the_memory_limit_is_killed(attack, place):
     execution = attack(*BOMBS[place], timeout=10, box=BOX)
     assert (execution.ok, execution.stdout) == (False, "")
-    assert execution.stderr == "out of memory (64 MiB)\nexit status 137"
+    ends = ["out of memory (64 MiB)\nexit status 137"]
+    if place == "sockets' buffers":
+        # near the limit the kernel may refuse them memory instead, without an end
+        ends.append("code execution timeout, close to its memory limit (64 MiB)")
+    assert execution.stderr in ends
 
 
 def test_children_over_the_memory_limit_die_before_their_parent(attack):
