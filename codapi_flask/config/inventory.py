@@ -72,6 +72,19 @@ def warnings(config: Config, host: Host) -> Iterator[str]:
         yield f"sandboxes {kind}: {', '.join(named)}"
 
 
+def is_installed(command: Command, config: Config, images: Mapping[str, str]) -> bool | None:
+    """Whether some request can run all steps of a command, by the ids of the images.
+
+    The id of a missing image is empty. The answer is `None` while a name that decides it is not in
+    `images`.
+    """
+    steps = list[bool | None]()
+    for boxes in _boxes(command, config):
+        ids = [images.get(box.image) for box in boxes]
+        steps.append(True if any(ids) else None if None in ids else False)
+    return False if False in steps else None if None in steps else True
+
+
 def _named(sandbox: str, whats: list[str]) -> str:
     return f"{sandbox} ({', '.join(whats)})" if whats else sandbox
 
@@ -85,18 +98,6 @@ def _lacks(command: Command, config: Config, host: Host) -> Iterator[tuple[str, 
             for pattern in box.files:
                 if not any(matching(Path(config.root), pattern)):
                     yield FILES, pattern
-
-
-def is_installed(command: Command, config: Config, images: Mapping[str, str]) -> bool | None:
-    """Whether some request can run all steps of a command, by the ids of the images.
-
-    An image without an id is missing. `None` is unknown: a name that decides is not in `images`.
-    """
-    steps = list[bool | None]()
-    for boxes in _boxes(command, config):
-        ids = [images.get(box.image) for box in boxes]
-        steps.append(True if any(ids) else None if None in ids else False)
-    return False if False in steps else None if None in steps else True
 
 
 def _is_usable(command: Command, config: Config, host: Host) -> bool:

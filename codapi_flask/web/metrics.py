@@ -56,7 +56,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._executions = Counter(
             "codapi_executions",
-            "Executions by their outcome; fault: an internal error.",
+            "Executions by their outcome; fault: an internal error or a missing image.",
             ["sandbox", "command", "reason"],
             registry=self.registry,
         )

@@ -87,7 +87,7 @@ def test_program_over_the_memory_limit_is_killed(attack, place):
     assert (execution.ok, execution.stdout) == (False, "")
     ends = ["out of memory (64 MiB)\nexit status 137"]
     if place == "sockets' buffers":
-        # near the limit the kernel may refuse them memory instead, without an end
+        # the kernel may refuse memory to sockets: the program retries until its timeout
         ends.append("code execution timeout, close to its memory limit (64 MiB)")
     assert execution.stderr in ends
 
