@@ -1,7 +1,7 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons vm upgrade-deps
+.PHONY: run setup images sandboxes dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons vm upgrade-deps
 
 run: setup
 	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
@@ -12,6 +12,10 @@ setup:
 # of all folders in images/, or of those in NAMES
 images:
 	@scripts/images $(NAMES)
+
+# the examples of all sandboxes, or of those in NAMES, and a table of what they took
+sandboxes: dev images
+	CODAPI_SANDBOXES="$(or $(NAMES),all)" .venv/bin/python -m pytest tests/sandboxes
 
 # .venv with what the tests and checks need
 dev:

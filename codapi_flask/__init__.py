@@ -15,6 +15,7 @@ An import points down. Each room's docstring says what comes in and what goes ou
     init       the C program that is process 1 of a box, and its protocol
     program, live                           what a step runs in a box, and what hears it meanwhile
     files, streams, process, unixsocket     what several rooms need
+    examples                                the examples of a sandbox, images/NAME/examples
     libraries                               which insides of libraries are used, and a check
     stdio                                   stdout and stderr, whose writers never wait
     models, errors                          what travels between them
