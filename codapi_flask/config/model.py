@@ -102,10 +102,22 @@ class BoxSpec:
     preload: Annotated[
         Preload | None, "the program that waits in a box for its next run, already started"
     ] = None
-    ready: Annotated[
-        tuple[Text, ...], "program and arguments that succeed in a detached box once it serves"
+    service: Annotated[
+        Literal[False, True, "lazy"],
+        "whether the server keeps one container of it running, for exec steps: from its own start "
+        'on, or with "lazy" from the first request on',
+    ] = False
+    command: Annotated[
+        tuple[Text, ...], "program and arguments of a service, by default the image's"
     ] = ()
-    ready_timeout: Annotated[Amount, "seconds in which a detached box must be ready"] = 30
+    user: Annotated[User, "the user of a service, by default the image's"] = ""
+    ready: Annotated[
+        tuple[Text, ...],
+        "program and arguments that succeed in a detached box or a service once it serves",
+    ] = ()
+    ready_timeout: Annotated[
+        Amount, "seconds in which a detached box or a service must be ready"
+    ] = 30
 
     @property
     def home(self) -> tuple[str, ...]:

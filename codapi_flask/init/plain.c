@@ -5,9 +5,11 @@
 #include "parse.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,7 +44,20 @@ static void run_program(char **argv, const sigset_t *mask)
 	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
-int plain(bool waits, char **argv)
+/* Waits for a signal; if a lock is to be watched, for a second at most. Returns its number, or -1 and an errno. */
+static int next_signal(const sigset_t *all, int lock)
+{
+	return lock < 0 ? sigwaitinfo(all, NULL) : sigtimedwait(all, NULL, &(struct timespec){.tv_sec = 1});
+}
+
+/* Whether the other end, which locked the directory exclusively, is gone. */
+static bool is_free(int lock)
+{
+	return lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) == 0;
+}
+
+/* Runs a program; `lock` is the directory to watch, or -1. */
+static int run(bool waits, char **argv, int lock)
 {
 	sigset_t all, before;
 	int status, number;
@@ -58,12 +73,29 @@ int plain(bool waits, char **argv)
 	if (child == 0)
 		run_program(argv, &before);
 	while (child > 0) {
-		if ((number = sigwaitinfo(&all, NULL)) > 0 && number != SIGCHLD)
+		if ((number = next_signal(&all, lock)) > 0 && number != SIGCHLD)
 			kill(child, number);
+		if (is_free(lock))
+			return 128 + SIGKILL;
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 			if (pid == child)
 				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
 	fprintf(stderr, "init: fork: %s\n", strerror(errno));
 	return 125;
+}
+
+int plain(bool waits, char **argv)
+{
+	return run(waits, argv, -1);
+}
+
+int service(bool waits, char **argv, const char *owner)
+{
+	int lock = open(owner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0) {
+		fprintf(stderr, "init: open %s: %s\n", owner, strerror(errno));
+		return 125;
+	}
+	return run(waits, argv, lock);
 }

@@ -1,0 +1,163 @@
+"""A service: a container that the server keeps running, in which steps execute programs.
+
+It lives for a lease, and no longer than the process that starts it: that holds a lock which the
+service's process 1 watches. The keeper and the workers tell each other in files whether a service
+is ready, and whether one is wanted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+
+from codapi_flask.boxes.instance import Instance
+from codapi_flask.boxes.lease import Lease
+from codapi_flask.config.model import BoxSpec
+from codapi_flask.config.names import safe
+from codapi_flask.daemon.attach import Stream
+from codapi_flask.daemon.cgroup import bound_sockets
+from codapi_flask.daemon.container import Container
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.init import install
+from codapi_flask.program import Program
+from codapi_flask.streams import Cancel, pump
+
+NOUTPUT = 4096
+"""Bytes that are kept of the end of a service's output."""
+
+
+class Bulletin:
+    """What is known of one service in all processes of a server."""
+
+    def __init__(self, instance: Instance, box: str) -> None:
+        self._directory = instance.services / box
+
+    @property
+    def container(self) -> str:
+        """The id of the ready service's container, empty if it is not ready."""
+        with suppress(FileNotFoundError):
+            return (self._directory / "container").read_text()
+        return ""
+
+    def publish(self, container: str) -> None:
+        """Tell that the service is ready in a container."""
+        self._directory.mkdir(exist_ok=True)
+        new = self._directory / "new"
+        new.write_text(container)
+        new.replace(self._directory / "container")
+
+    def withdraw(self) -> None:
+        """Tell that the service is not ready."""
+        (self._directory / "container").unlink(missing_ok=True)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a request has needed the service."""
+        return (self._directory / "wanted").exists()
+
+    def want(self) -> None:
+        """Tell that a request needs the service."""
+        self._directory.mkdir(exist_ok=True)
+        (self._directory / "wanted").touch()
+
+
+class Service:
+    """A started service; `close` must follow."""
+
+    def __init__(
+        self, box: BoxSpec, container: Container, stream: Stream, lease: Lease, lock: int
+    ) -> None:
+        """Own a started container, its output, its lease, and the lock that it watches."""
+        self.box, self.container = box, container
+        self._stream, self._lease, self._lock = stream, lease, lock
+
+    @classmethod
+    def start(cls, daemon: Daemon, box: BoxSpec, instance: Instance) -> Service:
+        """Start a service.
+
+        Raises:
+            ServerFault: the container cannot be started in time.
+            Vanished: others removed it.
+        """
+        deadline = time.monotonic() + daemon.timeouts.box
+        lease = instance.lease()
+        lock = _lock(lease, instance) if daemon.is_local else -1
+        name = f"{safe(box.name)}_{lease.path.name}"
+        mounts = lease.mounts(lease.service if daemon.is_local else None)
+        try:
+            container = daemon.create_service(name, box, mounts, instance.path, deadline)
+            try:
+                program = Program((), box.user, noutput=NOUTPUT)
+                stream = container.attach(program, deadline, keeps_last=True)
+                container.start(deadline)
+                if daemon.bounds_sockets(box):
+                    # process 1 starts the program only after that
+                    state = container.inspect().get("State", {})
+                    bound_sockets(state.get("Pid", 0), box.memory)
+            except BaseException:
+                container.remove()
+                raise
+        except BaseException:
+            _release(lease, lock)
+            raise
+        return cls(box, container, stream, lease, lock)
+
+    @property
+    def output(self) -> str:
+        """The end of what the service has printed."""
+        return (self._stream.stdout.text() + self._stream.stderr.text()).strip()
+
+    def wait(self, seconds: float) -> bool:
+        """Read the output for some seconds; return False at once if the service ends."""
+        return not pump(Cancel(), [self._stream], None, b"", time.monotonic() + seconds)
+
+    def try_ready(self, seconds: float) -> str | None:
+        """Execute the box's `ready`: return `None` if it succeeds, else what it has printed.
+
+        Raises:
+            NotRunning: the service has ended.
+            ServerFault: the daemon failed, or the program's user does not exist.
+        """
+        deadline = time.monotonic() + seconds
+        program = Program(self.box.ready, self.box.user, timeout=seconds)
+        exec = self.container.exec(program)
+        stream = exec.start(time.monotonic() + seconds)
+        try:
+            pump(Cancel(), [stream], None, b"", deadline)
+            code = exec.wait(deadline)
+        finally:
+            stream.close()
+        said = (stream.stdout.text() + stream.stderr.text()).strip()
+        if code is None:
+            return said or f"{self.box.ready[0]} does not end"
+        return None if code == 0 else said or f"exit status {code}"
+
+    def close(self) -> None:
+        """End the service and remove it.
+
+        Raises:
+            ServerFault: the daemon did not confirm that; a sweeper removes what is left.
+        """
+        self._stream.close()
+        try:
+            self.container.remove()
+        finally:
+            _release(self._lease, self._lock)
+
+
+def _lock(lease: Lease, instance: Instance) -> int:
+    """Make the directory that the service watches, and lock it; return its descriptor."""
+    lease.service.mkdir()
+    lease.service.chmod(0o755)
+    install(instance.init, lease.service / "init")
+    lock = os.open(lease.service, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def _release(lease: Lease, lock: int) -> None:
+    if lock >= 0:
+        os.close(lock)
+    lease.remove()
