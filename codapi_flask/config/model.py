@@ -104,16 +104,13 @@ class BoxSpec:
     ] = None
     service: Annotated[
         Literal[False, True, "lazy"],
-        "whether the server keeps one container of it running, for exec steps: from its own start "
-        'on, or with "lazy" from the first request on',
+        "whether the server keeps one container of the box running, for exec steps",
     ] = False
-    command: Annotated[
-        tuple[Text, ...], "program and arguments of a service, by default the image's"
-    ] = ()
-    user: Annotated[User, "the user of a service, by default the image's"] = ""
+    command: Annotated[tuple[Text, ...], "program and arguments of a service"] = ()
+    user: Annotated[User, "the user of a service"] = ""
     ready: Annotated[
         tuple[Text, ...],
-        "program and arguments that succeed in a detached box or a service once it serves",
+        "program and arguments that succeed once a detached box or a service serves",
     ] = ()
     ready_timeout: Annotated[
         Amount, "seconds in which a detached box or a service must be ready"
