@@ -123,7 +123,7 @@ def _found(folder: Path, name: str) -> list[Path]:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON, also with lines of comments, or else JSON5, which takes a hundred times as long."""
+    """Parse JSON, maybe with lines of comments, or else JSON5, which takes far longer."""
     for each in text, COMMENTS.sub("", text):
         with suppress(json.JSONDecodeError):
             return json.loads(each, object_pairs_hook=_object)
