@@ -2,8 +2,10 @@
 
 An import points down. Each room's docstring says what comes in and what goes out.
 
+    cli        the command codapi
     server     the web process: config, start, gunicorn's settings
     web        the API: routes, tokens, CORS, metrics, load shedding
+    client     requests of a program on this side: to a server, or executed in this process
     pool       worker processes, the bound on what runs at once
     engines    how a command is executed: docker, http
     stock      the keeper process: warm boxes, sweeping

@@ -11,11 +11,11 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter
 
+from codapi_flask.config.offers import Offer, Sandbox
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Execution, LeftOut, Outcome
 from codapi_flask.web import answers, live
 from codapi_flask.web.api import OPEN
-from codapi_flask.web.sandboxes import Offer, Sandbox
 
 Object = dict[str, Any]
 
