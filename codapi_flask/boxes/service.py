@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from codapi_flask.boxes.instance import Instance
@@ -22,7 +23,7 @@ from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.init import install
 from codapi_flask.program import Program
-from codapi_flask.streams import Cancel, pump
+from codapi_flask.streams import WATCH_INTERVAL, Cancel, pump
 
 NOUTPUT = 4096
 """Bytes that are kept of the end of a service's output."""
@@ -113,8 +114,11 @@ class Service:
         """Read the output for some seconds; return False at once if the service ends."""
         return not pump(Cancel(), [self._stream], None, b"", time.monotonic() + seconds)
 
-    def try_ready(self, seconds: float) -> str | None:
+    def try_ready(self, seconds: float, is_over: Callable[[], bool]) -> str | None:
         """Execute the box's `ready`: return `None` if it succeeds, else what it has printed.
+
+        It fails after `seconds`, or soon after `is_over` returns true. The service's output is read
+        meanwhile.
 
         Raises:
             NotRunning: the service has ended.
@@ -125,8 +129,10 @@ class Service:
         exec = self.container.exec(program)
         stream = exec.start(time.monotonic() + seconds)
         try:
-            pump(Cancel(), [stream], None, b"", deadline)
-            code = exec.wait(deadline)
+            pump(Cancel(), [self._stream, stream], None, b"", deadline, is_over)
+            code = exec.wait(time.monotonic())
+            while code is None and time.monotonic() < deadline and not is_over():
+                code = exec.wait(min(time.monotonic() + WATCH_INTERVAL, deadline))
         finally:
             stream.close()
         said = (stream.stdout.text() + stream.stderr.text()).strip()

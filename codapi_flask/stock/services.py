@@ -19,6 +19,9 @@ FIRST, LONGEST = 0.1, 10.0
 READY_INTERVAL = 0.1
 """Seconds between two tries of a service's `ready`."""
 
+LEAST_TRY = 1.0
+"""Seconds that each of them may take at least, though `ready_timeout` ends: its output says why."""
+
 CHECK_INTERVAL, CHECKS = 10.0, 3
 """Seconds between two checks of a ready service, and how many fail until it starts again."""
 
@@ -38,7 +41,7 @@ class SupervisedService:
     """A service that is started again when it ends. `serve` runs in a thread of its own.
 
     `state` is `idle` (lazy, and no request has needed it), `starting`, `ready` or `failed`; `why`
-    is the reason of a failure.
+    is the reason of the last failure, of the service or its `ready`.
     """
 
     def __init__(self, box: BoxSpec, instance: Instance) -> None:
@@ -91,7 +94,7 @@ class SupervisedService:
         """Run the service once; return why it is over, empty if that is as it should be."""
         service = Service.start(daemon, self._box, self._instance)
         try:
-            if why := self._until_ready(service):
+            if (why := self._until_ready(service)) or self._ending.is_set():
                 return why
             self._bulletin.publish(service.container.id)
             self.state, self.why = "ready", ""
@@ -108,10 +111,12 @@ class SupervisedService:
         while (left := deadline - time.monotonic()) > 0 and not self._ending.is_set():
             if not service.wait(READY_INTERVAL):
                 return _ended(service)
-            found = self._try(service, left) if self._box.ready else None
+            found = self._try(service, max(left, LEAST_TRY)) if self._box.ready else None
             if found is None:
                 return ""
-            why = found
+            self.why = why = found
+        if self._ending.is_set():
+            return ""
         return f"not ready within {self._box.ready_timeout:g} s: {why[-MAX_SHOWN:]}"
 
     def _watch(self, service: Service) -> str:
@@ -132,7 +137,7 @@ class SupervisedService:
 
     def _try(self, service: Service, seconds: float) -> str | None:
         try:
-            return service.try_ready(seconds)
+            return service.try_ready(seconds, self._ending.is_set)
         except (NotRunning, ServerFault) as error:
             return str(error)
 
