@@ -16,6 +16,9 @@ from codapi_flask.errors import NoImage, NotRunning, ServerFault
 FIRST, LONGEST = 0.1, 10.0
 """Seconds before the second start of a service that fails, doubled each time, and their maximum."""
 
+LONGEST_AFTER_READY = 1.0
+"""Their maximum once it was ready: then a client may have ended it, and others wait for it."""
+
 READY_INTERVAL = 0.1
 """Seconds between two tries of a service's `ready`."""
 
@@ -49,6 +52,7 @@ class SupervisedService:
         self._bulletin = Bulletin(instance, box.name)
         self._ending = threading.Event()
         self.state, self.why = "idle", ""
+        self._was_ready = False
         self.image = ""
         """The id of the box's image now, empty while that is unknown."""
 
@@ -81,8 +85,11 @@ class SupervisedService:
                 continue
             log.warning("the service %s is not ready, will start again: %s", self._box.name, why)
             self.state, self.why = "failed", why
-            pause = FIRST if time.monotonic() > start + 2 * LONGEST else min(pause * 2, LONGEST)
-            self._ending.wait(pause)
+            if time.monotonic() > start + 2 * LONGEST:
+                pause = FIRST
+            longest = LONGEST_AFTER_READY if self._was_ready else LONGEST
+            self._ending.wait(min(pause, longest))
+            pause = min(pause * 2, longest)
 
     def _await_image(self) -> None:
         deadline = time.monotonic() + LONGEST
@@ -92,11 +99,13 @@ class SupervisedService:
 
     def _run_once(self, daemon: Daemon) -> str:
         """Run the service once; return why it is over, empty if that is as it should be."""
+        self._was_ready = False
         service = Service.start(daemon, self._box, self._instance)
         try:
             if (why := self._until_ready(service)) or self._ending.is_set():
                 return why
             self._bulletin.publish(service.container.id)
+            self._was_ready = True
             self.state, self.why = "ready", ""
             log.info("the service %s is ready", self._box.name)
             return self._watch(service)
