@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
@@ -68,11 +68,11 @@ class Service:
     """A started service; `close` must follow."""
 
     def __init__(
-        self, box: BoxSpec, container: Container, stream: Stream, lease: Lease, lock: int
+        self, box: BoxSpec, container: Container, stream: Stream, owned: ExitStack
     ) -> None:
-        """Own a started container, its output, its lease, and the lock that it watches."""
+        """Own a started container and its output; `owned` closes them and what they live for."""
         self.box, self.container = box, container
-        self._stream, self._lease, self._lock = stream, lease, lock
+        self._stream, self._owned = stream, owned
 
     @classmethod
     def start(cls, daemon: Daemon, box: BoxSpec, instance: Instance) -> Service:
@@ -83,27 +83,24 @@ class Service:
             Vanished: others removed it.
         """
         deadline = time.monotonic() + daemon.timeouts.box
-        lease = instance.lease()
-        lock = _lock(lease, instance) if daemon.is_local else -1
-        name = f"{safe(box.name)}_{lease.path.name}"
-        mounts = lease.mounts(lease.service if daemon.is_local else None)
-        try:
+        with ExitStack() as owned:
+            lease = instance.lease()
+            owned.callback(lease.remove)
+            if daemon.is_local:
+                owned.callback(os.close, _lock(lease, instance))
+            name = f"{safe(box.name)}_{lease.path.name}"
+            mounts = lease.mounts(lease.service if daemon.is_local else None)
             container = daemon.create_service(name, box, mounts, instance.path, deadline)
-            try:
-                program = Program((), box.user, noutput=NOUTPUT)
-                stream = container.attach(program, deadline, keeps_last=True)
-                container.start(deadline)
-                if daemon.bounds_sockets(box):
-                    # process 1 starts the program only after that
-                    state = container.inspect().get("State", {})
-                    bound_sockets(state.get("Pid", 0), box.memory)
-            except BaseException:
-                container.remove()
-                raise
-        except BaseException:
-            _release(lease, lock)
-            raise
-        return cls(box, container, stream, lease, lock)
+            owned.callback(container.remove)
+            program = Program((), box.user, noutput=NOUTPUT)
+            stream = container.attach(program, deadline, keeps_last=True)
+            owned.callback(stream.close)
+            container.start(deadline)
+            if daemon.bounds_sockets(box):
+                # process 1 starts the program only after that
+                state = container.inspect().get("State", {})
+                bound_sockets(state.get("Pid", 0), box.memory)
+            return cls(box, container, stream, owned.pop_all())
 
     @property
     def output(self) -> str:
@@ -146,11 +143,7 @@ class Service:
         Raises:
             ServerFault: the daemon did not confirm that; a sweeper removes what is left.
         """
-        self._stream.close()
-        try:
-            self.container.remove()
-        finally:
-            _release(self._lease, self._lock)
+        self._owned.close()
 
 
 def _lock(lease: Lease, instance: Instance) -> int:
@@ -159,11 +152,9 @@ def _lock(lease: Lease, instance: Instance) -> int:
     lease.service.chmod(0o755)
     install(instance.init, lease.service / "init")
     lock = os.open(lease.service, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return lock
-
-
-def _release(lease: Lease, lock: int) -> None:
-    if lock >= 0:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         os.close(lock)
-    lease.remove()
+        raise
+    return lock
