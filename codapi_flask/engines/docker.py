@@ -58,7 +58,8 @@ class DockerEngine:
         services = {
             step: ready_container(self._context, box)
             for step in command.all_steps()
-            if (box := self._config.boxes.get(step.box_name(job.version)))
+            # as a container's name, it does not follow the request's version
+            if (box := self._config.boxes.get(step.box_name("")))
             and box.service
             and step.action == "exec"
         }
