@@ -54,6 +54,20 @@ class Bulletin:
         (self._directory / "container").unlink(missing_ok=True)
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether programs in the service were killed, perhaps for lack of memory."""
+        return (self._directory / "doubted").exists()
+
+    def doubt(self) -> None:
+        """Tell that a program in the service was killed."""
+        self._directory.mkdir(exist_ok=True)
+        (self._directory / "doubted").touch()
+
+    def trust(self) -> None:
+        """Forget the doubts."""
+        (self._directory / "doubted").unlink(missing_ok=True)
+
+    @property
     def is_wanted(self) -> bool:
         """Whether a request has needed the service."""
         return (self._directory / "wanted").exists()
@@ -73,6 +87,7 @@ class Service:
         """Own a started container and its output; `owned` closes them and what they live for."""
         self.box, self.container = box, container
         self._stream, self._owned = stream, owned
+        self._own_memory: int | None = None
 
     @classmethod
     def start(cls, daemon: Daemon, box: BoxSpec, instance: Instance) -> Service:
@@ -136,6 +151,22 @@ class Service:
         if code is None:
             return said or f"{self.box.ready[0]} does not end"
         return None if code == 0 else said or f"exit status {code}"
+
+    def weigh(self) -> None:
+        """Remember how much memory the service needs while nobody uses it."""
+        found = self.container.memory()
+        self._own_memory = found[0] if found else None
+
+    def lacks_memory(self) -> bool:
+        """Whether programs have less than half of the memory that they had at `weigh`.
+
+        They may have filled it for good: files in memory and System V segments outlive them. The
+        daemon may be unable to measure a service without any.
+        """
+        if self._own_memory is None:
+            return False
+        found = self.container.memory()
+        return not found or 2 * found[0] > self._own_memory + found[1]
 
     def close(self) -> None:
         """End the service and remove it.

@@ -34,6 +34,9 @@ CHECK_TIMEOUT = 10.0
 LOOK_INTERVAL = 0.25
 """Seconds between two looks for a reason to start or to end a service."""
 
+LACK_TIME = 1.5
+"""Seconds for which a doubted service lacks memory, until it starts again."""
+
 MAX_SHOWN = 500
 """Characters of a service's last output that the log repeats."""
 
@@ -104,6 +107,8 @@ class SupervisedService:
         try:
             if (why := self._until_ready(service)) or self._ending.is_set():
                 return why
+            service.weigh()
+            self._bulletin.trust()
             self._bulletin.publish(service.container.id)
             self._was_ready = True
             self.state, self.why = "ready", ""
@@ -129,13 +134,19 @@ class SupervisedService:
         return f"not ready within {self._box.ready_timeout:g} s: {why[-MAX_SHOWN:]}"
 
     def _watch(self, service: Service) -> str:
-        failures, check_at = 0, time.monotonic() + CHECK_INTERVAL
+        failures, check_at, trusted_at = 0, time.monotonic() + CHECK_INTERVAL, time.monotonic()
         while service.wait(LOOK_INTERVAL):
             if self._ending.is_set():
                 return ""
             if self.image and service.container.image != self.image:
                 log.info("the service %s starts again, with its new image", self._box.name)
                 return ""
+            if not self._bulletin.is_doubted:
+                trusted_at = time.monotonic()
+            elif not service.lacks_memory():
+                self._bulletin.trust()
+            elif time.monotonic() > trusted_at + LACK_TIME:
+                return "programs have filled its memory"
             if self._box.ready and time.monotonic() >= check_at:
                 found = self._try(service, CHECK_TIMEOUT)
                 failures = 0 if found is None else failures + 1
