@@ -64,8 +64,7 @@ class Leftovers:
         while self._entered:
             _, container = self._entered.popitem()
             with suppress(NotRunning):
-                if self._has_left(container):
-                    id = container.inspect().get("Id", "")
+                if self._has_left(container) and (id := container.inspect().get("Id")):
                     self._context.root_box.kill_group(self._group, id)
 
     def _has_left(self, container: Container) -> bool:

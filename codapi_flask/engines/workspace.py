@@ -201,9 +201,11 @@ class Workspace:
             if not is_given:
                 self._leave()
                 self._report_used()
-                self._leftovers.kill()
-                self.end_detached()
-                self._context.root_box.remove_tree(self._lease.path)
+                try:
+                    self._leftovers.kill()
+                finally:
+                    self.end_detached()
+                    self._context.root_box.remove_tree(self._lease.path)
         finally:
             if not is_given:
                 self._lease.close()
