@@ -25,6 +25,7 @@ from codapi_flask.config.values import (
     Flag,
     Glob,
     Image,
+    Lazy,
     Memory,
     Module,
     OutputsCount,
@@ -103,7 +104,7 @@ class BoxSpec:
         Preload | None, "the program that waits in a box for its next run, already started"
     ] = None
     service: Annotated[
-        Literal[False, True, "lazy"],
+        Lazy,
         "whether the server keeps one container of it running, for exec steps: from its own start "
         'on, or with "lazy" from the first request on',
     ] = False
