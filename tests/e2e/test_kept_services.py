@@ -19,7 +19,7 @@ from tests.support.server import PATIENCE, Server, wait_for, write_root
 pytestmark = pytest.mark.docker
 
 SERVICE = {"image": "codapi/sh", "command": ["sleep", "infinity"], "service": True}
-EXEC = {"box": "db", "action": "exec", "stdin": True, "command": ["sh"], "timeout": 1}
+EXEC = {"box": "db", "action": "exec", "stdin": True, "command": ["sh"], "timeout": 2}
 COMMANDS = {"db": {"run": {"steps": [EXEC]}}}
 GATED = {"tmpfs": ["/tmp"], "ready": ["sh", "-c", "ls /tmp/open"]}
 STARTING = "starting: a service that the sandbox needs is not ready yet, try again in a second"
