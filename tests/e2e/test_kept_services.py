@@ -246,6 +246,18 @@ def test_service_dies_with_its_server_and_spares_others(serve):
     wait_for(lambda: not instance.exists())
 
 
+def test_what_a_killed_worker_ran_in_a_service_ends_with_it(serve, threads):
+    server = serve()
+    id, program, left = container(server), Sleep(1000), Sleep(1000)
+    text = f"(setsid sleep {left.argument} >/dev/null 2>&1 &); {program.text}"
+    threads.submit(server.exec, "db", "run", text)
+    wait_for(lambda: program.runs() and left.runs())
+    for worker in server.pids["worker"]:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not program.runs() and not left.runs())
+    assert container(server) == id
+
+
 @pytest.mark.parametrize("role", ["keeper", "web"])
 def test_service_dies_with_a_process_and_is_started_again(serve, role):
     server = serve()
