@@ -232,6 +232,16 @@ def test_program_of_the_same_user_cannot_see_into_process_1_of_a_service(owner: 
     assert subprocess.run(argv, capture_output=True).returncode == 2
 
 
+def test_program_of_a_service_that_somebody_stops_continues(owner: Owner) -> None:
+    script = "while :; do date +%s%N > /tmp/now; sleep 0.01; done"
+    service = owner.start("sh", "-c", script)
+    look = ["exec", service, "cat", "/tmp/now"]
+    wait_for(lambda: "sh -c" in docker("top", service))
+    docker("exec", service, "sh", "-c", "kill -STOP -1")
+    before = docker(*look)
+    wait_for(lambda: docker(*look) not in ("", before))
+
+
 def test_service_without_its_directory_fails() -> None:
     result = run_tool(command=["service", "0", "true"])
     assert result.returncode == 125
