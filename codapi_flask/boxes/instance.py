@@ -11,6 +11,7 @@ WORK_DIR/                   0700, shared by all servers of one user
         x-9c8d7e6f/         a lease: one execution, or a box that waits for one
             work/           its work directory, 0777
             hosts           the /etc/hosts of its boxes without a network
+            entered         the programs in other containers that end with the lease
             init/           while a box starts: what it sees as /.codapi
             plain-init      process 1 of its plain containers
             service/        of a service: what it sees as /.codapi, with its process 1

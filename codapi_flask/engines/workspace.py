@@ -69,7 +69,7 @@ class Workspace:
         self.directory = self._lease.work
         self._empty_size = _size(self.directory)
         self._plain = PlainBoxes(context, self._lease, self._quota)
-        self._leftovers = Leftovers(context)
+        self._leftovers = Leftovers(context, self._lease)
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.

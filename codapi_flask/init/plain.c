@@ -46,7 +46,8 @@ static void run_program(char **argv, const sigset_t *mask)
 	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
-int plain(bool waits, char **argv)
+/* With the option WUNTRACED, a program that somebody stops goes on at once, with those that were stopped beside it. */
+static int run(bool waits, char **argv, int options)
 {
 	sigset_t all, before;
 	int status, number;
@@ -64,12 +65,19 @@ int plain(bool waits, char **argv)
 	while (child > 0) {
 		if ((number = sigwaitinfo(&all, NULL)) > 0 && number != SIGCHLD)
 			kill(child, number);
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-			if (pid == child)
+		while ((pid = waitpid(-1, &status, WNOHANG | options)) > 0)
+			if (pid == child && WIFSTOPPED(status))
+				kill(-1, SIGCONT);
+			else if (pid == child)
 				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
 	fprintf(stderr, "init: fork: %s\n", strerror(errno));
 	return 125;
+}
+
+int plain(bool waits, char **argv)
+{
+	return run(waits, argv, 0);
 }
 
 /* Waits in the kernel's queue from before the program's start: a program that asks for the lock comes later, and does not
@@ -103,5 +111,5 @@ int service(bool waits, char **argv, const char *owner)
 		return 125;
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	return plain(waits, argv);
+	return run(waits, argv, WUNTRACED);
 }

@@ -151,10 +151,3 @@ def test_step_waits_a_second_for_a_detached_server_that_does_not_listen(execute,
     look = {**_exec(":name", "cat /sandbox/f; date +%s%N")}
     begun, looked = map(int, execute(begin, look, boxes=boxes).stdout.split())
     assert 0.9e9 < looked - begun < (1 + PATIENCE) * 1e9
-
-
-def test_wait_for_a_detached_server_ends_with_its_end(execute, image):
-    boxes = {"server": {"image": image("FROM codapi/sh\nEXPOSE 8000")}}
-    fail = {"box": "server", "detach": True, "command": ["sh", "-c", "echo why >&2; exit 3"]}
-    execution = execute(fail, _exec(":name", "true"), boxes=boxes)
-    assert execution.stderr == "why (exit status 3)"

@@ -19,7 +19,7 @@ from tests.support.server import PATIENCE, Server, wait_for, write_root
 pytestmark = pytest.mark.docker
 
 SERVICE = {"image": "codapi/sh", "command": ["sleep", "infinity"], "service": True}
-EXEC = {"box": "db", "action": "exec", "stdin": True, "command": ["sh"], "timeout": 1}
+EXEC = {"box": "db", "action": "exec", "stdin": True, "command": ["sh"], "timeout": 2}
 COMMANDS = {"db": {"run": {"steps": [EXEC]}}}
 GATED = {"tmpfs": ["/tmp"], "ready": ["sh", "-c", "ls /tmp/open"]}
 STARTING = "starting: a service that the sandbox needs is not ready yet, try again in a second"
@@ -244,6 +244,18 @@ def test_service_dies_with_its_server_and_spares_others(serve):
     # the next server removes its directories
     serve(work_dir=server.work_dir)
     wait_for(lambda: not instance.exists())
+
+
+def test_what_a_killed_worker_ran_in_a_service_ends_with_it(serve, threads):
+    server = serve()
+    id, program, left = container(server), Sleep(1000), Sleep(1000)
+    text = f"(setsid sleep {left.argument} >/dev/null 2>&1 &); {program.text}"
+    threads.submit(server.exec, "db", "run", text)
+    wait_for(lambda: program.runs() and left.runs())
+    for worker in server.pids["worker"]:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not program.runs() and not left.runs())
+    assert container(server) == id
 
 
 @pytest.mark.parametrize("role", ["keeper", "web"])
