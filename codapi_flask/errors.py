@@ -63,6 +63,14 @@ class NoImage(ServerFault):
         super().__init__(f"no image {image} for the box {box}: build or pull it")
 
 
+class NotReady(ServerFault):
+    """A service is starting, or starts again. `box` is its box."""
+
+    def __init__(self, box: str) -> None:
+        self.box = box
+        super().__init__(f"the service {box} is not ready yet")
+
+
 class UnfitDaemon(ServerFault):
     """The Docker daemon is too old or too new for this server."""
 
@@ -77,6 +85,10 @@ class Abandoned(Exception):
 
 class Cancelled(Exception):
     """The run was cancelled: its result is no longer needed."""
+
+
+class RecipeError(Exception):
+    """The operator's mistake: a recipe of a sandbox cannot be fetched, added, built or removed."""
 
 
 class NotRunning(Exception):

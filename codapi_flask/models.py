@@ -18,6 +18,9 @@ INTERNAL_ERROR = "internal error"
 UNAVAILABLE = "unavailable: Docker is down, try again later"
 """What a client reads if the Docker daemon is not there."""
 
+STARTING = "starting: a service that the sandbox needs is not ready yet, try again in a second"
+"""What a client reads while a service starts."""
+
 OWN_IMAGE = re.compile(r"codapi/([^/:@]+)(:latest)?")
 """An image that `make images` builds, if its recipe is there."""
 
@@ -79,12 +82,16 @@ class Printed:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image: its id, the argv that it defines, and `HOME=…` of its environment."""
+    """An image: its id, the argv that it defines, and `HOME=…` of its environment.
+
+    `is_server` tells whether it exposes TCP ports.
+    """
 
     id: str
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
     home: tuple[str, ...] = ()
+    is_server: bool = False
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """Return the argv that Docker would execute for a command."""

@@ -145,6 +145,7 @@ def test_metrics_table_names_every_metric():
     state = SimpleNamespace(
         size=0, lost=0, swept=0, stock=stock, failed_preloads={"sh": 1}, busy=lambda: 0
     )
+    state.services = {"db": "ready"}
     cache = SimpleNamespace(requests={"hit": 1}, usage=lambda: (0, 0))
     lines = Metrics(state, cache).registry.collect()
     own = [metric for metric in lines if metric.name.startswith("codapi_")]

@@ -78,11 +78,11 @@ def received(fields: dict[str, Any], descriptors: list[int], spec: BoxSpec) -> B
             os.close(descriptor)
         raise ValueError("a box came without its descriptors")
     connection, lock, *kept = descriptors
-    id, *texts = fields["image"]
+    id, entrypoint, cmd, home = fields["image"]
     box = Box(
         spec,
         fields["container"],
-        Image(id, *map(tuple, texts)),
+        Image(id, tuple(entrypoint), tuple(cmd), tuple(home)),
         Lease(Path(fields["lease"]), lock),
         InitConnection(socket.socket(fileno=connection)),
         fields["kind"],

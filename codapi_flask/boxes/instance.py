@@ -6,11 +6,14 @@ WORK_DIR/                   0700, shared by all servers of one user
         init                process 1 of the boxes, and the root boxes' program
         stock               the keeper's socket
         forkserver/         the sockets of multiprocessing
+        services/BOX/       container: the id of a service that is ready; wanted: a request needs
+                            it; doubted: a program in it was killed
         x-9c8d7e6f/         a lease: one execution, or a box that waits for one
             work/           its work directory, 0777
             hosts           the /etc/hosts of its boxes without a network
             init/           while a box starts: what it sees as /.codapi
             plain-init      process 1 of its plain containers
+            service/        of a service: what it sees as /.codapi, with its process 1
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class Instance:
             instance = cls(lease.path)
             init.install(init.binary(), instance.init)
             instance.forkserver.mkdir()
+            instance.services.mkdir()
             yield instance
         finally:
             lease.remove()
@@ -77,6 +81,11 @@ class Instance:
     def forkserver(self) -> Path:
         """The directory of multiprocessing's sockets."""
         return self.path / "forkserver"
+
+    @property
+    def services(self) -> Path:
+        """The directory of what the keeper and the workers tell each other of services."""
+        return self.path / "services"
 
     def lease(self) -> Lease:
         """Make a lease with a work directory, for one execution or a box that waits for one.

@@ -87,6 +87,11 @@ class Lease:
         """The copy of init that is process 1 of the plain containers."""
         return self.path / "plain-init"
 
+    @property
+    def service(self) -> Path:
+        """The directory that a service sees, with the copy of init that is its process 1."""
+        return self.path / "service"
+
     def mounts(self, init: Path | None) -> Mounts:
         """Return the mounts of the lease's boxes; `init` is mounted for their process 1."""
         return Mounts(self.work, self.hosts, init)

@@ -66,13 +66,21 @@ class RootBox:
         Raises:
             ServerFault: the root box failed, or the process is out of sight.
         """
-        directory = self._instance.path
         if self._daemon.is_rootless:
             # its containers can have the PID namespace of another one, but not the host's
             argv, pids = ["kill", _pid_inside(pid), "-"], f"container:{container}"
         else:
             argv, pids = ["kill", str(pid), container], "host"
-        self._run(argv, directory, None, pids=pids)
+        self._run(argv, self._instance.path, None, pids=pids)
+
+    def kill_group(self, group: int, container: str) -> None:
+        """Kill the processes of the container with that full id that have that group.
+
+        Raises:
+            ServerFault: the root box failed.
+        """
+        argv = ["kill-group", str(group), container]
+        self._run(argv, self._instance.path, None, pids="host")
 
     def _run(
         self,

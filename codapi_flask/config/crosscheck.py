@@ -55,6 +55,15 @@ def check_box(box: BoxSpec) -> Found:
         yield "preload", "must have either python or command"
     if box.preload and not box.may_have_init:
         yield "preload", "needs init, which this box cannot have: remove one of them"
+    if box.service:
+        for key in ("warm", "preload"):
+            if getattr(box, key):
+                yield key, "a service is one container, which runs already: remove it"
+        if box.uses > 1:
+            yield "uses", "a service runs until it ends: remove it"
+    elif box.command or box.user:
+        key = "command" if box.command else "user"
+        yield key, 'is for services: set "service": true, or put it into the step'
     if box.preload and any(limit.startswith("cpu=") for limit in box.ulimit):
         # it limits the process, whose imports took processor time before the run
         yield "preload", "cannot be used with the ulimit cpu: remove one of them"
@@ -142,6 +151,8 @@ def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -
         yield "user", "root cannot run in a box of more than one uses"
     elif step.action == "exec" and not step.command:
         yield "command", "an exec step needs a command"
+    elif step.action != "exec" and any(box.service for box in found):
+        yield "action", f"box {step.box!r} is a service, for steps that exec"
     if step.outputs:
         yield from _check_outputs(step, found)
 

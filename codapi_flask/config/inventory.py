@@ -110,9 +110,11 @@ def _is_usable(command: Command, config: Config, host: Host) -> bool:
 
 
 def _boxes(command: Command, config: Config) -> Iterator[list[BoxSpec]]:
-    """Yield the boxes in which some request can run each step."""
-    steps = command.all_steps() if command.engine == "docker" else ()
-    yield from (candidates(step, config.boxes) for step in steps if step.action == "run")
+    """Yield the boxes in which some request can run each step; of exec steps, the services."""
+    for step in command.all_steps() if command.engine == "docker" else ():
+        found = candidates(step, config.boxes)
+        if step.action == "run" or any(box.service for box in found):
+            yield found
 
 
 def _lacks_of_box(box: BoxSpec, host: Host) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ import errno
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ import json5
 from codapi_flask.config.model import TOP_FILES
 from codapi_flask.config.problems import shown
 from codapi_flask.errors import ConfigError
+
+COMMENTS = re.compile(r"^[ \t]*//.*", re.MULTILINE)
+"""Lines that are comments as a whole: the one feature of JSON5 that most configs use."""
 
 ALL_BOXES = "configs/boxes.json"
 
@@ -96,6 +100,9 @@ def read(file: Path) -> dict[str, Any]:
         raise Unreadable(re.sub(r"^<string>:(\d+)", r"line \1:", str(error))) from error
     if not isinstance(document, dict):
         raise Unreadable(f"must be an object, not {shown(document)}")
+    if isinstance(document.get("$schema"), str):
+        # for editors
+        del document["$schema"]
     return document
 
 
@@ -119,11 +126,11 @@ def _found(folder: Path, name: str) -> list[Path]:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON, or else JSON5, which takes a hundred times as long."""
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except json.JSONDecodeError:
-        document = json5.loads(text, allow_duplicate_keys=False)
+    """Parse JSON, maybe with lines of comments, or else JSON5, which takes far longer."""
+    for each in text, COMMENTS.sub("", text):
+        with suppress(json.JSONDecodeError):
+            return json.loads(each, object_pairs_hook=_object)
+    document = json5.loads(text, allow_duplicate_keys=False)
     # json5 leaves the halves of an escaped character apart
     return json.loads(json.dumps(document), object_pairs_hook=_object)
 

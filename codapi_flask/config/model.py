@@ -102,10 +102,19 @@ class BoxSpec:
     preload: Annotated[
         Preload | None, "the program that waits in a box for its next run, already started"
     ] = None
+    service: Annotated[
+        Literal[False, True, "lazy"],
+        "whether the server keeps one container of the box running, for exec steps",
+    ] = False
+    command: Annotated[tuple[Text, ...], "program and arguments of a service"] = ()
+    user: Annotated[User, "the user of a service"] = ""
     ready: Annotated[
-        tuple[Text, ...], "program and arguments that succeed in a detached box once it serves"
+        tuple[Text, ...],
+        "program and arguments that succeed once a detached box or a service serves",
     ] = ()
-    ready_timeout: Annotated[Amount, "seconds in which a detached box must be ready"] = 30
+    ready_timeout: Annotated[
+        Amount, "seconds in which a detached box or a service must be ready"
+    ] = 30
 
     @property
     def home(self) -> tuple[str, ...]:

@@ -26,6 +26,10 @@ ROOT = re.compile(r"^\S+ \S+ \S+ / / .* - overlay .*[ ,]upperdir=(/[^,\s]+)", re
 """The root of a container, whose upper directory holds what it wrote, in `mountinfo` (proc(5))."""
 
 
+LISTENING = re.compile(r"^ *\d+: \S+ \S+ 0A ", re.MULTILINE)
+"""A socket that listens, in `/proc/PID/net/tcp` (proc(5)); 0A is `TCP_LISTEN`."""
+
+
 class Container:
     """One container, whether or not it exists; `image` is what a new one was created from."""
 
@@ -105,6 +109,19 @@ class Container:
             "unknown: set the box's storage, or use a tmpfs instead of writable"
         )
 
+    def listens(self) -> bool | None:
+        """Whether a program in the container listens on a TCP port; `None` if that is unknown."""
+        found = self.inspect()
+        pid = found.get("State", {}).get("Pid")
+        try:
+            # in another PID namespace, the pid is that of another process
+            if not pid or found["Id"] not in Path(f"/proc/{pid}/cgroup").read_text():
+                return None
+            tables = [Path(f"/proc/{pid}/net/{name}") for name in ("tcp", "tcp6")]
+            return any(LISTENING.search(table.read_text()) for table in tables if table.exists())
+        except OSError:
+            return None
+
     def memory(self) -> tuple[int, int] | None:
         """Return how many bytes the running container needs, and its limit; `None` if unknown.
 
@@ -162,6 +179,16 @@ class Container:
                     if error.status_code != 409 or time.monotonic() > deadline:
                         raise
                 time.sleep(PAUSE)
+
+    def groups(self) -> set[int]:
+        """Return the real groups of all processes in the running container.
+
+        Raises:
+            NotRunning: the container does not run.
+        """
+        with self._client.calls(f"look into {self.id}") as api, _needs_running(self.id):
+            found = api.top(self.id, ps_args="-eo pid,rgid")
+        return {int(row[-1]) for row in found["Processes"] or ()}
 
     def exec(self, program: Program) -> Exec:
         """Prepare a program in the running container.

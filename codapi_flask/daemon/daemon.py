@@ -112,6 +112,26 @@ class Daemon(Client):
         limits = hostconfig.with_init(box, mounts, self.sockets())
         return self._create_box(name, box, process, limits, instance, mounts.work, deadline)
 
+    def create_service(
+        self, name: str, box: BoxSpec, mounts: Mounts, instance: Path, deadline: float
+    ) -> Container:
+        """Create the container of a service. The daemon removes it at its end.
+
+        Its process 1 is init, if its directory is mounted, and ends with that directory's owner.
+
+        Raises:
+            ServerFault, Vanished: as for `create`.
+        """
+        image = self.box_image(box)
+        process = {"image": image.id, "command": list(box.command) or None, "user": box.user}
+        if mounts.init:
+            if not (argv := image.argv(box.command)):
+                raise ServerFault(f"box {box.name}: neither the box nor the image has a command")
+            command = ["service", str(int(self.bounds_sockets(box))), *argv]
+            process |= {"entrypoint": [f"{init.MOUNT}/init"], "command": command}
+        limits = hostconfig.service(box, mounts, self.sockets())
+        return self._create_box(name, box, process, limits, instance, mounts.work, deadline)
+
     def _create_box(
         self,
         name: str,
@@ -236,6 +256,7 @@ class Daemon(Client):
             tuple(process.get("Cmd") or ()),
             # an empty HOME counts as none
             tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
+            any(port.endswith("/tcp") for port in process.get("ExposedPorts") or ()),
         )
 
     def has_network(self, name: str) -> bool:

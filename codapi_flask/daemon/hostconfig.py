@@ -41,8 +41,9 @@ NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1"}
 class Mounts:
     """The paths of the host that a box sees.
 
-    `work` is its work directory, `hosts` its `/etc/hosts` if it has no network. `init` is mounted
-    at `init.MOUNT`: the box's own copy of init, the directory of init's listener, or nothing.
+    `work` is its work directory, which a service does not have; `hosts` its `/etc/hosts` if it has
+    no network. `init` is mounted at `init.MOUNT`: the box's own copy of init, a directory with it
+    or with init's listener, or nothing.
     """
 
     work: Path
@@ -72,6 +73,19 @@ def with_init(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
         "binds": _binds(box, mounts),
         "cap_add": needs.cap_add,
         "cap_drop": needs.cap_drop,
+        "auto_remove": True,
+    }
+
+
+def service(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
+    """Return the settings of a service's container, which sees no work directory."""
+    binds = _other_binds(box, mounts)
+    return {
+        **_limits(box, sockets),
+        "binds": binds,
+        "init": not mounts.init,
+        # nor does it count the thread of process 1
+        "pids_limit": box.nproc + 2,
         "auto_remove": True,
     }
 
@@ -166,7 +180,11 @@ def _ulimits(box: BoxSpec) -> list[dict[str, Any]]:
 
 
 def _binds(box: BoxSpec, mounts: Mounts) -> list[str]:
-    binds = [box.volume % mounts.work]
+    return [box.volume % mounts.work, *_other_binds(box, mounts)]
+
+
+def _other_binds(box: BoxSpec, mounts: Mounts) -> list[str]:
+    binds = []
     if box.network == "none":
         # a box starts in half the time if Docker does not set up its network, but then Docker
         # does not make its /etc/hosts

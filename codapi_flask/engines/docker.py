@@ -11,11 +11,14 @@ from pathlib import Path
 
 from codapi_flask import files
 from codapi_flask.boxes import outputs
+from codapi_flask.boxes.service import Bulletin
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.detached import Detached
+from codapi_flask.engines.services import ready_container
 from codapi_flask.engines.workspace import Workspace
-from codapi_flask.errors import Abandoned, NotRunning, ServerFault
+from codapi_flask.errors import Abandoned, NotReady, NotRunning, ServerFault
 from codapi_flask.models import Input, Job, LeftOut, Outcome, Report
 from codapi_flask.program import Program
 
@@ -25,6 +28,12 @@ failed, perhaps for lack of it."""
 
 READY_INTERVAL = 0.1
 """Seconds between two tries of a box's `ready`."""
+
+LISTEN_TIMEOUT, LISTEN_INTERVAL = 1.0, 0.02
+"""Seconds in which a detached server without `ready` listens, and between two looks."""
+
+KILLED = 128 + signal.SIGKILL
+"""The exit status of a killed program, and of a shell whose last program was."""
 
 MAX_SHOWN = 500
 """Characters of a detached program's last output that the log repeats, and of a last try's."""
@@ -50,6 +59,14 @@ class DockerEngine:
             for step in command.all_steps()
             if step.action == "run"
         }
+        services = {
+            step: ready_container(self._context, box)
+            for step in command.all_steps()
+            # as a container's name, it does not follow the request's version
+            if (box := self._config.boxes.get(step.box_name("")))
+            and box.service
+            and step.action == "exec"
+        }
         first = command.all_steps()[0]
         self._workspace = workspace = Workspace(
             self._context, None if first.detach else runs.get(first)
@@ -62,7 +79,9 @@ class DockerEngine:
         stdin = b"".join(texts.values())
         limit = self._config.runs_timeout
         before = outputs.stamps(workspace.directory) if job.outputs else {}
-        self._walk = walk = _Walk(self._context, workspace, runs, job, command, stdin, limit)
+        self._walk = walk = _Walk(
+            self._context, workspace, runs, services, job, command, stdin, limit
+        )
         report = Report(walk.walk(), walk.results if job.runs else None)
         if job.outputs:
             found, left_out = walk.read_outputs(before)
@@ -99,12 +118,14 @@ class _Walk:
         context: WorkerContext,
         workspace: Workspace,
         runs: dict[Step, BoxSpec],
+        services: dict[Step, Container],
         job: Job,
         command: Command,
         stdin: bytes,
         runs_timeout: float,
     ) -> None:
         self._context, self._workspace, self._runs = context, workspace, runs
+        self._services = services
         self._job, self._command, self._stdin = job, command, stdin
         self._runs_timeout = runs_timeout
         self._outcomes: list[Outcome] = []
@@ -235,7 +256,11 @@ class _Walk:
         if self._workspace.detached(name):
             name = f"{name}-{len(self._outcomes)}d"
         detached = self._workspace.detach(name, box, program)
-        outcome = self._until_ready(detached, program.user) if box.ready else Outcome()
+        outcome = Outcome()
+        if box.ready:
+            outcome = self._until_ready(detached, program.user)
+        elif self._context.daemon.box_image(box).is_server:
+            self._until_listening(detached)
         if outcome.ok:
             self._running[name] = len(self._outcomes)
         return outcome
@@ -264,12 +289,22 @@ class _Walk:
         within = f"box {box.name} is not ready within {box.ready_timeout:g} s"
         return _failure(f"{within}: {why}" if why else within)
 
+    def _until_listening(self, detached: Detached) -> None:
+        """Give a server some time until it listens: the next step probably needs it."""
+        deadline = time.monotonic() + LISTEN_TIMEOUT
+        while time.monotonic() < deadline and detached.container.listens() is False:
+            time.sleep(LISTEN_INTERVAL)
+            self._context.cancel.check()
+
     def _act(self, name: str, step: Step, program: Program) -> Outcome:
-        own = self._workspace.detached(name)
-        container = own.container if own else self._context.daemon.find(name)
+        own, service = self._workspace.detached(name), self._services.get(step)
+        container = own.container if own else service or self._context.daemon.find(name)
         try:
             if step.action == "exec":
-                return self._workspace.exec(container, own is not None, program)
+                outcome = self._workspace.exec(container, own is not None, program)
+                if service and outcome.exit_code == KILLED:
+                    Bulletin(self._context.instance, step.box_name("")).doubt()
+                return outcome
             if own:
                 own.is_stopped = True
             return self._workspace.stop(container, step.timeout)
@@ -280,6 +315,9 @@ class _Walk:
                 return _failure(f"box {step.box} is not running: exit status {ended.exit_code}")
             if isinstance(error, ServerFault):
                 raise
+            if service:
+                Bulletin(self._context.instance, step.box_name("")).doubt()
+                raise NotReady(step.box) from error
             if own or name == self._job.id:
                 return _failure(f"box {step.box} is not running")
             raise ServerFault(f"{error}: the {step.action} step needs it") from error
@@ -312,8 +350,7 @@ def _patience(outcome: Outcome) -> float:
     if outcome.ok:
         return 0
     # as a program in a box that ends
-    is_killed = outcome.exit_code == 128 + signal.SIGKILL
-    return END_PATIENCE if is_killed else FAILURE_PATIENCE
+    return END_PATIENCE if outcome.exit_code == KILLED else FAILURE_PATIENCE
 
 
 def _failure(text: str) -> Outcome:

@@ -20,6 +20,7 @@ from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
 from codapi_flask.engines.detached import Detached
 from codapi_flask.engines.plain import PlainBoxes
+from codapi_flask.engines.services import Leftovers
 from codapi_flask.errors import NotRunning, ServerFault, Vanished
 from codapi_flask.models import Outcome
 from codapi_flask.program import Program
@@ -68,6 +69,7 @@ class Workspace:
         self.directory = self._lease.work
         self._empty_size = _size(self.directory)
         self._plain = PlainBoxes(context, self._lease, self._quota)
+        self._leftovers = Leftovers(context)
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.
@@ -115,7 +117,12 @@ class Workspace:
         return bool(self._detached)
 
     def exec(self, container: Container, own: bool, program: Program) -> Outcome:
-        """Run a program in a running container; see `PlainBoxes.exec`."""
+        """Run a program in a running container; see `PlainBoxes.exec`.
+
+        What it leaves running there ends with the execution.
+        """
+        if not own:
+            program = replace(program, user=self._leftovers.marked(container, program.user))
         return self._plain.exec(container, own, program)
 
     def stop(self, container: Container, timeout: float) -> Outcome:
@@ -160,7 +167,7 @@ class Workspace:
         box = self._box
         if not box or box.uses < 1 or not box.spec.keeps_nothing:
             return False
-        if self._detached or self._was_writable:
+        if self._detached or self._was_writable or self._leftovers:
             return False
         if not self._is_new and not self._reset(box):
             self._leave()
@@ -194,8 +201,11 @@ class Workspace:
             if not is_given:
                 self._leave()
                 self._report_used()
-                self.end_detached()
-                self._context.root_box.remove_tree(self._lease.path)
+                try:
+                    self._leftovers.kill()
+                finally:
+                    self.end_detached()
+                    self._context.root_box.remove_tree(self._lease.path)
         finally:
             if not is_given:
                 self._lease.close()

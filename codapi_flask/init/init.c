@@ -14,6 +14,8 @@
  *			measurement, with 5 if it has too many levels, else with 0 (needs DAC_OVERRIDE)
  *	init kill PID ID	kills a process, its session and descendants, if they belong to the container ID
  *			(needs the host's PID namespace, and KILL; with ID -, the container's)
+ *	init kill-group GID ID	kills the processes of a container whose group is GID (needs the same)
+ *	init service WAIT ARG... as plain; ends once nobody holds a lock (flock) on the directory /.codapi
  *
  * The connection. init connects to the SOCK_SEQPACKET socket /.codapi/socket. Numbers are little-endian. The worker
  * sends, in messages of at most 65,536 bytes:
@@ -575,10 +577,15 @@ int main(int argc, char **argv)
 		return clean_path(argv[2]);
 	if (argc >= 4 && strcmp(argv[1], "plain") == 0)
 		return plain(strcmp(argv[2], "1") == 0, argv + 3);
+	if (argc >= 4 && strcmp(argv[1], "service") == 0)
+		return service(strcmp(argv[2], "1") == 0, argv + 3, "/.codapi");
 	if (argc == 4 && strcmp(argv[1], "measure") == 0)
 		return measure_path(argv[3], strtoull(argv[2], NULL, 10));
 	if (argc == 4 && strcmp(argv[1], "kill") == 0)
 		return kill_family(argv[2], argv[3]);
-	fprintf(stderr, "usage: init box CAPS DIR | plain WAIT ARG... | remove DIR | measure BYTES DIR | kill PID ID\n");
+	if (argc == 4 && strcmp(argv[1], "kill-group") == 0)
+		return kill_group(argv[2], argv[3]);
+	fprintf(stderr, "usage: init box CAPS DIR | plain WAIT ARG... | service WAIT ARG... | remove DIR | measure BYTES DIR | "
+			"kill PID ID | kill-group GID ID\n");
 	return 2;
 }

@@ -19,6 +19,11 @@
 
 static unsigned char family[PIDS];
 
+struct root {
+	uint32_t pid, group; /* 0: none */
+	const char *container;
+};
+
 /* Reads state, parent, group and session from /proc/PID/stat, behind the last `)`. False if the process is gone. */
 static bool look(uint32_t pid, char *state, uint32_t ids[3])
 {
@@ -28,6 +33,27 @@ static bool look(uint32_t pid, char *state, uint32_t ids[3])
 	buffer[text.length] = '\0';
 	char *end = strrchr(buffer, ')');
 	return end && sscanf(end, ") %c %u %u %u", state, &ids[0], &ids[1], &ids[2]) == 4;
+}
+
+/* Whether one of a process's groups, but for the supplementary ones, is `group`. */
+static bool has_group(uint32_t pid, uint32_t group)
+{
+	char path[32], buffer[4096];
+	uint32_t ids[4] = {0};
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	struct text text = read_text(path, buffer, sizeof(buffer) - 1);
+	buffer[text.length] = '\0';
+	const char *line = strstr(buffer, "\nGid:");
+	if (!line || sscanf(line, "\nGid: %u %u %u %u", &ids[0], &ids[1], &ids[2], &ids[3]) != 4)
+		return false;
+	return ids[0] == group || ids[1] == group || ids[2] == group || ids[3] == group;
+}
+
+static bool is_member(uint32_t pid, const uint32_t ids[3], const struct root *root)
+{
+	if (root->group)
+		return has_group(pid, root->group);
+	return pid == root->pid || ids[1] == root->pid || ids[2] == root->pid;
 }
 
 static bool is_in_container(uint32_t pid, const char *container)
@@ -41,7 +67,7 @@ static bool is_in_container(uint32_t pid, const char *container)
 }
 
 /* Sends a signal to all members of the family, with `news` to new ones only. Returns how many got it. */
-static size_t signal_family(uint32_t root, const char *container, int number, bool news)
+static size_t signal_family(const struct root *root, int number, bool news)
 {
 	size_t count = 0;
 	DIR *proc = opendir("/proc");
@@ -53,8 +79,11 @@ static size_t signal_family(uint32_t root, const char *container, int number, bo
 		struct text name = {entry->d_name, strlen(entry->d_name)};
 		if (!parse_id(name, &pid) || pid <= 1 || pid >= PIDS || !look(pid, &state, ids) || state == 'Z')
 			continue;
-		bool known = family[pid], member = known || pid == root || ids[1] == root || ids[2] == root;
-		if ((!member && !(ids[0] < PIDS && family[ids[0]])) || (news && known))
+		bool known = family[pid];
+		if (news && known)
+			continue;
+		bool member = known || is_member(pid, ids, root);
+		if (!member && !(ids[0] < PIDS && family[ids[0]]))
 			continue;
 		/* The pidfd makes sure that the process that is checked is the one that gets the signal. */
 		int process = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -64,7 +93,7 @@ static size_t signal_family(uint32_t root, const char *container, int number, bo
 		}
 		if (process < 0)
 			continue;
-		if (is_in_container(pid, container)) {
+		if (is_in_container(pid, root->container)) {
 			family[pid] = 1;
 			count += syscall(SYS_pidfd_send_signal, process, number, NULL, 0) == 0;
 		}
@@ -75,23 +104,44 @@ static size_t signal_family(uint32_t root, const char *container, int number, bo
 	return count;
 }
 
-int kill_family(const char *pid, const char *container)
+static int kill_all_of(const struct root *root)
 {
-	uint32_t root;
-	bool is_pid = parse_id((struct text){pid, strlen(pid)}, &root) && root > 1 && root < PIDS;
-	if (!is_pid || (strlen(container) != ID_LENGTH && strcmp(container, OWN) != 0)) {
-		fprintf(stderr, "init: not a process of a container: %s, %s\n", pid, container);
-		return 2;
-	}
 	/* A stopped process neither forks nor leaves its children to another parent. */
-	while (signal_family(root, container, SIGSTOP, true) > 0)
+	while (signal_family(root, SIGSTOP, true) > 0)
 		;
-	for (int tries = 0; signal_family(root, container, SIGKILL, false) > 0; tries++) {
+	for (int tries = 0; signal_family(root, SIGKILL, false) > 0; tries++) {
 		if (tries == 500) {
-			fprintf(stderr, "init: %s does not die\n", pid);
+			fprintf(stderr, "init: the processes do not die\n");
 			return 1;
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 	}
 	return 0;
+}
+
+static bool is_container(const char *id)
+{
+	return strlen(id) == ID_LENGTH || strcmp(id, OWN) == 0;
+}
+
+int kill_family(const char *pid, const char *container)
+{
+	struct root root = {.container = container};
+	bool is_pid = parse_id((struct text){pid, strlen(pid)}, &root.pid) && root.pid > 1 && root.pid < PIDS;
+	if (!is_pid || !is_container(container)) {
+		fprintf(stderr, "init: not a process of a container: %s, %s\n", pid, container);
+		return 2;
+	}
+	return kill_all_of(&root);
+}
+
+int kill_group(const char *group, const char *container)
+{
+	struct root root = {.container = container};
+	bool is_group = parse_id((struct text){group, strlen(group)}, &root.group) && root.group > 0;
+	if (!is_group || !is_container(container)) {
+		fprintf(stderr, "init: not a group of a container: %s, %s\n", group, container);
+		return 2;
+	}
+	return kill_all_of(&root);
 }

@@ -5,9 +5,13 @@
 #include "parse.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,4 +70,38 @@ int plain(bool waits, char **argv)
 	}
 	fprintf(stderr, "init: fork: %s\n", strerror(errno));
 	return 125;
+}
+
+/* Waits in the kernel's queue from before the program's start: a program that asks for the lock comes later, and does not
+ * get it in the moment in which the owner dies. */
+static void *end_without_owner(void *lock)
+{
+	while (flock(*(int *)lock, LOCK_SH) != 0)
+		if (errno != EINTR)
+			nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	_exit(128 + SIGKILL);
+}
+
+int service(bool waits, char **argv, const char *owner)
+{
+	static int lock;
+	pthread_t watcher;
+	sigset_t all, before;
+
+	lock = open(owner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0) {
+		fprintf(stderr, "init: open %s: %s\n", owner, strerror(errno));
+		return 125;
+	}
+	/* a program of the same user could stop it (ptrace) */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* a thread, unlike a process, cannot be killed alone */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	if ((errno = pthread_create(&watcher, NULL, end_without_owner, &lock)) != 0) {
+		fprintf(stderr, "init: thread: %s\n", strerror(errno));
+		return 125;
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return plain(waits, argv);
 }

@@ -9,4 +9,7 @@
  * status is 125 if it never is. */
 int plain(bool waits, char **argv);
 
+/* As `plain`, but ends with the status 137 as soon as the directory `owner`, which another process has locked, is free. */
+int service(bool waits, char **argv, const char *owner);
+
 #endif

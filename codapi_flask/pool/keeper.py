@@ -26,7 +26,8 @@ class SupervisedKeeper:
 
     One thread calls `check` and `wait_for_message`, any may call and read the others.
     `stock` counts the started boxes by name and state, `failed_preloads` the failures by name,
-    `swept` the containers swept. `problem` is why boxes do not see the work directory, `fault` why
+    `services` are the services' states by box, each with the reason of a failure, `swept` the
+    containers swept. `problem` is why boxes do not see the work directory, `fault` why
     executions cannot work at the moment; both are empty if there is none.
     """
 
@@ -36,6 +37,7 @@ class SupervisedKeeper:
         self.child: Child | None = None
         self.stock: Mapping[tuple[str, str], int] = {}
         self.failed_preloads: Mapping[str, int] = {}
+        self.services: Mapping[str, tuple[str, str]] = {}
         self.swept = 0
         self.problem = self.fault = ""
         self._is_ready, self._last_words = False, ""
@@ -122,7 +124,7 @@ class SupervisedKeeper:
             case dict(images):
                 self._images = images
             case state:
-                self.stock, self.failed_preloads, self.swept, self.fault = state
+                self.stock, self.failed_preloads, self.swept, self.fault, self.services = state
                 self._is_ready = True
                 self.starts.worked()
         now = time.monotonic()

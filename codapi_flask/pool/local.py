@@ -22,9 +22,10 @@ from codapi_flask.errors import (
     DaemonGone,
     FileError,
     NoImage,
+    NotReady,
     ServerFault,
 )
-from codapi_flask.models import UNAVAILABLE, Execution, Job, Report, not_installed
+from codapi_flask.models import STARTING, UNAVAILABLE, Execution, Job, Report, not_installed
 
 MAX_CAUSE = 500
 """Characters of a failed `after` step's error that the log repeats."""
@@ -185,6 +186,8 @@ class LocalRun:
             raise
         except DaemonGone as error:
             return Execution.failed(job.id, str(error), start, UNAVAILABLE)
+        except NotReady as error:
+            return Execution.failed(job.id, str(error), start, STARTING)
         except NoImage as error:
             text = not_installed(job.sandbox, error.image)
             failed = Execution.failed(job.id, str(error), start, text)

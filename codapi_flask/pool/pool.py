@@ -72,6 +72,11 @@ class Pool:
         return self._keeper.failed_preloads
 
     @property
+    def services(self) -> Mapping[str, str]:
+        """The services' states by their box: `idle`, `starting`, `ready` or `failed`."""
+        return {box: state for box, (state, _) in self._keeper.services.items()}
+
+    @property
     def swept(self) -> int:
         """The number of containers that the keeper has swept."""
         return self._keeper.swept
@@ -148,7 +153,19 @@ class Pool:
             return self._keeper.starts.problem
         if not self._workers or not self._keeper.child:
             return "the workers are being started"
-        return self._keeper.problem or self._keeper.fault
+        return self._keeper.problem or self._keeper.fault or self._service_problem()
+
+    def _service_problem(self) -> str:
+        """Return why a service is not ready, empty if all are.
+
+        One that no request has needed, or whose image is missing, does not count.
+        """
+        images = self.images()
+        for name, (state, why) in self._keeper.services.items():
+            is_installed = images.get(self._config.boxes[name].image) != ""
+            if state in ("starting", "failed") and is_installed:
+                return f"the service {name} is not ready{': ' if why else ''}{why}"
+        return ""
 
     def busy(self) -> int:
         """Return the number of workers that execute a job, its `after` step included."""

@@ -35,6 +35,7 @@ from codapi_flask.stock.janitor import Janitor, watch_images
 from codapi_flask.stock.preloader import Preloader
 from codapi_flask.stock.protocol import Put, Take, Took, Used
 from codapi_flask.stock.room import Room
+from codapi_flask.stock.services import Services
 from codapi_flask.stock.shelf import Shelf
 from codapi_flask.stock.starter import Starter
 
@@ -51,11 +52,11 @@ def main(pipe: Connection, config: Config, instance: Instance, is_successor: boo
     """Hold the stock and sweep until the pipe closes.
 
     The first message is the problem with the work directory, empty without one. One every second
-    has the shelf's counts, those of failed preloads, the number of containers swept, and why
-    executions cannot work at the moment (empty if they can); the first of these reports that the
-    keeper is ready. The others, at once and after each change, are mappings: the ids of the images
-    by name, empty for a missing one; none while they are unknown.
-    The successor of a lost keeper does not repeat the warnings about the config and the daemon.
+    has the shelf's counts, those of failed preloads, the number of containers swept, why executions
+    cannot work at the moment (empty if they can), and the states of the services; the first of
+    these reports that the keeper is ready. The others, at once and after each change, are mappings:
+    the ids of the images by name, empty for a missing one; none while they are unknown. The
+    successor of a lost keeper does not repeat the warnings about the config and the daemon.
     """
     become_child(config.verbose)
     with reported(pipe):
@@ -71,7 +72,7 @@ class Keeper:
     def __init__(self, pipe: Connection, config: Config, instance: Instance) -> None:
         self._pipe, self._config, self._instance = pipe, config, instance
         daemon = Daemon(config.timeouts)
-        boxes = {name: box for name, box in config.boxes.items() if can_have_init(box, daemon)}
+        boxes = {name: box for name, box in config.boxes.items() if _waits(box, daemon)}
         self._shelf = Shelf(boxes, Room.of(boxes, config))
         self._workers: dict[socket.socket, Counter[str]] = {}
         self._reports: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -84,6 +85,7 @@ class Keeper:
         self._shelf.preloading = self._preloader.counts
         self._starter = Starter(instance, self._box_started)
         self._janitor = Janitor(instance, config.images())
+        self._services = Services(config.boxes, instance)
 
     def serve(self, warns: bool) -> None:
         """Serve until the pipe closes; then finish starts and sweeps, which else leave boxes."""
@@ -100,6 +102,7 @@ class Keeper:
         threads = [
             self._run(partial(self._look_around, warns)),
             *(self._run(self._starter.serve) for _ in range(STARTERS)),
+            *self._services.run(self._run),
         ]
         self._run(lambda daemon: watch_images(daemon, self._config, self._images_changed))
         tick = time.monotonic()
@@ -124,6 +127,7 @@ class Keeper:
 
     def _end(self, threads: list[threading.Thread]) -> None:
         self._janitor.end()
+        self._services.end()
         for _ in range(STARTERS):
             self._starter.end()
         for thread in threads:
@@ -221,7 +225,8 @@ class Keeper:
 
     def _report_state(self) -> None:
         failed = dict(self._preloader.failed)
-        self._send((self._shelf.counts(), failed, self._janitor.swept, self._janitor.fault))
+        counts, services = self._shelf.counts(), self._services.states()
+        self._send((counts, failed, self._janitor.swept, self._janitor.fault, services))
 
     def _send(self, message: object) -> None:
         with suppress(BrokenPipeError):
@@ -265,6 +270,7 @@ class Keeper:
             if known := {name: id for name, id in ids.items() if id}:
                 self._shelf.retire(known)
                 self._preloader.retire(self._shelf.is_outdated)
+                self._services.retire(known)
             self._send(dict(ids))
 
         self._report(changed)
@@ -284,3 +290,8 @@ class Keeper:
         thread = threading.Thread(target=loop, args=[Daemon(self._config.timeouts)], daemon=True)
         thread.start()
         return thread
+
+
+def _waits(box: BoxSpec, daemon: Daemon) -> bool:
+    """Whether started boxes may wait for the next run."""
+    return not box.service and can_have_init(box, daemon)

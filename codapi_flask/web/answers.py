@@ -9,7 +9,7 @@ from http import HTTPStatus
 from werkzeug.http import http_date
 
 from codapi_flask.errors import Kind, RequestError
-from codapi_flask.models import INTERNAL_ERROR, UNAVAILABLE, Execution
+from codapi_flask.models import INTERNAL_ERROR, STARTING, UNAVAILABLE, Execution
 
 RETRY_AFTER = "1"
 """Seconds after which a refused client may try again; an execution rarely takes longer."""
@@ -40,7 +40,7 @@ MEANINGS = {
     429: "All workers are busy.",
     431: "The head is too large.",
     500: "The server failed; the cause is in its log.",
-    503: "Docker is down, or too many requests are being sent.",
+    503: "Docker is down, a service is starting, or too many requests are being sent.",
 }
 """When a client gets each status: all that the server sends."""
 
@@ -55,7 +55,7 @@ STATUSES: dict[Kind, int] = {
 }
 """What a client gets for each mistake in its request."""
 
-FAULTS = {INTERNAL_ERROR: 500, UNAVAILABLE: 503}
+FAULTS = {INTERNAL_ERROR: 500, STARTING: 503, UNAVAILABLE: 503}
 """What a client gets for each fault of the server, by its text; a missing image is 200."""
 
 HEADERS = {

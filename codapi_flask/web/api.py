@@ -20,7 +20,7 @@ from codapi_flask.web import answers, live
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics
 
-OPEN = {"ops.health", "ops.describe"}
+OPEN = {"ops.health", "ops.describe", "ops.show_schema"}
 """The routes that need no token."""
 
 log = logging.getLogger("codapi")

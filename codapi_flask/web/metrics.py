@@ -29,6 +29,10 @@ class State(Protocol):
         """The failures to preload boxes, by the boxes' name."""
 
     @property
+    def services(self) -> Mapping[str, str]:
+        """The services' states by their box."""
+
+    @property
     def swept(self) -> int:
         """The number of containers swept."""
 
@@ -137,6 +141,11 @@ class _StateCollector:
         for box, count in state.failed_preloads.items():
             failed.add_metric([box], count)
         yield failed
+        text = "Services: 1 for the state that each has."
+        services = GaugeMetricFamily("codapi_service", text, labels=["box", "state"])
+        for box, name in state.services.items():
+            services.add_metric([box, name], 1)
+        yield services
 
 
 class _CacheCollector:

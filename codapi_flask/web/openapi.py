@@ -11,11 +11,11 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter
 
+from codapi_flask.config.offers import Offer, Sandbox
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Execution, LeftOut, Outcome
 from codapi_flask.web import answers, live
 from codapi_flask.web.api import OPEN
-from codapi_flask.web.sandboxes import Offer, Sandbox
 
 Object = dict[str, Any]
 
@@ -32,6 +32,12 @@ IF_NONE_MATCH = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
+}
+KIND = {
+    "name": "kind",
+    "in": "path",
+    "required": True,
+    "schema": {"enum": ["box", "boxes", "commands", "config"]},
 }
 READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
 
@@ -126,6 +132,17 @@ def _paths() -> Object:
                 "summary": "This document",
                 **_operation(
                     "ops.describe", {200: _response("The document.", _json({"type": "object"}))}
+                ),
+            }
+        },
+        "/v1/schema/{kind}.json": {
+            "get": {
+                "summary": "The JSON Schema of a kind of config file",
+                "parameters": [KIND],
+                **_operation(
+                    "ops.show_schema",
+                    {200: _response("The schema.", {"application/schema+json": {}})},
+                    [404],
                 ),
             }
         },

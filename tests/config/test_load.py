@@ -1342,3 +1342,9 @@ def test_args_in_the_default_of_all_steps_are_checked(problems):
     top = {"step": {"command": ["sh", "-c", ":args"]}}
     found = problems({TOP: top, SH: {"run": {"steps": [{"box": "sh"}]}}})
     assert found == [f"{SH}: run.steps[0].command: {ARGS_IN_SHELL}"]
+
+
+def test_file_may_name_its_schema(load):
+    own = {"$schema": "https://example.org/schema.json"}
+    config = load({name: {**own, **document} for name, document in GOOD.items()})
+    assert [*config.commands] == [*config.boxes] == ["sh"]

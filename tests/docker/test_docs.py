@@ -16,7 +16,7 @@ from tests.support.documents import (
     sections,
     write_config,
 )
-from tests.support.server import REPOSITORY, Server
+from tests.support.server import REPOSITORY, Server, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -132,7 +132,8 @@ def test_script_of_the_docs_reads_a_stream(server):
 def test_starters_of_the_repository_run(server):
     sandboxes = server.request("GET", "/v1/sandboxes").json()["sandboxes"]
     assert {"python", "sh"} <= {sandbox["name"] for sandbox in sandboxes}
-    for sandbox in sandboxes:
+    installed = [each for each in sandboxes if each["commands"][0]["installed"]]
+    for sandbox in installed:
         _, body = server.exec(sandbox["name"], "run", sandbox["starter"])
         assert body["ok"], body
 
@@ -147,5 +148,7 @@ def test_sandbox_of_the_docs_works_as_shown(tmp_path, images, start_server, titl
             if command.startswith("docker run "):
                 id = docker(command, REPOSITORY).strip()
                 stack.callback(docker, f"docker rm --force --volumes {id}", REPOSITORY)
+        # services are
+        wait_for(lambda: server.request("GET", "/v1/health?ready=1").status == 200)
         for command, answer in examples(text):
             assert likeness(send(server, command)) == likeness(json.loads(answer))

@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from codapi_flask import examples
-from codapi_flask.config import layouts, references
-from codapi_flask.examples import Example
+from codapi_flask.client.examples import of_sandbox
 from tests.support.server import REPOSITORY, Server
 
-IN_CI = {"plot", "python", "sh"}
+QUICK = (REPOSITORY / "images/quick.txt").read_text().split()
 """Sandboxes whose images `scripts/setup dev` builds: those that take less than a minute."""
 
 
@@ -32,23 +30,16 @@ TIMES: dict[str, list[Served]] = defaultdict(list)
 
 
 def chosen() -> list[str]:
-    """Return the sandboxes to try: those that CODAPI_SANDBOXES names, `all`, or CI's."""
+    """Return the sandboxes to try: those that CODAPI_SANDBOXES names, `all`, or the quick ones."""
     named = os.environ.get("CODAPI_SANDBOXES", "").split()
     every = sorted(path.parent.name for path in REPOSITORY.glob("images/*/examples"))
-    return every if named == ["all"] else named or sorted(IN_CI)
-
-
-def of_sandbox(name: str) -> list[Example]:
-    """Return the examples of a sandbox."""
-    starter = layouts.starter_file(REPOSITORY, name)
-    text = references.read_starter(starter) if starter else ""
-    return examples.read(REPOSITORY / "images" / name / "examples", name, text)
+    return every if named == ["all"] else named or QUICK
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat a test for each example, or for each sandbox."""
     if "example" in metafunc.fixturenames:
-        found = [each for name in chosen() for each in of_sandbox(name)]
+        found = [each for name in chosen() for each in of_sandbox(REPOSITORY, name)]
         metafunc.parametrize("example", found, ids=[f"{e.sandbox}-{e.name}" for e in found])
     if "sandbox" in metafunc.fixturenames:
         metafunc.parametrize("sandbox", chosen())

@@ -11,6 +11,7 @@ class FakeState:
     size, lost, swept = 4, 2, 7
     stock = {("sh", "ready"): 3, ("sh", "out"): 1}  # noqa: RUF012
     failed_preloads = {"sh": 5}  # noqa: RUF012
+    services = {"db": "ready"}  # noqa: RUF012
 
     def busy(self):
         return 1
@@ -116,3 +117,4 @@ def test_pool_state_is_read_at_collection():
     assert values["codapi_sweeps_total"] == 7
     assert values['codapi_stock{box="sh",state="ready"}'] == 3
     assert values['codapi_preload_failures_total{box="sh"}'] == 5
+    assert values['codapi_service{box="db",state="ready"}'] == 1

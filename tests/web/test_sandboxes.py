@@ -2,9 +2,9 @@ import pytest
 
 from codapi_flask.config.load import load_config
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
+from codapi_flask.config.offers import offered
 from codapi_flask.web.app import App
 from codapi_flask.web.metrics import Metrics
-from codapi_flask.web.sandboxes import offered
 from tests.support.server import REPOSITORY
 
 BOXES = ["sh", "sh:latest", "sh:2", "sh:10", "sh:1", "gcc:10", "gcc:1", "python", "shell:7"]

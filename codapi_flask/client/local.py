@@ -1,0 +1,150 @@
+"""Executes requests in this process as a server's worker does, without warm boxes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from codapi_flask.boxes import instance
+from codapi_flask.boxes.rootbox import RootBox
+from codapi_flask.client.target import Answer, Hear, TargetError
+from codapi_flask.config.load import load_config
+from codapi_flask.config.offers import offered
+from codapi_flask.daemon.daemon import Daemon
+from codapi_flask.engines.context import WorkerContext
+from codapi_flask.errors import ConfigError, RequestError, ServerFault
+from codapi_flask.jobs.admission import Admission
+from codapi_flask.jobs.request import Request
+from codapi_flask.live import Live
+from codapi_flask.models import STARTING, Execution, Job, Printed, StepBegan
+from codapi_flask.pool.local import LocalExecutor
+from codapi_flask.stock.client import StockClient
+from codapi_flask.stock.services import Services
+from codapi_flask.streams import Cancel
+
+RETRY_INTERVAL = 0.2
+"""Seconds between two tries of a request whose service is starting."""
+
+
+class LocalTarget:
+    """Executes requests with the config below a root, in boxes of the local daemon."""
+
+    def __init__(self, root: Path, size: int = 1) -> None:
+        """Execute up to `size` requests at once; `close` must follow.
+
+        Raises:
+            TargetError: the config has errors, or the daemon cannot be used.
+        """
+        self.size = size
+        try:
+            self._config = load_config(root)
+            directory = instance.work_dir(self._config.work_dir)
+        except ConfigError as error:
+            raise TargetError("\n".join(["the config cannot be used:", *error.problems])) from error
+        self._admission = Admission(self._config)
+        self._daemon = Daemon(self._config.timeouts)
+        with ExitStack() as stack:
+            try:
+                self._daemon.info()
+                self._instance = stack.enter_context(instance.Instance.created(directory))
+            except (ServerFault, OSError) as error:
+                raise TargetError(f"Docker cannot be used: {error}") from error
+            self._free: SimpleQueue[_Executor] = SimpleQueue()
+            for _ in range(size):
+                self._free.put(_Executor(self._config, self._instance))
+            stack.callback(self._close_executors)
+            self._run_services(stack)
+            self._stack = stack.pop_all()
+
+    def execute(self, request: Mapping[str, Any], hear: Hear | None = None) -> Answer:
+        """Execute a request; wait for a service that it needs."""
+        try:
+            asked = Request.parse(dict(request))
+            job = self._admission.admit(asked, is_live=hear is not None)
+        except RequestError as error:
+            return Answer(Execution(error.id, stderr=error.text).answer(), False)
+        executor = self._free.get()
+        try:
+            execution = executor.execute(job, hear)
+        finally:
+            self._free.put(executor)
+        is_done = not execution.fault
+        if execution.fault and execution.stderr not in (STARTING,):
+            # the log of a server; here it is the user's
+            execution = replace(execution, stderr=_explained(execution))
+        return Answer(execution.answer(is_done, asked.outputs), is_done)
+
+    def sandboxes(self) -> list[dict[str, Any]]:
+        """Return the sandboxes of the config."""
+        try:
+            found = {name: self._daemon.image(name) for name in self._config.images()}
+        except ServerFault as error:
+            raise TargetError(f"Docker cannot be used: {error}") from error
+        ids = {name: image.id if image else "" for name, image in found.items()}
+        return [asdict(sandbox) for sandbox in offered(self._config, ids)]
+
+    def close(self) -> None:
+        """End the services, and remove what is left."""
+        self._stack.close()
+
+    def _run_services(self, stack: ExitStack) -> None:
+        """Have each service start when a request needs it."""
+        boxes = {
+            name: replace(box, service="lazy")
+            for name, box in self._config.boxes.items()
+            if box.service
+        }
+        services = Services(boxes, self._instance)
+
+        def run(serve: Any) -> threading.Thread:
+            daemon = Daemon(self._config.timeouts)
+            thread = threading.Thread(target=serve, args=[daemon], daemon=True)
+            thread.start()
+            return thread
+
+        threads = services.run(run)
+        for thread in threads:
+            stack.callback(thread.join)
+        stack.callback(services.end)
+
+    def _close_executors(self) -> None:
+        for _ in range(self.size):
+            self._free.get().close()
+
+
+class _Executor:
+    """Executes one request at a time."""
+
+    def __init__(self, config: Any, own: instance.Instance) -> None:
+        daemon = Daemon(config.timeouts)
+        root_box = RootBox(daemon, own, config.images())
+        self._hear: Hear | None = None
+        context = WorkerContext(daemon, root_box, own, StockClient(own), Cancel(), Live(self._tell))
+        self._executor = LocalExecutor(config, context)
+        self._patience = max((box.ready_timeout for box in config.boxes.values()), default=0)
+
+    def execute(self, job: Job, hear: Hear | None) -> Execution:
+        self._hear, deadline = hear, time.monotonic() + self._patience
+        while True:
+            [execution] = self._executor.start(job)
+            if execution.stderr != STARTING or time.monotonic() > deadline:
+                return execution
+            time.sleep(RETRY_INTERVAL)
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def _tell(self, event: StepBegan | Printed) -> None:
+        if self._hear and isinstance(event, Printed):
+            self._hear(event.stream, event.text)
+
+
+def _explained(execution: Execution) -> str:
+    """Return what the user of this process reads of a fault."""
+    return execution.stderr if "not installed" in execution.stderr else execution.fault
