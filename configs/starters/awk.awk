@@ -1,10 +1,12 @@
-# sums by name; with input, write rules instead of BEGIN
+# What AWK does to each line of its input, this program does to a text of its own.
 BEGIN {
-    n = split("ada:3 bob:4 ada:5", pairs, " ")
-    for (i = 1; i <= n; i++) {
-        split(pairs[i], pair, ":")
-        sum[pair[1]] += pair[2]
+    text = "Mars 2\nJupiter 97\nVenus 0"
+    for (n = split(text, lines, "\n"); ++i <= n;) {
+        split(lines[i], fields, " ")
+        moons[fields[1]] = fields[2]
+        total += fields[2]
     }
-    PROCINFO["sorted_in"] = "@ind_str_asc"
-    for (name in sum) print name, sum[name]
+    PROCINFO["sorted_in"] = "@val_num_desc"
+    for (planet in moons) printf "%-8s %2d\n", planet, moons[planet]
+    print "in all:  " total
 }

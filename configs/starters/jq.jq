@@ -1,5 +1,9 @@
-# the input comes from stdin or from a file data.json; here it is in the program
-[{"name": "ada", "points": 3}, {"name": "bob", "points": 4}, {"name": "ada", "points": 5}]
-| group_by(.name)
-| map({(.[0].name): map(.points) | add})
-| add
+# The input is the request's file data.json, or else its stdin. This filter makes its own:
+[
+    {"name": "Mars", "moons": 2},
+    {"name": "Jupiter", "moons": 97},
+    {"name": "Venus", "moons": 0}
+]
+| map(select(.moons > 0))
+| sort_by(-.moons)
+| {planets: map(.name), moons: map(.moons) | add}

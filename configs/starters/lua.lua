@@ -1,5 +1,11 @@
-local planets = { "Mercury", "Venus", "Earth" }
-for number, name in ipairs(planets) do
-    print(number .. ". " .. name)
+local moons = { Mars = 2, Jupiter = 97, Venus = 0 }
+
+local planets = {}
+for planet in pairs(moons) do
+    planets[#planets + 1] = planet
 end
-print(string.format("%s, %d planets", _VERSION, #planets))
+table.sort(planets, function(a, b) return moons[a] > moons[b] end)
+
+for i, planet in ipairs(planets) do
+    print(i, planet, moons[planet])
+end

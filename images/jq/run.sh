@@ -1,11 +1,7 @@
-# Runs main.jq on data.json or on stdin; without either it has no input.
-set -eu
+# The filter reads the file data.json, or else stdin. If that is empty, too, its input is null.
 if [ -f data.json ]; then
-    exec jq --from-file main.jq "$@" data.json
+    exec jq --unbuffered -f main.jq data.json "$@"
 fi
-# an input that is empty would be no output
-if IFS= read -r line; then
-    { printf '%s\n' "$line"; cat; } | jq --from-file main.jq "$@"
-else
-    exec jq --null-input --from-file main.jq "$@"
-fi
+cat > /tmp/stdin
+[ -s /tmp/stdin ] || set -- -n "$@"
+exec jq --unbuffered -f main.jq "$@" < /tmp/stdin

@@ -1,4 +1,4 @@
-"""Typesets main.typ: each page is a file, and the first the output, which the widget shows (output-mode="svg")."""
+"""Typesets main.typ: each page is a file, and the first one the output, as the widget shows it."""
 
 import sys
 

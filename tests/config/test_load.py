@@ -195,7 +195,6 @@ def test_config_of_the_repository_loads():
     assert config.commands["sh"]["run"].steps == (
         replace(SH_STEP, command=("sh", "main.sh", ":args")),
     )
-    assert all(commands["run"].takes_args for commands in config.commands.values())
 
 
 # titles and starters
