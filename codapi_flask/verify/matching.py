@@ -1,0 +1,89 @@
+"""Compares an output with the expected one, which may have wildcards.
+
+`…` stands for any text in a line, a line `<ignore>` for any lines. Blanks at the end of lines, and
+blank lines before and after the output, do not count.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+ANY, IGNORE = "…", "<ignore>"
+
+CONTEXT = 3
+"""Lines of a difference that are shown around what differs."""
+
+
+def matches(expected: str, output: str) -> bool:
+    """Whether an output is the expected one."""
+    wanted, lines = normal(expected), normal(output)
+    i = j = 0
+    # where the last <ignore> stood, and up to which line it reaches
+    retry: tuple[int, int] | None = None
+    while j < len(lines):
+        if i < len(wanted) and wanted[i].strip() == IGNORE:
+            retry = i, j
+            i += 1
+        elif i < len(wanted) and _is_line(wanted[i], lines[j]):
+            i, j = i + 1, j + 1
+        elif retry:
+            retry = retry[0], retry[1] + 1
+            i, j = retry[0] + 1, retry[1]
+        else:
+            return False
+    return all(line.strip() == IGNORE for line in wanted[i:])
+
+
+def difference(expected: str, output: str) -> list[str]:
+    """Return the lines that differ, with some around them: `-` is missing, `+` is too much."""
+    lines = normal(output)
+    wanted = _filled(normal(expected), lines)
+    found = list(difflib.unified_diff(wanted, lines, n=CONTEXT, lineterm=""))[2:]
+    # the line numbers of an output help nobody; a gap is shown
+    shown = ["…" if line.startswith("@@") else line for line in found]
+    return shown[1:] if found and found[0].startswith(("@@ -1,", "@@ -1 ", "@@ -0,")) else shown
+
+
+def normal(text: str) -> list[str]:
+    """Return the lines that count."""
+    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[0]:
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    return lines
+
+
+def _is_line(wanted: str, line: str) -> bool:
+    if ANY not in wanted:
+        return wanted == line
+    first, *middle, last = wanted.split(ANY)
+    if not line.startswith(first) or not line.endswith(last):
+        return False
+    at, end = len(first), len(line) - len(last)
+    for part in middle:
+        at = line.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return at <= end
+
+
+def _filled(wanted: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Return the expected lines with what wildcards stand for, as far as that can be told."""
+    filled: list[str] = []
+    at, is_open = 0, False
+    for each in wanted:
+        if each.strip() == IGNORE:
+            is_open = True
+            continue
+        found = next((i for i in range(at, len(lines)) if _is_line(each, lines[i])), None)
+        if found is None:
+            filled += [IGNORE, each] if is_open else [each]
+        else:
+            filled += lines[at:found] if is_open else []
+            filled.append(lines[found])
+            at = found + 1
+        is_open = False
+    return filled + list(lines[at:]) if is_open else filled
