@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codapi_flask.verify.pages.options import RULE, SEPARATORS
 from codapi_flask.verify.snippet import (
     Code,
     Line,
@@ -24,22 +25,6 @@ from codapi_flask.verify.snippet import (
 
 PLACEHOLDER = "##CODE##"
 """What stands in a template for the code."""
-
-RULE = "---"
-"""What the widget prints between the outputs of joined snippets (src/text.js)."""
-
-SEPARATORS = {
-    "javascript": f'console.log("{RULE}");',
-    "lua": f'print("{RULE}")',
-    "php": f'echo "{RULE}"',
-    "python": f'print("{RULE}")',
-    "r": f'cat("{RULE}\n")',
-    "ruby": f'puts "{RULE}"',
-    "typescript": f'console.log("{RULE}");',
-    "shell": f'echo "{RULE}"',
-    "sql": f"select '{RULE}';",
-}
-"""The line that prints it, by syntax (src/codegen.js)."""
 
 PUBLIC = ("", "static", "public")
 """Directories that generators of sites serve as the site's root."""

@@ -7,7 +7,7 @@ blank lines before and after the output, do not count.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 ANY, IGNORE = "…", "<ignore>"
 
@@ -38,11 +38,23 @@ def matches(expected: str, output: str) -> bool:
 def difference(expected: str, output: str) -> list[str]:
     """Return the lines that differ, with some around them: `-` is missing, `+` is too much."""
     lines = normal(output)
-    wanted = _filled(normal(expected), lines)
+    wanted: list[str] = []
+    for each, covered in _covered(normal(expected), lines):
+        # what differs shows without the wildcards that are right
+        wanted += [each] if covered is None else [lines[i] for i in covered]
     found = list(difflib.unified_diff(wanted, lines, n=CONTEXT, lineterm=""))[2:]
     # the line numbers of an output help nobody; a gap is shown
     shown = ["…" if line.startswith("@@") else line for line in found]
     return shown[1:] if found and found[0].startswith(("@@ -1,", "@@ -1 ", "@@ -0,")) else shown
+
+
+def merged(expected: str, output: str) -> str:
+    """Return an output with the wildcards of the expected one, as far as they still fit."""
+    lines = normal(output)
+    for each, covered in reversed(list(_covered(normal(expected), lines))):
+        if covered is not None and (ANY in each or each == IGNORE):
+            lines[covered.start : covered.stop] = [each]
+    return "\n".join(lines)
 
 
 def normal(text: str) -> list[str]:
@@ -70,20 +82,17 @@ def _is_line(wanted: str, line: str) -> bool:
     return at <= end
 
 
-def _filled(wanted: Sequence[str], lines: Sequence[str]) -> list[str]:
-    """Return the expected lines with what wildcards stand for, as far as that can be told."""
-    filled: list[str] = []
+def _covered(wanted: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, range | None]]:
+    """Yield each expected line with what it stands for, as indices; `None` if that is missing."""
     at, is_open = 0, False
     for each in wanted:
         if each.strip() == IGNORE:
             is_open = True
             continue
         found = next((i for i in range(at, len(lines)) if _is_line(each, lines[i])), None)
-        if found is None:
-            filled += [IGNORE, each] if is_open else [each]
-        else:
-            filled += lines[at:found] if is_open else []
-            filled.append(lines[found])
-            at = found + 1
-        is_open = False
-    return filled + list(lines[at:]) if is_open else filled
+        if is_open:
+            yield IGNORE, None if found is None else range(at, found)
+        yield each, None if found is None else range(found, found + 1)
+        at, is_open = at if found is None else found + 1, False
+    if is_open:
+        yield IGNORE, range(at, len(lines))

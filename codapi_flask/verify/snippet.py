@@ -19,6 +19,7 @@ class Place(NamedTuple):
     line: int
 
     def __str__(self) -> str:
+        """Return the place as compilers write it."""
         return f"{self.path}:{self.line}"
 
 

@@ -75,7 +75,7 @@ class _Reader:
             self._tree.close(token.tag or "span")
 
     def _fence(self, token: Token) -> None:
-        first, behind = token.map or (0, 0)
+        first = (token.map or [0])[0]
         opening = self._source.line(first + 1)
         prefix = opening[: max(opening.find(token.markup), 0)]
         # a list's bullet stands before the first line only

@@ -24,8 +24,21 @@ NAMES = (
     "skip",
 )
 FLAGS = frozenset({"output-tail", "fails", "timeout", "skip"})
-TAILS = frozenset("javascript lua php python r ruby typescript shell sql".split())
-"""Syntaxes for which the widget can separate the outputs of joined snippets."""
+RULE = "---"
+"""What the widget prints between the outputs of joined snippets (src/text.js)."""
+
+SEPARATORS = {
+    "javascript": f'console.log("{RULE}");',
+    "lua": f'print("{RULE}")',
+    "php": f'echo "{RULE}"',
+    "python": f'print("{RULE}")',
+    "r": f'cat("{RULE}\n")',
+    "ruby": f'puts "{RULE}"',
+    "typescript": f'console.log("{RULE}");',
+    "shell": f'echo "{RULE}"',
+    "sql": f"select '{RULE}';",
+}
+"""The line that prints it, by syntax (src/codegen.js)."""
 
 
 def words(info: str) -> list[str]:
@@ -75,7 +88,7 @@ def snippet(
         depends_on=_names(given.get("depends-on", "")),
         template=given.get("template", ""),
         files=_names(given.get("files", "")),
-        tail=syntax if "output-tail" in given and syntax in TAILS else "",
+        tail=syntax if "output-tail" in given else "",
         ends=ends[-1] if ends else "ok",
         skip=given.get("skip") or ("skip" if "skip" in given else ""),
         expected=expected,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from codapi_flask.verify.pages.options import NAMES
 from codapi_flask.verify.pages.tree import Source, Tree
-from codapi_flask.verify.snippet import PageError, text_of, code_of
+from codapi_flask.verify.snippet import Code, PageError, code_of, text_of
 
 DIRECTIVE = re.compile(r"(?P<indent>[ \t]*)\.\. (?P<name>[\w:-]+)::(?:[ \t]+(?P<argument>.*))?$")
 COMMENT = re.compile(r"[ \t]*\.\. codapi:(?P<words>.*)$")
@@ -120,15 +121,16 @@ class _Reader:
     def _block(self, found: _Directive, language: str) -> None:
         classes = found.options.get("class", "").split()
         words = self._words
-        own = [f"{n}={v}" if v else n for n, v in found.options.items() if n in NAMES]
+        own = [_word(name, value) for name, value in found.options.items() if name in NAMES]
         is_snippet = words is not None or "codapi" in classes or "sandbox" in found.options
-        if words is not None and words.split() == ["output"] or "output" in classes:
+        if (words is not None and words.split() == ["output"]) or "output" in classes:
             info = "output"
         elif is_snippet:
             info = " ".join([language or "text", "codapi", words or "", *own])
         else:
             info = language
-        self._tree.block(self._lines(found), found.first, info.strip(), self._slot(found))
+        slot = self._source.slot(found.first, found.last, found.prefix)
+        self._tree.block(self._lines(found), found.first, info.strip(), slot)
 
     def _raw(self, found: _Directive) -> None:
         if found.argument == "html":
@@ -142,5 +144,59 @@ class _Reader:
         lines = (self._source.line(number) for number in range(found.first, found.last + 1))
         return "\n".join(line[len(found.prefix) :] for line in lines)
 
-    def _slot(self, found: _Directive):  # type: ignore[no-untyped-def]
-        return self._source.slot(found.first, found.last, found.prefix)
+    def _coderun(self, found: _Directive, number: int) -> None:
+        options = {name: value for name, value in found.options.items() if name in NAMES}
+        top = _top(self._source.path.parent.resolve())
+        options.setdefault("sandbox", _default_sandbox(top / "conf.py"))
+        code = _included(self._source.path, top, found)
+        words = [_word(name, value) for name, value in options.items()]
+        info = " ".join(["text", "codapi", *words, self._words or ""]).strip()
+        block = self._tree.block(text_of(code), number, info, None)
+        block.included = code
+
+
+def _word(name: str, value: str) -> str:
+    """Return an option as a word of an info string."""
+    return shlex.quote(f"{name}={value}" if value else name)
+
+
+def _top(directory: Path) -> Path:
+    """Return the directory of Sphinx's sources, the one that has conf.py."""
+    return next((d for d in (directory, *directory.parents) if (d / "conf.py").exists()), directory)
+
+
+def _default_sandbox(conf: Path) -> str:
+    """Return the sandbox that Sphinx's conf.py names, which is not executed for it."""
+    try:
+        nodes = ast.walk(ast.parse(conf.read_text()))
+    except (OSError, ValueError, SyntaxError):
+        return DEFAULT_SANDBOX
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if "coderun_sandbox" in names:
+                return str(node.value.value)
+    return DEFAULT_SANDBOX
+
+
+def _included(page: Path, top: Path, found: _Directive) -> Code:
+    name = found.argument
+    path = top / name[1:] if name.startswith("/") else page.parent / name
+    if not any(path.resolve().is_relative_to(d) for d in (top, Path.cwd())):
+        raise PageError(f"{CODERUN}:: {name}: the file is outside of {top}")
+    try:
+        code = code_of(path.read_text().rstrip("\n"), path, 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PageError(f"{CODERUN}:: {name}: {error}") from error
+    chosen = found.options.get("lines", "")
+    if not chosen:
+        return code
+    numbers = [number for part in chosen.split(",") for number in _numbers(part, len(code))]
+    return tuple(code[number - 1] for number in numbers if 0 < number <= len(code))
+
+
+def _numbers(part: str, count: int) -> range:
+    """Return the line numbers of a part of `:lines:`, such as `3` and `5-`."""
+    first, dash, last = part.strip().partition("-")
+    begin = int(first or 1)
+    return range(begin, int(last or count) + 1 if dash else begin + 1)

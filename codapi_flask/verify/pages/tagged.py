@@ -81,7 +81,7 @@ def _commented(code: Code, language: str, source: Source) -> Expected | None:
     if heads:
         first = heads[-1] + 1
     here, last = (lines[first].place if first < len(lines) else None), lines[-1].place
-    if not here or not last:
+    if not here or not last or here.path != source.path:
         return None
     written = source.line(here.line)
     prefix = f"{written[: written.index(mark)]}{mark} "

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from codapi_flask.verify.snippet import Code, Line, PageError, Place, Slot
 
-VOID = frozenset(
-    "area base br col embed hr img input link meta source track wbr".split()  # HTML, 13.1.2
+VOID = (
+    *("area", "base", "br", "col", "embed", "hr", "img", "input"),
+    *("link", "meta", "source", "track", "wbr"),
 )
+"""Elements without an end (HTML, 13.1.2)."""
+
 IMPLIED = {
     "p": ("p",),
     "li": ("li",),
@@ -25,7 +28,10 @@ IMPLIED = {
 }
 """Elements that end where one of these begins beside them (HTML, 13.1.2.4)."""
 
-BLOCKS = frozenset("article blockquote div dl form h1 h2 h3 h4 h5 h6 ol pre section table ul".split())
+BLOCKS = (
+    *("article", "blockquote", "div", "dl", "form", "h1", "h2", "h3", "h4", "h5", "h6"),
+    *("ol", "pre", "section", "table", "ul"),
+)
 """Elements before which an open paragraph ends."""
 
 
@@ -78,7 +84,10 @@ class Text:
 
 @dataclass(eq=False)
 class Element:
-    """An element; `info` are the words that tag a block of code, `slot` is where its text stands."""
+    """An element; `info` are the words that tag a block of code, `slot` is where its text stands.
+
+    `included` is its code if that stands in another file.
+    """
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -87,6 +96,7 @@ class Element:
     children: list[Element | Text] = field(default_factory=list)
     info: str = ""
     slot: Slot | None = None
+    included: Code = ()
 
     def elements(self) -> list[Element]:
         """Return the children that are elements."""
@@ -114,6 +124,8 @@ class Element:
 
     def code(self, path: Path) -> Code:
         """Return the lines of the text inside; the widget has blanks for non-breaking spaces."""
+        if self.included:
+            return self.included
         lines = [Line("", Place(path, self.line))]
         for text in self.texts():
             first, *others = text.text.replace("\r\n", "\n").replace("\xa0", " ").split("\n")
@@ -168,13 +180,14 @@ class Tree:
         """Add a text that begins at a line of the page."""
         self._open[-1].children.append(Text(text, line))
 
-    def block(self, code: str, line: int, info: str, slot: Slot) -> None:
+    def block(self, code: str, line: int, info: str, slot: Slot | None) -> Element:
         """Add a block of code as Markdown's is rendered: `pre` with `code`."""
         self.open("pre", line)
         element = self.open("code", line)
         element.info, element.slot = info, slot
         self.add(code, line)
         self.close("pre")
+        return element
 
     def html(self, text: str, line: int, offsets: Sequence[int], prefix: str = "") -> None:
         """Read HTML whose first line is line `line` of the page.
