@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,8 +23,11 @@ Verdict = Literal["passed", "failed", "error", "skipped"]
 SILENT = "ok"
 """What the widget shows of a program that printed nothing (src/output.js)."""
 
-STATUS = " (exit status "
+STATUS = re.compile(r" \(exit status \S+\)\s*$")
 """What the server appends to the output of a program that failed."""
+
+TIMEOUT = "code execution timeout"
+"""What the server answers when it has killed a program at its timeout."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +150,20 @@ def _wrong_end(snippet: Snippet, answer: Answer) -> str:
     ended = "ok" if answer.ok else "fails"
     if answer.body.get("details", {}).get("reason") == "timeout":
         ended = "timeout"
-    if ended == snippet.ends:
+    ends = _end(snippet)
+    if ended == ends:
         return ""
     told = {"ok": "it succeeded", "fails": "it failed", "timeout": "it timed out"}[ended]
     wanted = {"ok": "", "fails": ", and should fail", "timeout": ", and should time out"}
-    return "\n".join(filter(None, [told + wanted[snippet.ends], shown(answer).rstrip()]))
+    return "\n".join(filter(None, [told + wanted[ends], shown(answer).rstrip()]))
+
+
+def _end(snippet: Snippet) -> str:
+    """Return how a program must end: the output that a page shows tells it, too."""
+    wanted = snippet.expected.text.strip() if snippet.expected else ""
+    if snippet.ends == "ok" and STATUS.search(wanted):
+        return "fails"
+    return "timeout" if snippet.ends == "ok" and wanted.startswith(TIMEOUT) else snippet.ends
 
 
 def _is_expected(snippet: Snippet, output: str) -> bool:
@@ -159,7 +172,7 @@ def _is_expected(snippet: Snippet, output: str) -> bool:
     if matches(wanted, output) or (not output.strip() and wanted.strip() == SILENT):
         return True
     # pages may leave the status out that the server appends
-    return snippet.ends == "fails" and matches(wanted, output.rpartition(STATUS)[0])
+    return snippet.ends == "fails" and matches(wanted, STATUS.sub("", output))
 
 
 def _differs(snippet: Snippet, answer: Answer, output: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codapi_flask.verify.pages import html, markdown, notebook, rst
 from codapi_flask.verify.pages.tagged import tagged
-from codapi_flask.verify.pages.tree import Source, Tree
+from codapi_flask.verify.pages.tree import Element, Source, Tree
 from codapi_flask.verify.pages.widget import widgets
 from codapi_flask.verify.snippet import Code, Page, PageError, Snippet, trimmed
 
@@ -79,25 +79,26 @@ def _page(source: Source, tree: Tree) -> Page:
     for element in tree.root.walk():
         if id := element.attributes.get("id"):
             elements.setdefault(id, trimmed(element.code(source.path)))
-    found = [*tagged(tree.root, source), *widgets(tree.root, source.path)]
+    found = [*_unique(tagged(tree.root, source)), *widgets(tree.root, source.path)]
     order = {element: i for i, element in enumerate(tree.root.walk())}
     found.sort(key=lambda pair: order.get(pair[0], len(order)))
     snippets = tuple(snippet for _, snippet in found)
     # a file that is a snippet of the widget is that snippet's code
     elements |= {snippet.id: snippet.code for snippet in reversed(snippets) if snippet.id}
-    return Page(source.path, source.text, tuple(_unique(snippets)), elements)
+    return Page(source.path, source.text, snippets, elements)
 
 
-def _unique(snippets: Iterable[Snippet]) -> Iterator[Snippet]:
-    """Yield the snippets; a second one of an id has a problem."""
-    seen: dict[str, int] = {}
-    for snippet in snippets:
-        first = seen.setdefault(snippet.id, snippet.line)
+def _unique(
+    found: Iterable[tuple[Element, Snippet]],
+) -> Iterator[tuple[Element, Snippet]]:
+    """Yield snippets; the second one of an id has a problem (the widget takes the first)."""
+    lines: dict[str, int] = {}
+    for element, snippet in found:
+        first = lines.setdefault(snippet.id, snippet.line)
         if snippet.id and first != snippet.line:
             problem = f"a snippet with the id {snippet.id} is in line {first}, too"
-            yield replace(snippet, problem=snippet.problem or problem)
-        else:
-            yield snippet
+            snippet = replace(snippet, problem=snippet.problem or problem)
+        yield element, snippet
 
 
 def _below(directory: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from codapi_flask.verify.pages.options import options, snippet, words
 from codapi_flask.verify.pages.tree import Element, Source
@@ -40,8 +41,8 @@ def tagged(root: Element, source: Source) -> Iterator[tuple[Element, Snippet]]:
     """Yield the tagged snippets below an element, each with its block, in the page's order."""
     blocks = [element for element in root.walk() if element.info]
     marked = [block for block in blocks if is_snippet(block) or is_output(block)]
-    for block, follower in zip(marked, [*marked[1:], None], strict=True):
-        if is_snippet(block):
+    for block, follower in pairwise([*marked, None]):
+        if block and is_snippet(block):
             output = follower if follower and is_output(follower) else None
             yield block, _read(block, output, source)
 
