@@ -44,8 +44,7 @@ def difference(expected: str, output: str) -> list[str]:
         wanted += [each] if covered is None else [lines[i] for i in covered]
     found = list(difflib.unified_diff(wanted, lines, n=CONTEXT, lineterm=""))[2:]
     # the line numbers of an output help nobody; a gap is shown
-    shown = ["…" if line.startswith("@@") else line for line in found]
-    return shown[1:] if found and found[0].startswith(("@@ -1,", "@@ -1 ", "@@ -0,")) else shown
+    return ["…" if line.startswith("@@") else line for line in found[1:]]
 
 
 def merged(expected: str, output: str) -> str:
@@ -84,15 +83,16 @@ def _is_line(wanted: str, line: str) -> bool:
 
 def _covered(wanted: Sequence[str], lines: Sequence[str]) -> Iterator[tuple[str, range | None]]:
     """Yield each expected line with what it stands for, as indices; `None` if that is missing."""
-    at, is_open = 0, False
+    at, is_open, is_lost = 0, False, False
     for each in wanted:
         if each.strip() == IGNORE:
             is_open = True
             continue
         found = next((i for i in range(at, len(lines)) if _is_line(each, lines[i])), None)
         if is_open:
-            yield IGNORE, None if found is None else range(at, found)
+            # beside a line that is missing nobody knows what it stands for
+            yield IGNORE, None if is_lost or found is None else range(at, found)
         yield each, None if found is None else range(found, found + 1)
-        at, is_open = at if found is None else found + 1, False
+        at, is_open, is_lost = at if found is None else found + 1, False, found is None
     if is_open:
-        yield IGNORE, range(at, len(lines))
+        yield IGNORE, None if is_lost else range(at, len(lines))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 FRONT_MATTER = re.compile(r"---\r?\n.*?^---\r?\n", re.DOTALL | re.MULTILINE)
 
+CONTAINERS = re.compile(r"(?:\s*(?:>|[-*+](?=\s)|\d{1,9}[.)](?=\s)))*\s*")
+"""The marks of quotes and lists that a line begins with."""
+
 
 def read(source: Source, tree: Tree) -> None:
     """Read a page into a tree.
@@ -36,6 +39,8 @@ def read(source: Source, tree: Tree) -> None:
 class _Reader:
     def __init__(self, source: Source, tree: Tree) -> None:
         self._source, self._tree, self._line = source, tree, 1
+        # inline texts before it have been read
+        self._offset = 0
 
     def read(self, tokens: Sequence[Token]) -> None:
         for token in tokens:
@@ -65,10 +70,12 @@ class _Reader:
             self._tree.add("\n", self._line)
             self._line += 1
         elif token.type == "code_inline":
+            self._pass(token.content, self._line)
             self._tree.open("code", self._line)
             self._tree.add(token.content, self._line)
             self._tree.close("code")
         elif token.type == "text":
+            self._pass(token.content, self._line)
             self._tree.add(token.content, self._line)
         else:
             self._tree.open(token.tag or "span", self._line)
@@ -76,22 +83,30 @@ class _Reader:
 
     def _fence(self, token: Token) -> None:
         first = (token.map or [0])[0]
-        opening = self._source.line(first + 1)
-        prefix = opening[: max(opening.find(token.markup), 0)]
-        # a list's bullet stands before the first line only
-        prefix = re.sub(r"[^>\s]", " ", prefix)
+        prefix = self._prefix(first + 1)
         last = first + 1 + token.content.count("\n")
         slot = self._source.slot(first + 2, last, prefix, token.markup[:3])
         self._tree.block(token.content, first + 2, token.info.strip(), slot)
 
     def _html(self, content: str) -> None:
-        starts, prefix = [], ""
+        starts = []
         for i, text in enumerate(content.split("\n")):
             # Markdown takes the indentation of lists and the marks of quotes off
-            written = self._source.line(self._line + i)
-            at = max(written.find(text), 0) if text else len(written)
-            starts.append(self._source.start(self._line + i) + at)
-            if not i:
-                prefix = re.sub(r"[^>\s]", " ", written[:at])
-        self._tree.html(content, self._line, starts, prefix)
+            starts.append(self._pass(text, self._line + i))
+        self._tree.html(content, self._line, starts, self._prefix(self._line))
         self._line += content.rstrip("\n").count("\n")
+
+    def _pass(self, text: str, line: int) -> int:
+        """Return the offset of a text that stands in a line, and go behind it."""
+        begin, end = self._source.start(line), self._source.start(line + 1)
+        at = self._source.text.find(text, max(begin, self._offset), end)
+        if at < 0 or not text:
+            return min(max(begin, self._offset), end)
+        self._offset = at + len(text)
+        return at
+
+    def _prefix(self, line: int) -> str:
+        """Return what precedes the lines that follow a line in the same block."""
+        found = CONTAINERS.match(self._source.line(line))
+        # a list's bullet stands before the first line only
+        return re.sub(r"[^>\s]", " ", found[0] if found else "")
