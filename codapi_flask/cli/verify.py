@@ -35,6 +35,7 @@ INTERVAL = 0.3
 @click.option("--watch", is_flag=True, help="verify pages again when they are saved, until Ctrl-C")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="write JUnit's XML")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--allow-none", is_flag=True, help="succeed without any snippets")
 @click.option("-q", "--quiet", is_flag=True, help="show only what did not pass")
 @click.option(
     "-j", "--jobs", default=4, type=click.IntRange(1), help="snippets at once, without --server"
@@ -46,6 +47,7 @@ def verify(
     watch: bool,
     junit: Path | None,
     as_json: bool,
+    allow_none: bool,
     quiet: bool,
     jobs: int,
     **where: Any,
@@ -61,7 +63,7 @@ def verify(
     codapi verify docs/ --watch
     codapi verify docs/ --junit report.xml
 
-    The status is 0 if all snippets passed, 1 if some did not, 125 if none could be executed.
+    The status is 0 if all snippets passed, 1 if some did not, 125 if none was executed.
     """
     from codapi_flask.verify.pages.read import find
     from codapi_flask.verify.snippet import PageError
@@ -78,7 +80,7 @@ def verify(
         _report(results, time.monotonic() - begin, junit, as_json, quiet)
         if watch:
             _watch(paths, results, lambda pages: _verify(runner, pages, update), quiet)
-    raise SystemExit(_status(results))
+    raise SystemExit(0 if allow_none and not results else _status(results))
 
 
 @contextmanager

@@ -58,8 +58,6 @@ PAGES = {
     ),
     "no line end": ("a.md", "```sh codapi\nx\n```\n```output\nOLD\n```", "a\n  b"),
     "HTML": ("a.html", f"<pre>x</pre>\n{WIDGET}<pre><code>\nOLD\n</code></pre >", "a\n  b"),
-    "HTML in a list": ("a.md", f"- <pre>x</pre>\n  {WIDGET}<pre>OLD</pre>\n", "a\n    b"),
-    "HTML within a line": ("a.md", f"a `<i>` <i>x</i> {WIDGET} <i>OLD</i> b\n", "a\n  b"),
     "widget with a block": ("a.md", f"```sh\nx\n```\n\n{WIDGET}\n\n```\nOLD\n```\n", "a\n  b"),
     "rst": (
         "a.rst",
@@ -102,6 +100,18 @@ def test_value_in_a_notebook_stays_a_value():
     assert output == {"output_type": "execute_result", "data": {"text/plain": ["2"]}}
 
 
+PARAGRAPHS = {
+    "HTML in a list": (f"- <pre>x</pre>\n  {WIDGET}<pre>old</pre>\n", "a\n  b"),
+    "HTML within a line": (f"a `<i>` <i>x</i> {WIDGET} <i>old</i> b\n", "a\nb"),
+}
+
+
+@pytest.mark.parametrize(("page", "new"), PARAGRAPHS.values(), ids=PARAGRAPHS)
+def test_output_in_a_paragraph_is_written(page, new):
+    text, _ = updated("a.md", page, lambda code: answer("a\nb"))
+    assert text == page.replace("old", new)
+
+
 def test_output_in_html_is_escaped():
     page = f"<pre>x</pre>{WIDGET}<pre>old</pre>"
     text, _ = updated("a.html", page, lambda code: answer("1 < 2 & 'x'"))
@@ -125,6 +135,7 @@ def test_several_outputs_of_a_page_are_written():
 
 REFUSED = {
     "fence in the output": ("a.md", "```sh codapi\nx\n```\n```output\nold\n```\n", "```"),
+    "indentation in a paragraph": ("a.md", f"<i>x</i> {WIDGET} <i>old</i>\n", "a\n  b"),
     "blank line in HTML": (
         "a.md",
         f"<p>x</p>\n{WIDGET}\n<p>old</p>\n",
