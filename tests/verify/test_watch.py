@@ -78,9 +78,14 @@ def test_path_that_is_no_page_is_refused(tmp_path, name, text):
 
 
 def test_page_that_is_not_utf8_has_a_problem(tmp_path):
-    (tmp_path / "a.md").write_bytes(b"\xff")
+    (tmp_path / "a.md").write_bytes(b"codapi \xff")
     [snippet] = read(tmp_path / "a.md").snippets
     assert snippet.problem == "not UTF-8"
+
+
+def test_page_without_snippets_is_not_parsed(tmp_path):
+    (tmp_path / "a.md").write_bytes(b"\xff")
+    assert read(tmp_path / "a.md").snippets == ()
 
 
 def test_path_of_a_page_may_be_relative(tmp_path, monkeypatch):

@@ -22,6 +22,9 @@ READERS: dict[str, Callable[[Source, Tree], None]] = {
 }
 NOTEBOOK = ".ipynb"
 
+MARKS = (b"codapi", b"coderun", b"sandbox")
+"""Pages without any of these have no snippets: most of a documentation is not parsed."""
+
 FOLDERS = frozenset({"node_modules", "__pycache__", "venv", "_build"})
 """Directories that hold no pages of their own, beside hidden ones."""
 
@@ -54,11 +57,13 @@ def find(paths: Iterable[Path]) -> list[Path]:
 def read(path: Path) -> Page:
     """Return a page; what is wrong with it is the problem of a snippet."""
     try:
-        text = path.read_bytes().decode()
+        content = path.read_bytes()
+        if path.suffix.lower() != NOTEBOOK and not any(mark in content for mark in MARKS):
+            return Page(path, "", ())
+        return read_text(path, content.decode())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         return Page(path, "", (Snippet(path, 1, "page", problem=str(reason)),))
-    return read_text(path, text)
 
 
 def read_text(path: Path, text: str) -> Page:
