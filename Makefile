@@ -1,10 +1,10 @@
 PORT ?= 1313
 export CODAPI_REQUIRE ?= docker
 
-.PHONY: run setup images sandboxes dev check lint types layers test hostile fuzz fuzz-init faults soak bench format pythons vm upgrade-deps
+.PHONY: run setup images sandboxes dev check lint types layers test hostile fuzz fuzz-init faults soak bench schemas format pythons vm upgrade-deps
 
 run: setup
-	@exec .venv/bin/gunicorn --bind 127.0.0.1:$(PORT)
+	@exec .venv/bin/codapi serve --port $(PORT)
 
 setup:
 	@scripts/setup
@@ -75,6 +75,10 @@ pythons:
 # installs on Debian 13 under qemu, and runs the smoke part of the suite there; FRESH=1 makes a new machine
 vm:
 	@scripts/vm
+
+# docs/schema anew: the JSON Schemas of the config files
+schemas: dev
+	.venv/bin/python -m codapi_flask.config.schema docs/schema
 
 # constraints.txt anew: the newest versions that setup.cfg allows
 upgrade-deps:

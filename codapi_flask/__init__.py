@@ -7,6 +7,7 @@ An import points down. Each room's docstring says what comes in and what goes ou
     server     the web process: config, start, gunicorn's settings
     web        the API: routes, tokens, CORS, metrics, load shedding
     client     requests of a program on this side: to a server, or executed in this process
+    recipes    sandboxes from elsewhere: fetched, added to the configs, built, removed
     pool       worker processes, the bound on what runs at once
     engines    how a command is executed: docker, http
     stock      the keeper process: warm boxes, sweeping
@@ -18,7 +19,6 @@ An import points down. Each room's docstring says what comes in and what goes ou
     init       the C program that is process 1 of a box, and its protocol
     program, live                           what a step runs in a box, and what hears it meanwhile
     files, streams, process, unixsocket     what several rooms need
-    examples                                the examples of a sandbox, images/NAME/examples
     libraries                               which insides of libraries are used, and a check
     stdio                                   stdout and stderr, whose writers never wait
     models, errors                          what travels between them

@@ -87,6 +87,10 @@ class Cancelled(Exception):
     """The run was cancelled: its result is no longer needed."""
 
 
+class RecipeError(Exception):
+    """The operator's mistake: a recipe of a sandbox cannot be fetched, added, built or removed."""
+
+
 class NotRunning(Exception):
     """A step acts on a container that does not exist or does not run."""
 

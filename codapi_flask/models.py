@@ -84,7 +84,7 @@ class Printed:
 class Image:
     """An image: its id, the argv that it defines, and `HOME=…` of its environment.
 
-    `is_server` tells whether it exposes ports.
+    `is_server` tells whether it exposes TCP ports.
     """
 
     id: str

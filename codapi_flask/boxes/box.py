@@ -94,7 +94,7 @@ class Box:
         self.waits = False
         """Whether what is preloaded waits for the next run."""
         self.memory_kib: int | None = None
-        """The anonymous memory of the box while it waits, if it is known."""
+        """The memory of the box while it waits that the kernel cannot drop, if it is known."""
         self.kept: tuple[int, ...] = ()
         """The ends of the pipes of what is preloaded: stdin, stdout, stderr."""
 

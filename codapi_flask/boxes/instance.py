@@ -6,10 +6,12 @@ WORK_DIR/                   0700, shared by all servers of one user
         init                process 1 of the boxes, and the root boxes' program
         stock               the keeper's socket
         forkserver/         the sockets of multiprocessing
-        services/BOX/       container: the id of a service that is ready; wanted: a request needs it
+        services/BOX/       container: the id of a service that is ready; wanted: a request needs
+                            it; doubted: a program in it was killed
         x-9c8d7e6f/         a lease: one execution, or a box that waits for one
             work/           its work directory, 0777
             hosts           the /etc/hosts of its boxes without a network
+            entered         the programs in other containers that end with the lease
             init/           while a box starts: what it sees as /.codapi
             plain-init      process 1 of its plain containers
             service/        of a service: what it sees as /.codapi, with its process 1

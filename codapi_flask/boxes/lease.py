@@ -20,6 +20,9 @@ from codapi_flask.daemon.hostconfig import Mounts
 HOSTS = b"127.0.0.1\tlocalhost\n"
 """The boxes have no IPv6."""
 
+ENTERED = "entered"
+"""The file of a lease with the group and the container of programs that end with it."""
+
 NO_STEP = 2147480001
 """A user and group that no step can have: `INIT_ID` of init/parse.h."""
 
@@ -92,6 +95,11 @@ class Lease:
         """The directory that a service sees, with the copy of init that is its process 1."""
         return self.path / "service"
 
+    def enter(self, group: int, container: str) -> None:
+        """Record that the programs of a container which have that group end with the lease."""
+        with (self.path / ENTERED).open("a") as file:
+            file.write(f"{group} {container}\n")
+
     def mounts(self, init: Path | None) -> Mounts:
         """Return the mounts of the lease's boxes; `init` is mounted for their process 1."""
         return Mounts(self.work, self.hosts, init)
@@ -132,6 +140,16 @@ def is_abandoned(lease: Path, work_dir: Path) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def entered(lease: Path) -> Iterator[tuple[int, str]]:
+    """Yield group and container of the programs that end with a lease."""
+    with suppress(FileNotFoundError):
+        for line in (lease / ENTERED).read_text().splitlines(keepends=True):
+            group, _, container = line.partition(" ")
+            # the owner may have died while it wrote
+            if container.endswith("\n"):
+                yield int(group), container.rstrip()
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
@@ -22,7 +23,7 @@ from codapi_flask.daemon.container import Container
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.init import install
 from codapi_flask.program import Program
-from codapi_flask.streams import Cancel, pump
+from codapi_flask.streams import WATCH_INTERVAL, Cancel, pump
 
 NOUTPUT = 4096
 """Bytes that are kept of the end of a service's output."""
@@ -53,6 +54,20 @@ class Bulletin:
         (self._directory / "container").unlink(missing_ok=True)
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether programs in the service were killed, perhaps for lack of memory."""
+        return (self._directory / "doubted").exists()
+
+    def doubt(self) -> None:
+        """Tell that a program in the service was killed."""
+        self._directory.mkdir(exist_ok=True)
+        (self._directory / "doubted").touch()
+
+    def trust(self) -> None:
+        """Forget the doubts."""
+        (self._directory / "doubted").unlink(missing_ok=True)
+
+    @property
     def is_wanted(self) -> bool:
         """Whether a request has needed the service."""
         return (self._directory / "wanted").exists()
@@ -67,11 +82,12 @@ class Service:
     """A started service; `close` must follow."""
 
     def __init__(
-        self, box: BoxSpec, container: Container, stream: Stream, lease: Lease, lock: int
+        self, box: BoxSpec, container: Container, stream: Stream, owned: ExitStack
     ) -> None:
-        """Own a started container, its output, its lease, and the lock that it watches."""
+        """Own a started container and its output; `owned` closes them and what they live for."""
         self.box, self.container = box, container
-        self._stream, self._lease, self._lock = stream, lease, lock
+        self._stream, self._owned = stream, owned
+        self._own_memory: int | None = None
 
     @classmethod
     def start(cls, daemon: Daemon, box: BoxSpec, instance: Instance) -> Service:
@@ -82,27 +98,24 @@ class Service:
             Vanished: others removed it.
         """
         deadline = time.monotonic() + daemon.timeouts.box
-        lease = instance.lease()
-        lock = _lock(lease, instance) if daemon.is_local else -1
-        name = f"{safe(box.name)}_{lease.path.name}"
-        mounts = lease.mounts(lease.service if daemon.is_local else None)
-        try:
+        with ExitStack() as owned:
+            lease = instance.lease()
+            owned.callback(lease.remove)
+            if daemon.is_local:
+                owned.callback(os.close, _lock(lease, instance))
+            name = f"{safe(box.name)}_{lease.path.name}"
+            mounts = lease.mounts(lease.service if daemon.is_local else None)
             container = daemon.create_service(name, box, mounts, instance.path, deadline)
-            try:
-                program = Program((), box.user, noutput=NOUTPUT)
-                stream = container.attach(program, deadline, keeps_last=True)
-                container.start(deadline)
-                if daemon.bounds_sockets(box):
-                    # process 1 starts the program only after that
-                    state = container.inspect().get("State", {})
-                    bound_sockets(state.get("Pid", 0), box.memory)
-            except BaseException:
-                container.remove()
-                raise
-        except BaseException:
-            _release(lease, lock)
-            raise
-        return cls(box, container, stream, lease, lock)
+            owned.callback(container.remove)
+            program = Program((), box.user, noutput=NOUTPUT)
+            stream = container.attach(program, deadline, keeps_last=True)
+            owned.callback(stream.close)
+            container.start(deadline)
+            if daemon.bounds_sockets(box):
+                # process 1 starts the program only after that
+                state = container.inspect().get("State", {})
+                bound_sockets(state.get("Pid", 0), box.memory)
+            return cls(box, container, stream, owned.pop_all())
 
     @property
     def output(self) -> str:
@@ -113,8 +126,11 @@ class Service:
         """Read the output for some seconds; return False at once if the service ends."""
         return not pump(Cancel(), [self._stream], None, b"", time.monotonic() + seconds)
 
-    def try_ready(self, seconds: float) -> str | None:
+    def try_ready(self, seconds: float, is_over: Callable[[], bool]) -> str | None:
         """Execute the box's `ready`: return `None` if it succeeds, else what it has printed.
+
+        It fails after `seconds`, or soon after `is_over` returns true. The service's output is read
+        meanwhile.
 
         Raises:
             NotRunning: the service has ended.
@@ -125,8 +141,10 @@ class Service:
         exec = self.container.exec(program)
         stream = exec.start(time.monotonic() + seconds)
         try:
-            pump(Cancel(), [stream], None, b"", deadline)
-            code = exec.wait(deadline)
+            pump(Cancel(), [self._stream, stream], None, b"", deadline, is_over)
+            code = exec.wait(time.monotonic())
+            while code is None and time.monotonic() < deadline and not is_over():
+                code = exec.wait(min(time.monotonic() + WATCH_INTERVAL, deadline))
         finally:
             stream.close()
         said = (stream.stdout.text() + stream.stderr.text()).strip()
@@ -134,17 +152,29 @@ class Service:
             return said or f"{self.box.ready[0]} does not end"
         return None if code == 0 else said or f"exit status {code}"
 
+    def weigh(self) -> None:
+        """Remember how much memory the service needs while nobody uses it."""
+        found = self.container.memory()
+        self._own_memory = found[0] if found else None
+
+    def lacks_memory(self) -> bool:
+        """Whether programs have less than half of the memory that they had at `weigh`.
+
+        They may have filled it for good: files in memory and System V segments outlive them. The
+        daemon may be unable to measure a service without any.
+        """
+        if self._own_memory is None:
+            return False
+        found = self.container.memory()
+        return not found or 2 * found[0] > self._own_memory + found[1]
+
     def close(self) -> None:
         """End the service and remove it.
 
         Raises:
             ServerFault: the daemon did not confirm that; a sweeper removes what is left.
         """
-        self._stream.close()
-        try:
-            self.container.remove()
-        finally:
-            _release(self._lease, self._lock)
+        self._owned.close()
 
 
 def _lock(lease: Lease, instance: Instance) -> int:
@@ -153,11 +183,9 @@ def _lock(lease: Lease, instance: Instance) -> int:
     lease.service.chmod(0o755)
     install(instance.init, lease.service / "init")
     lock = os.open(lease.service, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return lock
-
-
-def _release(lease: Lease, lock: int) -> None:
-    if lock >= 0:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         os.close(lock)
-    lease.remove()
+        raise
+    return lock

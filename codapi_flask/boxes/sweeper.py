@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from codapi_flask.boxes.instance import Instance
-from codapi_flask.boxes.lease import is_abandoned
+from codapi_flask.boxes.lease import entered, is_abandoned
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.errors import ServerFault
@@ -61,6 +61,12 @@ def _leftovers(
         for instance in Instance.all_in(root):
             for lease in instance.leases():
                 if is_abandoned(lease, root):
-                    yield partial(root_box.remove_tree, lease), False
+                    yield partial(_remove, lease, root_box), False
             if is_abandoned(instance.path, root) and not any(instance.leases()):
                 yield partial(root_box.remove_tree, instance.path), False
+
+
+def _remove(lease: Path, root_box: RootBox) -> None:
+    for group, container in entered(lease):
+        root_box.kill_group(group, container)
+    root_box.remove_tree(lease)

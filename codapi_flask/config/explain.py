@@ -25,7 +25,9 @@ class Setting:
     @property
     def shown(self) -> str:
         """The value as a config file has it."""
-        return json.dumps(self.value, ensure_ascii=False, default=_plain)
+        is_whole = isinstance(self.value, float) and self.value.is_integer()
+        value = int(self.value) if is_whole else self.value
+        return json.dumps(value, ensure_ascii=False, default=_plain)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,9 @@ def read(file: Path) -> dict[str, Any]:
         raise Unreadable(re.sub(r"^<string>:(\d+)", r"line \1:", str(error))) from error
     if not isinstance(document, dict):
         raise Unreadable(f"must be an object, not {shown(document)}")
+    if isinstance(document.get("$schema"), str):
+        # for editors
+        del document["$schema"]
     return document
 
 

@@ -26,7 +26,8 @@ Values = dict[str, Any]
 def load_config(root: Path) -> Config:
     """Read the config under `root`: `codapi.json`, `sandboxes/` and `configs/`.
 
-    The environment's `CODAPI_WORK_DIR` comes before the config's `work_dir`.
+    The environment's `CODAPI_WORK_DIR` and `CODAPI_POOL_SIZE` come before the config's `work_dir`
+    and `pool_size`.
 
     Raises:
         ConfigError: with every problem of every file.
@@ -60,8 +61,7 @@ class _Reader:
         )
         if "tmp" in docker:
             top.setdefault("work_dir", docker["tmp"])
-        if work_dir := os.environ.get("CODAPI_WORK_DIR"):
-            top |= self._checked(schema.TOP, Path("environment"), "", {"work_dir": work_dir})
+        top |= self._checked(schema.TOP, Path("environment"), "", _of_environment())
         top |= {**http, **cors, "tokens": self._tokens(file, auth)}
         self._read_boxes(self._with_profile(file, "box", box))
         self._cross(file, "", crosscheck.check_stock(top.get("stock_size"), self._boxes))
@@ -191,6 +191,15 @@ class _Reader:
         for place, text in found:
             if not place or not self._problems.has(file, join(key, place)):
                 self._problems.add(file, join(key, place), text)
+
+
+def _of_environment() -> Values:
+    """Return the keys of the top file that the environment sets."""
+    size, work_dir = os.environ.get("CODAPI_POOL_SIZE"), os.environ.get("CODAPI_WORK_DIR")
+    found: Values = {"work_dir": work_dir} if work_dir else {}
+    if size:
+        found["pool_size"] = int(size) if size.isascii() and size.isdigit() else size
+    return found
 
 
 def _title(document: Values) -> str:

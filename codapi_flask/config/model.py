@@ -25,6 +25,7 @@ from codapi_flask.config.values import (
     Flag,
     Glob,
     Image,
+    Lazy,
     Memory,
     Module,
     OutputsCount,
@@ -103,8 +104,7 @@ class BoxSpec:
         Preload | None, "the program that waits in a box for its next run, already started"
     ] = None
     service: Annotated[
-        Literal[False, True, "lazy"],
-        "whether the server keeps one container of the box running, for exec steps",
+        Lazy, "whether the server keeps one container of the box running, for exec steps"
     ] = False
     command: Annotated[tuple[Text, ...], "program and arguments of a service"] = ()
     user: Annotated[User, "the user of a service"] = ""

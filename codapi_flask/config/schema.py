@@ -8,8 +8,11 @@ takes 0.1 s.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
@@ -154,9 +157,12 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     }
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schemas = {name: dialect | TypeAdapter(kind).json_schema() for name, kind in kinds.items()}
+    for schema in schemas.values():
+        own = {"$schema": {"type": "string", "description": "the schema, for editors"}}
+        schema["properties"] = own | schema.get("properties", {})
     commands = schemas["commands"]
     title = {"type": ["string", "null"], "description": "the sandbox's title"}
-    commands["properties"] = {TITLE: {"anyOf": [title, commands["additionalProperties"]]}}
+    commands["properties"][TITLE] = {"anyOf": [title, commands["additionalProperties"]]}
     return schemas
 
 
@@ -206,3 +212,10 @@ def _delete(given: Any, place: Sequence[str | int]) -> None:
         for part in place[: depths[-1]]:
             given = given[part]
         given.pop(place[depths[-1]], None)
+
+
+if __name__ == "__main__":
+    # make schemas: writes them into a folder
+    for kind, document in json_schemas().items():
+        text = json.dumps(document, indent=2) + "\n"
+        (Path(sys.argv[1]) / f"{kind}.json").write_text(text)

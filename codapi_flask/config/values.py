@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from codapi_flask.errors import FileError
 from codapi_flask.files import check_name, normalise
@@ -134,6 +134,7 @@ Variables = Annotated[
 ]
 Word = Annotated[str, _like(r"[^\x00]+", "a text that is not empty")]
 Flag = Annotated[bool, Must("true or false")]
+Lazy = Annotated[Literal[False, True, "lazy"], Must("true, false or 'lazy'")]
 Count = Annotated[int, Must("a whole number above 0", gt=0, lt=1 << 53)]
 Amount = Annotated[float, _number("a number above 0, up to a million", gt=0, le=1_000_000)]
 Seconds = Annotated[float, _number("a number of seconds, 0 to 3600", ge=0, le=3600)]

@@ -256,7 +256,7 @@ class Daemon(Client):
             tuple(process.get("Cmd") or ()),
             # an empty HOME counts as none
             tuple(text for text in process.get("Env") or () if re.match("HOME=.", text)),
-            bool(process.get("ExposedPorts")),
+            any(port.endswith("/tcp") for port in process.get("ExposedPorts") or ()),
         )
 
     def has_network(self, name: str) -> bool:

@@ -84,6 +84,8 @@ def service(box: BoxSpec, mounts: Mounts, sockets: Sockets) -> dict[str, Any]:
         **_limits(box, sockets),
         "binds": binds,
         "init": not mounts.init,
+        # nor does it count the thread of process 1
+        "pids_limit": box.nproc + 2,
         "auto_remove": True,
     }
 

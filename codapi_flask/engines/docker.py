@@ -11,6 +11,7 @@ from pathlib import Path
 
 from codapi_flask import files
 from codapi_flask.boxes import outputs
+from codapi_flask.boxes.service import Bulletin
 from codapi_flask.config.model import BoxSpec, Command, Config, Step
 from codapi_flask.daemon.container import Container
 from codapi_flask.engines.context import WorkerContext
@@ -30,6 +31,9 @@ READY_INTERVAL = 0.1
 
 LISTEN_TIMEOUT, LISTEN_INTERVAL = 1.0, 0.02
 """Seconds in which a detached server without `ready` listens, and between two looks."""
+
+KILLED = 128 + signal.SIGKILL
+"""The exit status of a killed program, and of a shell whose last program was."""
 
 MAX_SHOWN = 500
 """Characters of a detached program's last output that the log repeats, and of a last try's."""
@@ -58,7 +62,8 @@ class DockerEngine:
         services = {
             step: ready_container(self._context, box)
             for step in command.all_steps()
-            if (box := self._config.boxes.get(step.box_name(job.version)))
+            # as a container's name, it does not follow the request's version
+            if (box := self._config.boxes.get(step.box_name("")))
             and box.service
             and step.action == "exec"
         }
@@ -296,7 +301,10 @@ class _Walk:
         container = own.container if own else service or self._context.daemon.find(name)
         try:
             if step.action == "exec":
-                return self._workspace.exec(container, own is not None, program)
+                outcome = self._workspace.exec(container, own is not None, program)
+                if service and outcome.exit_code == KILLED:
+                    Bulletin(self._context.instance, step.box_name("")).doubt()
+                return outcome
             if own:
                 own.is_stopped = True
             return self._workspace.stop(container, step.timeout)
@@ -308,6 +316,7 @@ class _Walk:
             if isinstance(error, ServerFault):
                 raise
             if service:
+                Bulletin(self._context.instance, step.box_name("")).doubt()
                 raise NotReady(step.box) from error
             if own or name == self._job.id:
                 return _failure(f"box {step.box} is not running")
@@ -341,8 +350,7 @@ def _patience(outcome: Outcome) -> float:
     if outcome.ok:
         return 0
     # as a program in a box that ends
-    is_killed = outcome.exit_code == 128 + signal.SIGKILL
-    return END_PATIENCE if is_killed else FAILURE_PATIENCE
+    return END_PATIENCE if outcome.exit_code == KILLED else FAILURE_PATIENCE
 
 
 def _failure(text: str) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 
+from codapi_flask.boxes.lease import Lease
 from codapi_flask.boxes.service import Bulletin
 from codapi_flask.config.model import BoxSpec
 from codapi_flask.daemon.container import Container
@@ -39,16 +40,22 @@ class Leftovers:
     where containers have user namespaces, in which other numbers stand for the groups.
     """
 
-    def __init__(self, context: WorkerContext) -> None:
-        self._context = context
+    def __init__(self, context: WorkerContext, lease: Lease) -> None:
+        self._context, self._lease = context, lease
         self._group = FIRST_GROUP + secrets.randbelow(FIRST_GROUP >> 1)
         self._entered: dict[str, Container] = {}
 
     def marked(self, container: Container, user: str) -> str:
-        """Return the user for a program in a container: with the execution's own group."""
+        """Return the user for a program in a container: with the execution's own group.
+
+        The lease has a record of it, for a sweeper if this process dies.
+        """
         if ":" in user or self._context.daemon.has_user_namespace:
             return user
-        self._entered[container.id] = container
+        id = container.inspect().get("Id")
+        if id and id not in self._entered:
+            self._lease.enter(self._group, id)
+            self._entered[id] = container
         return f"{user}:{self._group}"
 
     def __bool__(self) -> bool:
@@ -62,10 +69,9 @@ class Leftovers:
             ServerFault: the daemon failed.
         """
         while self._entered:
-            _, container = self._entered.popitem()
+            id, container = self._entered.popitem()
             with suppress(NotRunning):
                 if self._has_left(container):
-                    id = container.inspect().get("Id", "")
                     self._context.root_box.kill_group(self._group, id)
 
     def _has_left(self, container: Container) -> bool:

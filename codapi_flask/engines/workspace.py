@@ -69,7 +69,7 @@ class Workspace:
         self.directory = self._lease.work
         self._empty_size = _size(self.directory)
         self._plain = PlainBoxes(context, self._lease, self._quota)
-        self._leftovers = Leftovers(context)
+        self._leftovers = Leftovers(context, self._lease)
 
     def run(self, name: str, box: BoxSpec, program: Program) -> Outcome:
         """Run a program in a box; on return it is dead.
@@ -201,9 +201,11 @@ class Workspace:
             if not is_given:
                 self._leave()
                 self._report_used()
-                self._leftovers.kill()
-                self.end_detached()
-                self._context.root_box.remove_tree(self._lease.path)
+                try:
+                    self._leftovers.kill()
+                finally:
+                    self.end_detached()
+                    self._context.root_box.remove_tree(self._lease.path)
         finally:
             if not is_given:
                 self._lease.close()

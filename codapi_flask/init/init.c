@@ -38,7 +38,7 @@
  *	HELLO	'H', once, at first. value: version of the protocol.
  *	FAULT	'F', instead of HELLO; then init exits. value: an errno.
  *	WAITS	'P', for a PRELOAD. how: 3, the program waits; 0 to 2 as in DONE, it is over, maybe after it has waited.
- *		wall: ns since its start; memory: KiB of anonymous memory of the box, all bits set if unknown;
+ *		wall: ns since its start; memory: KiB of memory of the box that the kernel cannot drop, all bits set if unknown;
  *		oom_kills as in DONE. There is none if a RUN or RESET ends it.
  *	DONE	'D', for a RUN. how: 0, value is the exit code; 1, value is a signal; 2, the program could not be
  *		started: stage, value; 4 more than 0 or 1, the box is as new and needs no RESET; 8 more than 0 or 1, the
@@ -183,9 +183,11 @@ static uint64_t oom_kills(uint64_t before)
 	return count(memory_file, "\noom_kill ", before);
 }
 
+/* Files in memory (tmpfs) and shared memory included: like anonymous memory, the kernel cannot drop them. */
 static uint64_t anonymous_memory(void)
 {
-	return count(size_file, v2 ? "anon " : "\nrss ", 0);
+	uint64_t anonymous = count(size_file, v2 ? "anon " : "\nrss ", 0), shared = count(size_file, "\nshmem ", 0);
+	return anonymous == UNKNOWN || shared == UNKNOWN ? anonymous : anonymous + shared;
 }
 
 static void say(enum stage stage, int error)

@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,20 +46,8 @@ static void run_program(char **argv, const sigset_t *mask)
 	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
-/* Waits for a signal; if a lock is to be watched, for a second at most. Returns its number, or -1 and an errno. */
-static int next_signal(const sigset_t *all, int lock)
-{
-	return lock < 0 ? sigwaitinfo(all, NULL) : sigtimedwait(all, NULL, &(struct timespec){.tv_sec = 1});
-}
-
-/* Whether the other end, which locked the directory exclusively, is gone. */
-static bool is_free(int lock)
-{
-	return lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) == 0;
-}
-
-/* Runs a program; `lock` is the directory to watch, or -1. */
-static int run(bool waits, char **argv, int lock)
+/* With the option WUNTRACED, a program that somebody stops goes on at once, with those that were stopped beside it. */
+static int run(bool waits, char **argv, int options)
 {
 	sigset_t all, before;
 	int status, number;
@@ -73,12 +63,12 @@ static int run(bool waits, char **argv, int lock)
 	if (child == 0)
 		run_program(argv, &before);
 	while (child > 0) {
-		if ((number = next_signal(&all, lock)) > 0 && number != SIGCHLD)
+		if ((number = sigwaitinfo(&all, NULL)) > 0 && number != SIGCHLD)
 			kill(child, number);
-		if (is_free(lock))
-			return 128 + SIGKILL;
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-			if (pid == child)
+		while ((pid = waitpid(-1, &status, WNOHANG | options)) > 0)
+			if (pid == child && WIFSTOPPED(status))
+				kill(-1, SIGCONT);
+			else if (pid == child)
 				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
 	fprintf(stderr, "init: fork: %s\n", strerror(errno));
@@ -87,15 +77,39 @@ static int run(bool waits, char **argv, int lock)
 
 int plain(bool waits, char **argv)
 {
-	return run(waits, argv, -1);
+	return run(waits, argv, 0);
+}
+
+/* Waits in the kernel's queue from before the program's start: a program that asks for the lock comes later, and does not
+ * get it in the moment in which the owner dies. */
+static void *end_without_owner(void *lock)
+{
+	while (flock(*(int *)lock, LOCK_SH) != 0)
+		if (errno != EINTR)
+			nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	_exit(128 + SIGKILL);
 }
 
 int service(bool waits, char **argv, const char *owner)
 {
-	int lock = open(owner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	static int lock;
+	pthread_t watcher;
+	sigset_t all, before;
+
+	lock = open(owner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lock < 0) {
 		fprintf(stderr, "init: open %s: %s\n", owner, strerror(errno));
 		return 125;
 	}
-	return run(waits, argv, lock);
+	/* a program of the same user could stop it (ptrace) */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* a thread, unlike a process, cannot be killed alone */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	if ((errno = pthread_create(&watcher, NULL, end_without_owner, &lock)) != 0) {
+		fprintf(stderr, "init: thread: %s\n", strerror(errno));
+		return 125;
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return run(waits, argv, WUNTRACED);
 }

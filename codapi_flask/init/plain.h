@@ -9,7 +9,8 @@
  * status is 125 if it never is. */
 int plain(bool waits, char **argv);
 
-/* As `plain`, but ends within a second once nobody holds a lock on the directory `owner`, with the status 137. */
+/* As `plain`, but ends with the status 137 as soon as the directory `owner`, which another process has locked, is free.
+ * A stopped program continues: programs that are executed beside it may have its user. */
 int service(bool waits, char **argv, const char *owner);
 
 #endif

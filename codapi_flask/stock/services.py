@@ -16,8 +16,14 @@ from codapi_flask.errors import NoImage, NotRunning, ServerFault
 FIRST, LONGEST = 0.1, 10.0
 """Seconds before the second start of a service that fails, doubled each time, and their maximum."""
 
+LONGEST_AFTER_READY = 1.0
+"""Their maximum once it was ready: then a client may have ended it, and others wait for it."""
+
 READY_INTERVAL = 0.1
 """Seconds between two tries of a service's `ready`."""
+
+LEAST_TRY = 1.0
+"""Seconds that each of them may take at least, though `ready_timeout` ends: its output says why."""
 
 CHECK_INTERVAL, CHECKS = 10.0, 3
 """Seconds between two checks of a ready service, and how many fail until it starts again."""
@@ -27,6 +33,9 @@ CHECK_TIMEOUT = 10.0
 
 LOOK_INTERVAL = 0.25
 """Seconds between two looks for a reason to start or to end a service."""
+
+LACK_TIME = 1.5
+"""Seconds for which a doubted service lacks memory, until it starts again."""
 
 MAX_SHOWN = 500
 """Characters of a service's last output that the log repeats."""
@@ -38,7 +47,7 @@ class SupervisedService:
     """A service that is started again when it ends. `serve` runs in a thread of its own.
 
     `state` is `idle` (lazy, and no request has needed it), `starting`, `ready` or `failed`; `why`
-    is the reason of a failure.
+    is the reason of the last failure, of the service or its `ready`.
     """
 
     def __init__(self, box: BoxSpec, instance: Instance) -> None:
@@ -46,6 +55,7 @@ class SupervisedService:
         self._bulletin = Bulletin(instance, box.name)
         self._ending = threading.Event()
         self.state, self.why = "idle", ""
+        self._was_ready = False
         self.image = ""
         """The id of the box's image now, empty while that is unknown."""
 
@@ -78,8 +88,11 @@ class SupervisedService:
                 continue
             log.warning("the service %s is not ready, will start again: %s", self._box.name, why)
             self.state, self.why = "failed", why
-            pause = FIRST if time.monotonic() > start + 2 * LONGEST else min(pause * 2, LONGEST)
-            self._ending.wait(pause)
+            if time.monotonic() > start + 2 * LONGEST:
+                pause = FIRST
+            longest = LONGEST_AFTER_READY if self._was_ready else LONGEST
+            self._ending.wait(min(pause, longest))
+            pause = min(pause * 2, longest)
 
     def _await_image(self) -> None:
         deadline = time.monotonic() + LONGEST
@@ -89,11 +102,15 @@ class SupervisedService:
 
     def _run_once(self, daemon: Daemon) -> str:
         """Run the service once; return why it is over, empty if that is as it should be."""
+        self._was_ready = False
         service = Service.start(daemon, self._box, self._instance)
         try:
-            if why := self._until_ready(service):
+            if (why := self._until_ready(service)) or self._ending.is_set():
                 return why
+            service.weigh()
+            self._bulletin.trust()
             self._bulletin.publish(service.container.id)
+            self._was_ready = True
             self.state, self.why = "ready", ""
             log.info("the service %s is ready", self._box.name)
             return self._watch(service)
@@ -108,20 +125,28 @@ class SupervisedService:
         while (left := deadline - time.monotonic()) > 0 and not self._ending.is_set():
             if not service.wait(READY_INTERVAL):
                 return _ended(service)
-            found = self._try(service, left) if self._box.ready else None
+            found = self._try(service, max(left, LEAST_TRY)) if self._box.ready else None
             if found is None:
                 return ""
-            why = found
+            self.why = why = found
+        if self._ending.is_set():
+            return ""
         return f"not ready within {self._box.ready_timeout:g} s: {why[-MAX_SHOWN:]}"
 
     def _watch(self, service: Service) -> str:
-        failures, check_at = 0, time.monotonic() + CHECK_INTERVAL
+        failures, check_at, trusted_at = 0, time.monotonic() + CHECK_INTERVAL, time.monotonic()
         while service.wait(LOOK_INTERVAL):
             if self._ending.is_set():
                 return ""
             if self.image and service.container.image != self.image:
                 log.info("the service %s starts again, with its new image", self._box.name)
                 return ""
+            if not self._bulletin.is_doubted:
+                trusted_at = time.monotonic()
+            elif not service.lacks_memory():
+                self._bulletin.trust()
+            elif time.monotonic() > trusted_at + LACK_TIME:
+                return "programs have filled its memory"
             if self._box.ready and time.monotonic() >= check_at:
                 found = self._try(service, CHECK_TIMEOUT)
                 failures = 0 if found is None else failures + 1
@@ -132,7 +157,7 @@ class SupervisedService:
 
     def _try(self, service: Service, seconds: float) -> str | None:
         try:
-            return service.try_ready(seconds)
+            return service.try_ready(seconds, self._ending.is_set)
         except (NotRunning, ServerFault) as error:
             return str(error)
 

@@ -15,12 +15,12 @@ from codapi_flask.httpd.socket import connection
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.executor import Executor, events
 from codapi_flask.jobs.request import Request
-from codapi_flask.models import INTERNAL_ERROR, Execution
+from codapi_flask.models import INTERNAL_ERROR, STARTING, Execution
 from codapi_flask.web import answers, live
 from codapi_flask.web.access import Access
 from codapi_flask.web.metrics import Metrics
 
-OPEN = {"ops.health", "ops.describe"}
+OPEN = {"ops.health", "ops.describe", "ops.show_schema"}
 """The routes that need no token."""
 
 log = logging.getLogger("codapi")
@@ -144,7 +144,10 @@ def _log(execution: Execution) -> None:
     line += f" ms={execution.duration} box={execution.box}"
     if execution.is_cached:
         line += " cached=true"
-    if execution.fault:
+    if execution.stderr == STARTING:
+        # the service's own log lines tell why
+        log.info("%s cause=%s", line, execution.fault)
+    elif execution.fault:
         log.error("%s cause=%s", line, execution.fault)
     else:
         log.info("%s", line)

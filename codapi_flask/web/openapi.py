@@ -33,6 +33,12 @@ IF_NONE_MATCH = {
     "required": False,
     "schema": {"type": "string"},
 }
+KIND = {
+    "name": "kind",
+    "in": "path",
+    "required": True,
+    "schema": {"enum": ["box", "boxes", "commands", "config"]},
+}
 READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
 
 EVENTS: Object = {
@@ -126,6 +132,17 @@ def _paths() -> Object:
                 "summary": "This document",
                 **_operation(
                     "ops.describe", {200: _response("The document.", _json({"type": "object"}))}
+                ),
+            }
+        },
+        "/v1/schema/{kind}.json": {
+            "get": {
+                "summary": "The JSON Schema of a kind of config file",
+                "parameters": [KIND],
+                **_operation(
+                    "ops.show_schema",
+                    {200: _response("The schema.", {"application/schema+json": {}})},
+                    [404],
                 ),
             }
         },

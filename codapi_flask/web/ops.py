@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from werkzeug.exceptions import NotFound
 
+from codapi_flask.config.schema import json_schemas
 from codapi_flask.web import openapi
 from codapi_flask.web.metrics import Metrics
 
@@ -33,6 +35,14 @@ def blueprint(metrics: Metrics, find_problem: Callable[[], str]) -> Blueprint:
     def describe() -> Response:
         """Describe the API (OpenAPI 3.1)."""
         return Response(openapi.encoded(), mimetype="application/json")
+
+    @routes.get("/v1/schema/<kind>.json")
+    def show_schema(kind: str) -> Response:
+        """Show the JSON Schema of a kind of config file."""
+        schemas = json_schemas()
+        if kind not in schemas:
+            raise NotFound
+        return Response(json.dumps(schemas[kind]), mimetype="application/schema+json")
 
     @routes.get("/metrics")
     def show_metrics() -> Response:

@@ -195,7 +195,6 @@ def test_config_of_the_repository_loads():
     assert config.commands["sh"]["run"].steps == (
         replace(SH_STEP, command=("sh", "main.sh", ":args")),
     )
-    assert all(commands["run"].takes_args for commands in config.commands.values())
 
 
 # titles and starters
@@ -994,6 +993,57 @@ def test_preload_that_cannot_work_is_a_problem(problems, box, problem):
     assert problems({BOXES: {"sh": {"image": "i", **box}}}) == [f"{BOXES}: {problem}"]
 
 
+SERVICE = {"image": "i", "service": True}
+ONE_CONTAINER = "a service is one container, which runs already: remove it"
+FOR_SERVICES = 'is for services: set "service": true, or put it into the step'
+
+
+@pytest.mark.parametrize("service", [False, True, "lazy"])
+def test_service_is_in_the_config(load, service):
+    box = {"image": "codapi/sh", "service": service}
+    assert load({**GOOD, BOXES: {"sh": {"image": "i"}, "db": box}}).boxes["db"].service == service
+
+
+def test_command_and_user_of_a_service_are_in_the_config(load):
+    box = {**SERVICE, "command": ["postgres", "-F"], "user": "postgres:postgres"}
+    found = load({**GOOD, BOXES: {"sh": {"image": "i"}, "db": box}}).boxes["db"]
+    assert (found.command, found.user) == (("postgres", "-F"), "postgres:postgres")
+
+
+@pytest.mark.parametrize(
+    ("box", "problem"),
+    [
+        ({"service": "eager"}, "service: must be true, false or 'lazy', not 'eager'"),
+        ({"service": 2}, "service: must be true, false or 'lazy', not 2"),
+        ({"service": True, "warm": 1}, f"warm: {ONE_CONTAINER}"),
+        ({"service": "lazy", "warm": 1}, f"warm: {ONE_CONTAINER}"),
+        ({"service": True, "preload": {"command": ["sh"]}}, f"preload: {ONE_CONTAINER}"),
+        ({"service": True, "uses": 2}, "uses: a service runs until it ends: remove it"),
+        ({"command": ["postgres"]}, f"command: {FOR_SERVICES}"),
+        ({"user": "postgres"}, f"user: {FOR_SERVICES}"),
+        ({"service": True, "user": "a b"}, f"user: {USER}, not 'a b'"),
+    ],
+)
+def test_box_that_cannot_be_a_service_is_a_problem(problems, box, problem):
+    boxes = {"sh": {"image": "i"}, "db": {"image": "i", **box}}
+    assert problems({BOXES: boxes}) == [f"{BOXES}: db.{problem}"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"command": ["true"]},
+        {"command": ["true"], "detach": True},
+        {"action": "stop"},
+    ],
+)
+@pytest.mark.parametrize("box", ["db", "db:2"])
+def test_step_that_does_not_exec_in_a_service_is_a_problem(problems, step, box):
+    files = {BOXES: {box: SERVICE}, SH: {"run": {"steps": [{"box": "db", **step}]}}}
+    text = "box 'db' is a service, for steps that exec"
+    assert problems(files) == [f"{SH}: run.steps[0].action: {text}"]
+
+
 UNCACHED = "answers that depend on others cannot be remembered, and "
 
 
@@ -1342,3 +1392,9 @@ def test_args_in_the_default_of_all_steps_are_checked(problems):
     top = {"step": {"command": ["sh", "-c", ":args"]}}
     found = problems({TOP: top, SH: {"run": {"steps": [{"box": "sh"}]}}})
     assert found == [f"{SH}: run.steps[0].command: {ARGS_IN_SHELL}"]
+
+
+def test_file_may_name_its_schema(load):
+    own = {"$schema": "https://example.org/schema.json"}
+    config = load({name: {**own, **document} for name, document in GOOD.items()})
+    assert [*config.commands] == [*config.boxes] == ["sh"]

@@ -11,6 +11,7 @@ from tests.support.server import REPOSITORY
 VALIDATORS = {
     name: Draft202012Validator(document) for name, document in schema.json_schemas().items()
 }
+DOCS = REPOSITORY / "docs/schema"
 OBJECTS = [schema.TOP, schema.BOX, schema.STEP, schema.COMMAND]
 OBJECTS += [schema.HTTP, schema.AUTH, schema.CORS, schema.DOCKER]
 
@@ -175,3 +176,14 @@ def test_check_huge_and_infinite_numbers_are_refused(key, number):
     assert (right, place) == ({}, key)
     assert text.startswith("must be a")
     assert len(text) < 200
+
+
+def test_schemas_in_the_docs_are_those_of_the_models():
+    """`make schemas` writes them."""
+    found = {path.stem: json5.loads(path.read_text()) for path in DOCS.glob("*.json")}
+    assert found == schema.json_schemas()
+
+
+@pytest.mark.parametrize("kind", VALIDATORS)
+def test_document_may_name_its_schema(kind):
+    assert VALIDATORS[kind].is_valid({"$schema": "schema.json"})

@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from codapi_flask import examples
-from codapi_flask.config import layouts, references
-from codapi_flask.examples import Example
+from codapi_flask.client.examples import of_sandbox
 from tests.support.server import REPOSITORY, Server
 
 QUICK = (REPOSITORY / "images/quick.txt").read_text().split()
@@ -38,17 +36,10 @@ def chosen() -> list[str]:
     return every if named == ["all"] else named or QUICK
 
 
-def of_sandbox(name: str) -> list[Example]:
-    """Return the examples of a sandbox."""
-    starter = layouts.starter_file(REPOSITORY, name)
-    text = references.read_starter(starter) if starter else ""
-    return examples.read(REPOSITORY / "images" / name / "examples", name, text)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Repeat a test for each example, or for each sandbox."""
     if "example" in metafunc.fixturenames:
-        found = [each for name in chosen() for each in of_sandbox(name)]
+        found = [each for name in chosen() for each in of_sandbox(REPOSITORY, name)]
         metafunc.parametrize("example", found, ids=[f"{e.sandbox}-{e.name}" for e in found])
     if "sandbox" in metafunc.fixturenames:
         metafunc.parametrize("sandbox", chosen())

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from codapi_flask.examples import Example
+from codapi_flask.client.examples import Example
 from tests.sandboxes.conftest import OUTCOMES, TIMES, Served
 from tests.support.server import Server
 

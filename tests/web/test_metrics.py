@@ -11,7 +11,7 @@ class FakeState:
     size, lost, swept = 4, 2, 7
     stock = {("sh", "ready"): 3, ("sh", "out"): 1}  # noqa: RUF012
     failed_preloads = {"sh": 5}  # noqa: RUF012
-    services = {"db": "ready"}  # noqa: RUF012
+    services = {"db": "ready", "cache": "idle"}  # noqa: RUF012
 
     def busy(self):
         return 1

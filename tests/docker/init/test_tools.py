@@ -1,10 +1,13 @@
-"""init's tools in small root boxes: remove, kill and measure."""
+"""init's tools: remove, kill and measure in small root boxes, and services."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,143 @@ def test_kill_leaves_a_process_of_another_container_alone(service: str) -> None:
 def test_kill_without_a_process_of_a_container_fails(command: list[str]) -> None:
     with pytest.raises(AssertionError, match="init: not a process of a container"):
         tool("--pid=host", "--cap-add=KILL", command=command)
+
+
+GROUP = 1 << 30
+
+
+def _sleeps(container: str, argument: int) -> bool:
+    return f"sleep {argument}" in docker("top", container, "-o", "pid,args")
+
+
+KILLING = ["--pid=host", "--cap-add=KILL"]
+
+
+def test_kill_group_ends_its_processes_with_their_descendants_only(service: str) -> None:
+    # the second's child has another group, as that of a set-gid program
+    scripts = {
+        f"1000:{GROUP}": "sleep 3000 & (setsid sleep 3001 &) ; sleep 3002",
+        f"0:{GROUP}": "setpriv --regid=7 --clear-groups sleep 3003 & sleep 3004",
+        "1000:1000": "sleep 4000",
+        f"1000:{GROUP + 1}": "sleep 4001",
+    }
+    for user, script in scripts.items():
+        docker("exec", "--detach", f"--user={user}", service, "sh", "-c", script)
+    wait_for(lambda: all(_sleeps(service, n) for n in (*range(3000, 3005), 4000, 4001)))
+    id = docker("inspect", "--format={{.Id}}", service)
+    tool(*KILLING, command=["kill-group", str(GROUP), id])
+    assert not any(_sleeps(service, number) for number in range(3000, 3005))
+    assert _sleeps(service, 4000)
+    assert _sleeps(service, 4001)
+
+
+def test_kill_group_leaves_other_containers_alone(service: str) -> None:
+    docker("exec", "--detach", f"--user=1000:{GROUP}", service, "sleep", "3000")
+    wait_for(lambda: _sleeps(service, 3000))
+    tool(*KILLING, command=["kill-group", str(GROUP), "f" * 64])
+    assert _sleeps(service, 3000)
+
+
+@pytest.mark.parametrize("arguments", [["0", "f" * 64], ["x", "f" * 64], ["4242", "short"]])
+def test_kill_group_without_a_group_of_a_container_fails(arguments: list[str]) -> None:
+    result = run_tool(*KILLING, command=["kill-group", *arguments])
+    assert (result.returncode, result.stderr.split(":")[:2]) == (
+        2,
+        ["init", " not a group of a container"],
+    )
+
+
+class Owner:
+    """A directory with init, locked as the owner of a service does."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        shutil.copy(binary(), directory / "init")
+        directory.chmod(0o755)
+        self._lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._containers: list[str] = []
+
+    def start(self, *argv: str) -> str:
+        """Start a service with a program; return its container."""
+        options = ["--detach", "--network=none", "--user=1000:1000", "--entrypoint=/.codapi/init"]
+        mount = f"--volume={self._directory}:/.codapi:ro"
+        id = docker("run", *options, mount, "codapi/sh", "service", "0", *argv)
+        self._containers.append(id)
+        return id
+
+    def die(self) -> None:
+        """Release the lock."""
+        os.close(self._lock)
+
+    def close(self) -> None:
+        """Remove the containers."""
+        docker("rm", "--force", *self._containers)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Owner]:
+    """Return a living owner of services."""
+    with closing(Owner(tmp_path)) as owner:
+        yield owner
+
+
+def _status(container: str) -> str:
+    return docker("inspect", "--format={{.State.Status}} {{.State.ExitCode}}", container)
+
+
+@pytest.mark.parametrize(
+    ("program", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0), ("no-such", 127)]
+)
+def test_service_ends_with_its_program(owner: Owner, program: str, status: int) -> None:
+    service = owner.start("sh", "-c", program)
+    wait_for(lambda: _status(service) == f"exited {status}")
+
+
+@pytest.mark.parametrize("program", ["sleep 1000", "trap '' TERM INT HUP; sleep 1000"])
+def test_service_ends_when_its_owner_dies(owner: Owner, program: str) -> None:
+    service = owner.start("sh", "-c", program)
+    wait_for(lambda: _sleeps(service, 1000))
+    assert _status(service) == "running 0"
+    owner.die()
+    wait_for(lambda: _status(service) == "exited 137", 3)
+
+
+def test_service_does_not_start_without_an_owner(owner: Owner) -> None:
+    owner.die()
+    service = owner.start("sleep", "1000")
+    wait_for(lambda: _status(service) == "exited 137", 3)
+
+
+def test_program_that_waits_for_the_lock_cannot_keep_a_service_alive(owner: Owner) -> None:
+    service = owner.start("sleep", "1000")
+    argv = ["flock", "--exclusive", "/.codapi", "sleep", "1000"]
+    docker("exec", "--detach", service, *argv)
+    wait_for(lambda: "flock --exclusive" in docker("top", service, "-o", "pid,args"))
+    owner.die()
+    wait_for(lambda: _status(service) == "exited 137", 3)
+
+
+def test_program_of_the_same_user_cannot_see_into_process_1_of_a_service(owner: Owner) -> None:
+    service = owner.start("sleep", "1000")
+    argv = ["docker", "exec", service, "ls", "/proc/1/fd"]
+    assert subprocess.run(argv, capture_output=True).returncode == 2
+
+
+def test_program_of_a_service_that_somebody_stops_continues(owner: Owner) -> None:
+    script = "while :; do date +%s%N > /tmp/now; sleep 0.01; done"
+    service = owner.start("sh", "-c", script)
+    look = ["exec", service, "cat", "/tmp/now"]
+    wait_for(lambda: "sh -c" in docker("top", service))
+    docker("exec", service, "sh", "-c", "kill -STOP -1")
+    before = docker(*look)
+    wait_for(lambda: docker(*look) not in ("", before))
+
+
+def test_service_without_its_directory_fails() -> None:
+    result = run_tool(command=["service", "0", "true"])
+    assert result.returncode == 125
+    assert "init: open /.codapi: " in result.stderr
 
 
 CLOSED = "cd /work && mkdir a && head -c 300000 /dev/zero > a/file && chmod 0 a . "

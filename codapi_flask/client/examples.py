@@ -1,4 +1,6 @@
-"""The examples of a sandbox, `images/NAME/examples/*.txt`: requests, and what must be answered.
+"""The examples of a sandbox: requests, and what must be answered.
+
+They are the files `examples/*.txt` beside its recipe, in `images/NAME/` or `sandboxes/NAME/`.
 
 An example is a text of sections in the form of txtar (golang.org/x/tools/txtar): what precedes the
 first line `-- NAME --` says what it shows. The sections:
@@ -14,10 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from codapi_flask.client.target import Target, TargetError
+from codapi_flask.config import layouts, references
 
 MARKER = re.compile(r"^-- (.+) --\n", re.MULTILINE)
 
@@ -51,14 +57,32 @@ class Example:
                     yield f"{stream} must have {part!r}"
 
 
-def read(folder: Path, sandbox: str, starter: str) -> list[Example]:
-    """Return the examples in a folder, by name.
+def of_sandbox(root: Path, sandbox: str) -> list[Example]:
+    """Return the examples of a sandbox, by name.
 
     Raises:
-        ValueError: a file is no example; the text names it.
+        ValueError: a file is no example, or the starter cannot be read; the text names it.
     """
-    files = sorted(folder.glob("*.txt"))
-    return [_parse(file, sandbox, starter) for file in files]
+    starter = layouts.starter_file(root, sandbox)
+    text = references.read_starter(starter) if starter else ""
+    folders = (root / place / sandbox / "examples" for place in ("images", "sandboxes"))
+    files = [file for folder in folders for file in sorted(folder.glob("*.txt"))]
+    return [_parse(file, sandbox, text) for file in files]
+
+
+def try_all(target: Target, examples: Sequence[Example]) -> Iterator[tuple[Example, list[str]]]:
+    """Execute examples, as many at once as the target does; yield each with its problems.
+
+    They come as they end.
+    """
+    with ThreadPoolExecutor(target.size) as pool:
+        futures = {pool.submit(target.execute, each.request): each for each in examples}
+        for future in as_completed(futures):
+            example = futures[future]
+            try:
+                yield example, [*example.problems(future.result().body)]
+            except TargetError as error:
+                yield example, [str(error)]
 
 
 def _parse(file: Path, sandbox: str, starter: str) -> Example:

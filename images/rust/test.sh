@@ -1,0 +1,3 @@
+# Compiles main.rs of the work directory with its tests into /tmp, and runs them.
+rustc @/opt/rust/flags --test -o /tmp/main main.rs || exit
+exec /tmp/main
