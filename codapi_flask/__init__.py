@@ -3,6 +3,7 @@
 An import points down. Each room's docstring says what comes in and what goes out.
 
     cli        the command codapi
+    verify     the snippets of a documentation: reads pages, runs snippets, compares, reports
     server     the web process: config, start, gunicorn's settings
     web        the API: routes, tokens, CORS, metrics, load shedding
     client     requests of a program on this side: to a server, or executed in this process

@@ -55,18 +55,13 @@ def choose_target(server: str, token: str, local: bool, root: Path, size: int = 
         Failure: none can be used.
     """
     # they take a quarter of a second to import
-    from codapi_flask.client.remote import RemoteTarget
+    from codapi_flask.client.choice import choose
     from codapi_flask.client.target import TargetError
 
     if server and local:
         raise click.UsageError("--server and --local exclude each other")
-    remote = RemoteTarget(server or DEFAULT_SERVER, token)
-    if server or (not local and remote.is_there()):
-        return remote
-    from codapi_flask.client.local import LocalTarget
-
     try:
-        return LocalTarget(root.resolve(), size)
+        return choose(server, token, local, root, size)
     except TargetError as error:
         raise Failure(str(error)) from error
 
