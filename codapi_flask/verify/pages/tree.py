@@ -123,12 +123,12 @@ class Element:
         return "".join(text.text for text in self.texts())
 
     def code(self, path: Path) -> Code:
-        """Return the lines of the text inside; the widget has blanks for non-breaking spaces."""
+        """Return the lines of the text inside."""
         if self.included:
             return self.included
         lines = [Line("", Place(path, self.line))]
         for text in self.texts():
-            first, *others = text.text.replace("\r\n", "\n").replace("\xa0", " ").split("\n")
+            first, *others = text.text.replace("\r\n", "\n").split("\n")
             # a line is where its first text stands
             place = lines[-1].place if lines[-1].text else Place(path, text.line)
             lines[-1] = Line(lines[-1].text + first, place)
