@@ -132,7 +132,7 @@ def _expected(source: Source, cell: Any, at: int) -> Expected | None:
 
     def write(output: str) -> str:
         changed = json.dumps(_written(cell["outputs"], output), indent=1, ensure_ascii=False)
-        return changed.replace("\n", f"\n{indent}")
+        return changed.replace("\n", f"{source.end}{indent}")
 
     return Expected("".join(filter(None, texts)), line, Slot(begin, end, write))
 
