@@ -90,8 +90,8 @@ class RunDone:
 class Preloaded:
     """What is preloaded `waits` for its run, `wall_ns` nanoseconds after its start, or is over.
 
-    While it waits, the box has `memory_kib` of anonymous memory (`None`: unknown). Of one that is
-    over the other fields are as in `RunDone`.
+    While it waits, the box has `memory_kib` that the kernel cannot drop (`None`: unknown). Of one
+    that is over the other fields are as in `RunDone`.
     """
 
     waits: bool

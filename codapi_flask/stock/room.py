@@ -53,7 +53,7 @@ class Room:
         return cls(boxes, size, memory_limit(config), descriptor_limit())
 
     def weigh(self, name: str, kib: int) -> None:
-        """Record the anonymous memory of a waiting box of a name, as measured."""
+        """Record the memory of a waiting box of a name that the kernel cannot drop, as measured."""
         count, _, descriptors = self._needs[name]
         self._needs[name] = count, OVERHEAD + math.ceil(kib / 1024), descriptors
 

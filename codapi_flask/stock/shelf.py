@@ -74,7 +74,7 @@ class Shelf:
         self.out[name] -= count
 
     def weigh(self, name: str, kib: int) -> None:
-        """Record the anonymous memory of a waiting box of a name, as measured."""
+        """Record the memory of a waiting box of a name that the kernel cannot drop, as measured."""
         self._room.weigh(name, kib)
 
     def admits(self, box: Box) -> bool:
