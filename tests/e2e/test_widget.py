@@ -177,7 +177,8 @@ print("a &lt; b")&nbsp;
 """
 EXECUTE = """
 window.sent = [];
-codapi.engines.codapi = {exec: async (data) => {sent.push(data); return {ok: true, stdout: "", stderr: ""}}};
+const answer = {ok: true, stdout: "", stderr: ""};
+codapi.engines.codapi = {exec: async (data) => (sent.push(data), answer)};
 (async () => {
     for (const each of document.querySelectorAll("codapi-snippet")) await each.execute();
     window.done = [...document.querySelectorAll("codapi-snippet")].map((each, i) =>
