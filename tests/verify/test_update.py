@@ -16,8 +16,8 @@ NOTEBOOK = """{
    "metadata": {},
    "outputs": [
     {
-     "name": "stdout",
      "output_type": "stream",
+     "name": "stdout",
      "text": [
       "old\\n"
      ]
