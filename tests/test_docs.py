@@ -190,3 +190,13 @@ def test_page_files_exist(page):
 def test_page_commands_parse_in_a_shell(page):
     for code in blocks(page.read_text(), "sh"):
         subprocess.run(["bash", "-n"], input=code, text=True, check=True)
+
+
+def test_sandboxes_table_is_that_of_the_configs():
+    rows = table(DOCS / "sandboxes.md", "The repository's sandboxes")[2:]
+    config = load_config(REPOSITORY)
+    told = {row[0].strip("`"): (row[2], row[3]) for row in rows}
+    assert told == {
+        name: (", ".join(f"`{command}`" for command in commands), str(config.boxes[name].memory))
+        for name, commands in config.commands.items()
+    }
