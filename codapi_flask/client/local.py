@@ -15,6 +15,7 @@ from codapi_flask.boxes import instance
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.client.target import Answer, Hear, TargetError
 from codapi_flask.config.load import load_config
+from codapi_flask.config.model import Config
 from codapi_flask.config.offers import offered
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
@@ -33,17 +34,19 @@ RETRY_INTERVAL = 0.2
 
 
 class LocalTarget:
-    """Executes requests with the config below a root, in boxes of the local daemon."""
+    """Executes requests with a config, in boxes of the local daemon."""
 
-    def __init__(self, root: Path, size: int = 1) -> None:
-        """Execute up to `size` requests at once; `close` must follow.
+    def __init__(self, source: Path | Config, size: int = 1) -> None:
+        """Execute up to `size` requests at once, with the config below a root, or a given one.
+
+        `close` must follow.
 
         Raises:
             TargetError: the config has errors, or the daemon cannot be used.
         """
         self.size = size
         try:
-            self._config = load_config(root)
+            self._config = source if isinstance(source, Config) else load_config(source)
             directory = instance.work_dir(self._config.work_dir)
         except ConfigError as error:
             raise TargetError("\n".join(["the config cannot be used:", *error.problems])) from error
