@@ -49,6 +49,7 @@ def doctor(as_json: bool, root: Path) -> None:
 
     def begin(check: Check) -> None:
         if is_live:
+            click.echo(ERASE, nl=False)
             click.secho(f"{check.name:{WIDTH}} …", dim=True, nl=False)
 
     found, counts, status = [], Counter[str](), 0

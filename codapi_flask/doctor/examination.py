@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def examine(
     `begin` is called with each check before it is done. After a broken one that others need, no
     further one is done.
     """
-    with Subject(root) as subject:
+    with closing(Subject(root)) as subject:
         for check in CHECKS:
             begin(check)
             is_broken = False

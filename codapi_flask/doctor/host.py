@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import shutil
 from collections.abc import Iterator
@@ -39,16 +40,34 @@ def daemon(subject: Subject) -> Iterator[Finding]:
     except ConfigError as error:
         yield from (broken(problem) for problem in error.problems)
     except DaemonGone:
-        yield broken(
-            f"no Docker daemon answers at {subject.daemon.url}",
-            "scripts/setup installs and starts one, systemctl start docker starts it; "
-            "DOCKER_HOST names another",
-        )
+        yield broken(f"no Docker daemon answers at {subject.daemon.url}", _start())
     except ServerFault as error:
-        yield broken(str(error))
+        if "PermissionError" in str(error):
+            yield broken(
+                f"this user may not use {subject.daemon.url}",
+                f"sudo usermod --append --groups docker {_user_name()}, then log in again",
+            )
+        else:
+            yield broken(str(error))
     else:
         about = [info.get("Driver"), "rootless" if subject.daemon.is_rootless else ""]
         yield fine(", ".join([f"Docker {info.get('ServerVersion')}", *filter(None, about)]))
+
+
+def _start() -> str:
+    """Return how to get a daemon that answers."""
+    if os.environ.get("DOCKER_HOST"):
+        return "start that daemon, or unset DOCKER_HOST"
+    if shutil.which("dockerd"):
+        return "sudo systemctl start docker"
+    return "scripts/setup installs Docker, and starts it"
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def cgroup(subject: Subject) -> Iterator[Finding]:

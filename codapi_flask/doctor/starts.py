@@ -22,7 +22,9 @@ SLOW = 2000.0
 def cold(subject: Subject) -> Iterator[Finding]:
     """Measure a run in a box that is started for it."""
     if not subject.daemon.image(IMAGE):
-        yield broken(f"the image {IMAGE} is missing, with which boxes are tried", "codapi sandbox build sh")
+        yield broken(
+            f"the image {IMAGE} is missing, with which boxes are tried", "codapi sandbox build sh"
+        )
         return
     took = []
     for _ in range(TRIES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -40,7 +41,7 @@ class Untried(Exception):
 
 
 class Subject:
-    """A host, seen with the config below a root. Leaving the `with` removes what it needed.
+    """A host, seen with the config below a root; `close` must follow.
 
     `problems` are those of the config; if there are any, the defaults are in force.
     """
@@ -50,13 +51,13 @@ class Subject:
         try:
             self.config = load_config(root)
         except ConfigError as error:
-            self.problems, self.config = error.problems, Config(root=str(root))
+            directory = os.environ.get("CODAPI_WORK_DIR", "")
+            self.problems = error.problems
+            self.config = Config(root=str(root), work_dir=directory)
         self._stack = ExitStack()
 
-    def __enter__(self) -> Subject:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Remove what the checks needed."""
         self._stack.close()
 
     @cached_property
