@@ -113,11 +113,16 @@ def _verify(runner: Runner, paths: list[Path], updates: bool) -> list[Result]:
     updated: list[Result] = []
     for page in pages:
         own = [result for result in results if result.snippet.path == page.path]
-        text, own = update(page, own)
-        if text != page.text:
+        text, changed = update(page, own)
+        if text == page.text:
+            updated += changed
+        elif page.path.read_bytes() == page.text.encode():
             # the line ends of the file are in the text
             page.path.write_bytes(text.encode())
-        updated += own
+            updated += changed
+        else:
+            # it was saved meanwhile: the output may not belong there any more
+            updated += own
     return updated
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from codapi_flask.verify.linking import link
+from codapi_flask.verify.pages.read import read
 from tests.support.browser import Browser
 from tests.support.configs import BOXES, COMMANDS
 from tests.support.programs import Sleep
@@ -147,3 +149,54 @@ def test_widget_shows_that_the_server_is_down(run):
         silent.bind(("127.0.0.1", 0))
         url = "http://127.0.0.1:{1}".format(*silent.getsockname())
         assert run("sh", "echo hello", url=url) == ("✘ Failed", "request failed")
+
+
+SNIPPETS = """<!doctype html>
+<meta charset="utf-8">
+<script id="t.py" type="text/plain">
+def f():
+    ##CODE##
+</script>
+<pre id="npc.py">x = 1</pre>
+<pre><code>
+print("a &lt; b")&nbsp;
+</code></pre>
+<codapi-snippet id="a" sandbox="python:3.12" command="test" output></codapi-snippet>
+<pre><code> a
+</code></pre>
+<pre>if b:<br>  <b>c</b></pre>
+<p><codapi-snippet id="b" sandbox="python" depends-on="a" output="@next i"></codapi-snippet>
+<u><i>b</i></u></p>
+<div><p>no</p><code class="x">pass</code></div>
+<codapi-snippet sandbox="python" selector="@prev .x" template="#t.py"></codapi-snippet>
+<div id="late"><s>last()</s></div>
+<codapi-snippet sandbox="python" selector="#late s" depends-on="b a" output-tail
+    files="#npc.py #b:b/b.py /beside.txt:c" output="#out"></codapi-snippet>
+<p id="out"> d <code> e </code></p>
+<script src="/package/dist/snippet.js"></script>
+"""
+EXECUTE = """
+window.sent = [];
+const answer = {ok: true, stdout: "", stderr: ""};
+codapi.engines.codapi = {exec: async (data) => (sent.push(data), answer)};
+(async () => {
+    for (const each of document.querySelectorAll("codapi-snippet")) await each.execute();
+    window.done = [...document.querySelectorAll("codapi-snippet")].map((each, i) =>
+        [sent[i], each._fallback ? each._fallback.stdout : null]);
+})() && null
+"""
+
+
+def test_verify_sends_what_the_widget_sends(browser, folder, site):
+    (folder / "beside.txt").write_text("text\n")
+    page = folder / "snippets.html"
+    page.write_text(SNIPPETS)
+    browser.open(f"{site}/{page.name}")
+    browser.evaluate(EXECUTE)
+    sent = wait_for(lambda: browser.evaluate("window.done"))
+    found = read(page)
+    assert len(sent) == 4
+    assert [
+        (link(each, found, folder).request, each.expected and each.expected.text.strip())
+        for each in found.snippets
+    ] == [(request, output) for request, output in sent]

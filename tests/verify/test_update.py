@@ -16,8 +16,8 @@ NOTEBOOK = """{
    "metadata": {},
    "outputs": [
     {
-     "name": "stdout",
      "output_type": "stream",
+     "name": "stdout",
      "text": [
       "old\\n"
      ]
@@ -57,6 +57,11 @@ PAGES = {
         "a\r\n  b",
     ),
     "no line end": ("a.md", "```sh codapi\nx\n```\n```output\nOLD\n```", "a\n  b"),
+    "HTML with line ends of Windows": (
+        "a.html",
+        f"<pre>x</pre>\r\n{WIDGET}\r\n<pre>\r\nOLD\r\n</pre>\r\n",
+        "a\r\n  b",
+    ),
     "HTML": ("a.html", f"<pre>x</pre>\n{WIDGET}<pre><code>\nOLD\n</code></pre >", "a\n  b"),
     "widget with a block": ("a.md", f"```sh\nx\n```\n\n{WIDGET}\n\n```\nOLD\n```\n", "a\n  b"),
     "rst": (

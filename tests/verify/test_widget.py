@@ -45,7 +45,11 @@ def test_code_is_that_of_the_element_that_the_widget_takes(html):
 def test_code_is_unescaped_and_has_its_lines():
     html = f"<pre>a &lt; b\n  c&nbsp;d<br>e</pre>\n{WIDGET}"
     code = only(html).code
-    assert [(line.text, line.place.line) for line in code] == [("a < b", 1), ("  c d", 2), ("e", 2)]
+    assert [(line.text, line.place.line) for line in code] == [
+        ("a < b", 1),
+        ("  c\xa0d", 2),
+        ("e", 2),
+    ]
 
 
 OUTPUTS = {

@@ -132,7 +132,7 @@ def _expected(source: Source, cell: Any, at: int) -> Expected | None:
 
     def write(output: str) -> str:
         changed = json.dumps(_written(cell["outputs"], output), indent=1, ensure_ascii=False)
-        return changed.replace("\n", f"\n{indent}")
+        return changed.replace("\n", f"{source.end}{indent}")
 
     return Expected("".join(filter(None, texts)), line, Slot(begin, end, write))
 
@@ -149,12 +149,18 @@ def _text(output: Any) -> str | None:
 
 def _written(outputs: Any, output: str) -> Any:
     """Return the outputs with another text; a single one keeps its form."""
-    if len(outputs) == 1 and outputs[0].get("output_type") == "execute_result":
-        changed = copy.deepcopy(outputs)
-        changed[0]["data"] = {"text/plain": output.rstrip("\n").splitlines(keepends=True)}
-        return changed
     lines = f"{output.rstrip()}\n".splitlines(keepends=True)
-    return [{"name": "stdout", "output_type": "stream", "text": lines}] if output.strip() else []
+    if not output.strip():
+        return []
+    if len(outputs) != 1:
+        return [{"name": "stdout", "output_type": "stream", "text": lines}]
+    [changed] = copy.deepcopy(outputs)
+    if changed["output_type"] == "stream":
+        changed |= {"name": "stdout", "text": lines}
+    else:
+        # what else the value looked like is out of date
+        changed["data"] = {"text/plain": [*lines[:-1], lines[-1].rstrip("\n")]}
+    return [changed]
 
 
 def _joined(text: Any) -> str:

@@ -72,7 +72,7 @@ def read_text(path: Path, text: str) -> Page:
     try:
         if path.suffix.lower() == NOTEBOOK:
             return Page(path, text, tuple(notebook.snippets(source)))
-        tree = Tree()
+        tree = Tree(source.end)
         READERS[path.suffix.lower()](source, tree)
     except PageError as error:
         return Page(path, text, (Snippet(path, 1, "page", problem=str(error)),))

@@ -41,7 +41,7 @@ class Source:
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text = path, text
         self._starts = [0, *(i + 1 for i, letter in enumerate(text) if letter == "\n")]
-        self._end = "\r\n" if "\r\n" in text else "\n"
+        self.end = "\r\n" if "\r\n" in text else "\n"
 
     def start(self, line: int) -> int:
         """Return the offset of a line; the one after the last is the end."""
@@ -69,7 +69,7 @@ class Source:
             lines = output.split("\n") if output else []
             if fence and any(line.lstrip().startswith(fence) for line in lines):
                 raise PageError(f"the output has a line that begins with {fence}")
-            return "".join(f"{prefix}{line}".rstrip() + self._end for line in lines)
+            return "".join(f"{prefix}{line}".rstrip() + self.end for line in lines)
 
         return Slot(self.start(first), self.start(last + 1), write)
 
@@ -123,12 +123,12 @@ class Element:
         return "".join(text.text for text in self.texts())
 
     def code(self, path: Path) -> Code:
-        """Return the lines of the text inside; the widget has blanks for non-breaking spaces."""
+        """Return the lines of the text inside."""
         if self.included:
             return self.included
         lines = [Line("", Place(path, self.line))]
         for text in self.texts():
-            first, *others = text.text.replace("\r\n", "\n").replace("\xa0", " ").split("\n")
+            first, *others = text.text.replace("\r\n", "\n").split("\n")
             # a line is where its first text stands
             place = lines[-1].place if lines[-1].text else Place(path, text.line)
             lines[-1] = Line(lines[-1].text + first, place)
@@ -150,9 +150,13 @@ class Element:
 
 
 class Tree:
-    """A tree that grows: elements are opened and closed, and HTML is read into it."""
+    """A tree that grows: elements are opened and closed, and HTML is read into it.
 
-    def __init__(self) -> None:
+    `end` is the line end of the page.
+    """
+
+    def __init__(self, end: str = "\n") -> None:
+        self.end = end
         self.root = Element("#root")
         self._open = [self.root]
 
@@ -226,7 +230,7 @@ class _Parser(HTMLParser):
         self._tree.add(data, self._line())
 
     def _writer(self, element: Element) -> _Writer:
-        return _Writer(element.text(), self._prefix)
+        return _Writer(element.text(), f"{self._tree.end}{self._prefix}")
 
     def _line(self) -> int:
         return self._first + self.getpos()[0] - 1
@@ -241,11 +245,11 @@ class _Writer:
     """Writes an output between two tags; the blanks around the former one stay."""
 
     former: str
-    prefix: str
+    line_end: str
 
     def __call__(self, output: str) -> str:
-        former = self.former
+        former = self.former.replace("\r\n", "\n")
         before = former[: len(former) - len(former.lstrip())]
         after = former[len(former.rstrip()) :] if former.strip() else ""
         text = f"{before}{escape(output, quote=False)}{after}"
-        return text.replace("\n", f"\n{self.prefix}")
+        return text.replace("\n", self.line_end)

@@ -39,18 +39,19 @@ def _read(root: Element, element: Element, path: Path) -> Snippet:
     # its version is a part of the sandbox, its files are separated by blanks
     given.pop("version", None)
     given.setdefault("sandbox", "")
+    engine = given.get("engine") or ENGINE
+    if engine != ENGINE:
+        given["skip"] = f"engine {engine}: runs in browsers only"
     try:
         code = _code_element(root, element).code(path)
         expected = _expected(root, element)
     except PageError as error:
         name = given["sandbox"].partition(":")[0]
-        return Snippet(path, element.line, name, id=given.get("id", ""), problem=str(error))
+        id, skip = given.get("id", ""), given.get("skip", "")
+        return Snippet(path, element.line, name, id=id, skip=skip, problem=str(error))
     if given.get("output-mode", "text") != "text":
         # another mode shows no text, and its output stands for an image or a table
         expected = None
-    engine = given.get("engine") or ENGINE
-    if engine != ENGINE:
-        given["skip"] = f"engine {engine}: runs in browsers only"
     return snippet(path, element.line, given, code, expected)
 
 
