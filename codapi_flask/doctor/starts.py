@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -85,9 +84,6 @@ def _runs(box: Box, subject: Subject) -> Iterator[Finding]:
 
 def _cause(subject: Subject) -> str:
     """Return the likely remedy for an init that does not report."""
-    flags = os.statvfs(subject.instance.path).f_flag
-    if flags & os.ST_NOEXEC:
-        return f"mount the file system of {subject.instance.work_dir} without noexec"
     security = " ".join(subject.daemon.info().get("SecurityOptions") or ())
     modules = [name for name in ("selinux", "apparmor") if f"name={name}" in security]
     who = " or ".join(modules) or "a security module"

@@ -22,7 +22,7 @@ FINE = [
 ]
 NO_SECURITY = {b'"SecurityOpt"': b'"XecurityOpt"'}
 BROKEN = [
-    (limits.memory, {b'"Memory': b'"Xemory'}, "a program took 128 MiB in a box of 32"),
+    (limits.memory, {b'"Memory': b'"Xemory'}, "a program took 64 MiB in a box of 32"),
     (limits.processes, {b'"PidsLimit"': b'"XidsLimit"'}, "a program started 100 processes, of 16"),
     (limits.files, {b'"Ulimits"': b'"Xlimits"'}, "a process opened 500 files, of 96"),
     (
