@@ -4,6 +4,7 @@ An import points down. Each room's docstring says what comes in and what goes ou
 
     cli        the command codapi
     verify     the snippets of a documentation: reads pages, runs snippets, compares, reports
+    doctor     checks of this host: what it is, and what boxes on it withstand
     server     the web process: config, start, gunicorn's settings
     web        the API: routes, tokens, CORS, metrics, load shedding
     client     requests of a program on this side: to a server, or executed in this process

@@ -48,7 +48,7 @@ def target_options(function: F) -> F:
     return function
 
 
-def choose_target(server: str, token: str, local: bool, root: Path, size: int = 1) -> Target:
+def choose_target(server: str, token: str, local: bool, root: Path, size: int | None = 1) -> Target:
     """Return the server that is named, else one on this host, else this process.
 
     Raises:

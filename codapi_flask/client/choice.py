@@ -10,10 +10,11 @@ from codapi_flask.client.target import Target
 DEFAULT_SERVER = "http://localhost:1313"
 
 
-def choose(server: str, token: str, is_local: bool, root: Path, size: int = 1) -> Target:
+def choose(server: str, token: str, is_local: bool, root: Path, size: int | None = 1) -> Target:
     """Return the server at a URL, else unless `is_local` one on this host, else this process.
 
-    `size` is how many requests this process would execute at once, `root` has its configs.
+    `size` is how many requests this process would execute at once, `None` the config's `pool_size`;
+    `root` has its configs.
 
     Raises:
         TargetError: this process cannot execute any.

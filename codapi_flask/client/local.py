@@ -15,6 +15,7 @@ from codapi_flask.boxes import instance
 from codapi_flask.boxes.rootbox import RootBox
 from codapi_flask.client.target import Answer, Hear, TargetError
 from codapi_flask.config.load import load_config
+from codapi_flask.config.model import Config
 from codapi_flask.config.offers import offered
 from codapi_flask.daemon.daemon import Daemon
 from codapi_flask.engines.context import WorkerContext
@@ -23,7 +24,7 @@ from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.request import Request
 from codapi_flask.live import Live
 from codapi_flask.models import STARTING, Execution, Job, Printed, StepBegan
-from codapi_flask.pool.local import LocalExecutor
+from codapi_flask.pool.local import LocalExecutor, LocalRun
 from codapi_flask.stock.client import StockClient
 from codapi_flask.stock.services import Services
 from codapi_flask.streams import Cancel
@@ -33,21 +34,25 @@ RETRY_INTERVAL = 0.2
 
 
 class LocalTarget:
-    """Executes requests with the config below a root, in boxes of the local daemon."""
+    """Executes requests with a config, in boxes of the local daemon."""
 
-    def __init__(self, root: Path, size: int = 1) -> None:
-        """Execute up to `size` requests at once; `close` must follow.
+    def __init__(self, source: Path | Config, size: int | None = 1) -> None:
+        """Execute up to `size` requests at once, with the config below a root, or a given one.
+
+        Without a size it is the config's `pool_size`. `close` must follow.
 
         Raises:
             TargetError: the config has errors, or the daemon cannot be used.
         """
-        self.size = size
         try:
-            self._config = load_config(root)
+            self._config = source if isinstance(source, Config) else load_config(source)
             directory = instance.work_dir(self._config.work_dir)
         except ConfigError as error:
             raise TargetError("\n".join(["the config cannot be used:", *error.problems])) from error
+        self.size = self._config.pool_size if size is None else size
         self._admission = Admission(self._config)
+        self._lock = threading.Lock()
+        self._is_closing = False
         self._daemon = Daemon(self._config.timeouts)
         with ExitStack() as stack:
             try:
@@ -55,9 +60,10 @@ class LocalTarget:
                 self._instance = stack.enter_context(instance.Instance.created(directory))
             except (ServerFault, OSError) as error:
                 raise TargetError(f"Docker cannot be used: {error}") from error
+            self._executors = [_Executor(self._config, self._instance) for _ in range(self.size)]
             self._free: SimpleQueue[_Executor] = SimpleQueue()
-            for _ in range(size):
-                self._free.put(_Executor(self._config, self._instance))
+            for executor in self._executors:
+                self._free.put(executor)
             stack.callback(self._close_executors)
             self._run_services(stack)
             self._stack = stack.pop_all()
@@ -71,6 +77,8 @@ class LocalTarget:
             return Answer(Execution(error.id, stderr=error.text).answer(), False)
         executor = self._free.get()
         try:
+            if self._is_closing:
+                raise TargetError("this process is ending")
             execution = executor.execute(job, hear)
         finally:
             self._free.put(executor)
@@ -83,14 +91,18 @@ class LocalTarget:
     def sandboxes(self) -> list[dict[str, Any]]:
         """Return the sandboxes of the config."""
         try:
-            found = {name: self._daemon.image(name) for name in self._config.images()}
+            with self._lock:
+                found = {name: self._daemon.image(name) for name in self._config.images()}
         except ServerFault as error:
             raise TargetError(f"Docker cannot be used: {error}") from error
         ids = {name: image.id if image else "" for name, image in found.items()}
         return [asdict(sandbox) for sandbox in offered(self._config, ids)]
 
     def close(self) -> None:
-        """End the services, and remove what is left."""
+        """Cancel what runs, end the services, and remove what is left."""
+        self._is_closing = True
+        for executor in self._executors:
+            executor.cancel()
         self._stack.close()
 
     def _run_services(self, stack: ExitStack) -> None:
@@ -127,15 +139,27 @@ class _Executor:
         self._hear: Hear | None = None
         context = WorkerContext(daemon, root_box, own, StockClient(own), Cancel(), Live(self._tell))
         self._executor = LocalExecutor(config, context)
+        self._run: LocalRun | None = None
+        self._is_cancelled = False
         self._patience = max((box.ready_timeout for box in config.boxes.values()), default=0)
 
     def execute(self, job: Job, hear: Hear | None) -> Execution:
         self._hear, deadline = hear, time.monotonic() + self._patience
         while True:
-            [execution] = self._executor.start(job)
-            if execution.stderr != STARTING or time.monotonic() > deadline:
+            self._run = self._executor.start(job)
+            if self._is_cancelled:
+                self._run.cancel()
+            [execution] = self._run
+            is_over = self._is_cancelled or time.monotonic() > deadline
+            if execution.stderr != STARTING or is_over:
                 return execution
             time.sleep(RETRY_INTERVAL)
+
+    def cancel(self) -> None:
+        """Cancel what runs, and all that would follow."""
+        self._is_cancelled = True
+        if self._run:
+            self._run.cancel()
 
     def close(self) -> None:
         self._executor.close()

@@ -57,19 +57,34 @@ def warnings(config: Config, host: Host) -> Iterator[str]:
 
     The first is about a top file that is not read.
     """
+    yield from unread(config)
+    for kind, sandboxes in lacks(config, host).items():
+        yield described(kind, sandboxes)
+
+
+def unread(config: Config) -> Iterator[str]:
+    """Yield a warning if there is a top file that is not read."""
     read, ignored = TOP_FILES
     if all((Path(config.root) / name).exists() for name in TOP_FILES):
         yield f"{ignored} is not read, as there is {read}: move its keys there"
-    lacks: dict[str, dict[str, list[str]]] = {}
+
+
+def lacks(config: Config, host: Host) -> dict[str, dict[str, list[str]]]:
+    """Return what sandboxes lack: by kind of lack (`IMAGE` and the like), then by sandbox."""
+    found: dict[str, dict[str, list[str]]] = {}
     for sandbox in sorted(config.commands):
         for command in config.commands[sandbox].values():
             for kind, what in _lacks(command, config, host):
-                found = lacks.setdefault(kind, {}).setdefault(sandbox, [])
-                if what and what not in found:
-                    found.append(what)
-    for kind, sandboxes in lacks.items():
-        named = [_named(sandbox, whats) for sandbox, whats in sandboxes.items()]
-        yield f"sandboxes {kind}: {', '.join(named)}"
+                whats = found.setdefault(kind, {}).setdefault(sandbox, [])
+                if what and what not in whats:
+                    whats.append(what)
+    return found
+
+
+def described(kind: str, sandboxes: Mapping[str, list[str]]) -> str:
+    """Return a kind of lack in a line, with its sandboxes and what each of them lacks."""
+    named = [_named(sandbox, whats) for sandbox, whats in sandboxes.items()]
+    return f"sandboxes {kind}: {', '.join(named)}"
 
 
 def is_installed(command: Command, config: Config, images: Mapping[str, str]) -> bool | None:

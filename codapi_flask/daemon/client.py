@@ -51,9 +51,14 @@ class Client:
         self._address = address()
 
     @property
+    def url(self) -> str:
+        """Where the daemon listens."""
+        return str(self._address["base_url"])
+
+    @property
     def is_local(self) -> bool:
         """Whether the daemon runs on this host: its boxes can reach this process's sockets."""
-        return str(self._address["base_url"]).startswith(("unix://", "http+unix://"))
+        return self.url.startswith(("unix://", "http+unix://"))
 
     @contextmanager
     def calls(self, what: str, deadline: float | None = None) -> Iterator[docker.APIClient]:

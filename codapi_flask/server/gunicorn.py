@@ -83,11 +83,15 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
+def library_problems() -> list[str]:
+    """Return what the installed libraries lack of what is used of their inside."""
+    insides = (GUNICORN, DOCKER, URLLIB3, MULTIPROCESSING)
+    return [each for inside in insides for each in inside.problems()]
+
+
 def _check_libraries() -> None:
     """Refuse to start with a release of a library that lacks what is used of its inside."""
-    insides = (GUNICORN, DOCKER, URLLIB3, MULTIPROCESSING)
-    problems = [each for inside in insides for each in inside.problems()]
-    if problems:
+    if problems := library_problems():
         refuse("\n  ".join(["the installed libraries cannot be used:", *problems]))
 
 
