@@ -193,7 +193,7 @@ def test_page_commands_parse_in_a_shell(page):
 
 
 def test_sandboxes_table_is_that_of_the_configs():
-    rows = table(DOCS / "sandboxes.md", "The repository's sandboxes")[2:]
+    rows = table(DOCS / "sandboxes.md", "The repository's sandboxes")[1:]
     config = load_config(REPOSITORY)
     told = {row[0].strip("`"): (row[2], row[3]) for row in rows}
     assert told == {
