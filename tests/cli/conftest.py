@@ -14,7 +14,14 @@ import pytest
 
 from tests.support.server import environment
 
-CODAPI = [sys.executable, "-c", "from codapi_flask.cli.main import main; main(prog_name='codapi')"]
+# a job of a shell in the background ignores Ctrl-C, and so do its children
+CODE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from codapi_flask.cli.main import main
+main(prog_name="codapi")
+"""
+CODAPI = [sys.executable, "-c", CODE]
 
 
 class Ended(NamedTuple):

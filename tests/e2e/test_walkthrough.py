@@ -70,8 +70,9 @@ def checkout(tmp_path):
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     shutil.rmtree(tmp_path / "images/python")
     # the only boxes are those of the walkthrough
-    for name in ("python", "plot"):
-        (tmp_path / f"configs/commands/{name}.json").unlink()
+    for file in (tmp_path / "configs/commands").iterdir():
+        if file.stem != "sh":
+            file.unlink()
     (tmp_path / "configs/boxes.json").write_text('{"sh": {"image": "codapi/sh"}}')
     before = inspect("codapi/python")
     yield tmp_path
