@@ -1,8 +1,8 @@
 """A service: a container that the server keeps running, in which steps execute programs.
 
 It lives for a lease, and no longer than the process that starts it: that holds a lock which the
-service's process 1 watches. The keeper and the workers tell each other in files whether a service
-is ready, and whether one is wanted.
+service's process 1 watches. The keeper and the workers share its state in files: whether it is
+ready, and whether a request needs it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from codapi_flask.boxes.instance import Instance
 from codapi_flask.boxes.lease import Lease
@@ -30,27 +31,26 @@ NOUTPUT = 4096
 
 
 class Bulletin:
-    """What is known of one service in all processes of a server."""
+    """The state of one service, in files that all processes of a server read and write."""
 
     def __init__(self, instance: Instance, box: str) -> None:
         self._directory = instance.services / box
 
     @property
     def container(self) -> str:
-        """The id of the ready service's container, empty if it is not ready."""
+        """The id of the ready service's container, empty if the service is not ready."""
         with suppress(FileNotFoundError):
             return (self._directory / "container").read_text()
         return ""
 
     def publish(self, container: str) -> None:
-        """Tell that the service is ready in a container."""
-        self._directory.mkdir(exist_ok=True)
-        new = self._directory / "new"
+        """Record that the service is ready in a container."""
+        new = self._touched("new")
         new.write_text(container)
         new.replace(self._directory / "container")
 
     def withdraw(self) -> None:
-        """Tell that the service is not ready."""
+        """Record that the service is not ready."""
         (self._directory / "container").unlink(missing_ok=True)
 
     @property
@@ -59,12 +59,11 @@ class Bulletin:
         return (self._directory / "doubted").exists()
 
     def doubt(self) -> None:
-        """Tell that a program in the service was killed."""
-        self._directory.mkdir(exist_ok=True)
-        (self._directory / "doubted").touch()
+        """Record that a program in the service was killed."""
+        self._touched("doubted")
 
     def trust(self) -> None:
-        """Forget the doubts."""
+        """Delete the record of killed programs."""
         (self._directory / "doubted").unlink(missing_ok=True)
 
     @property
@@ -73,9 +72,15 @@ class Bulletin:
         return (self._directory / "wanted").exists()
 
     def want(self) -> None:
-        """Tell that a request needs the service."""
+        """Record that a request needs the service."""
+        self._touched("wanted")
+
+    def _touched(self, name: str) -> Path:
+        """Create a file unless it exists, and return its path."""
         self._directory.mkdir(exist_ok=True)
-        (self._directory / "wanted").touch()
+        file = self._directory / name
+        file.touch()
+        return file
 
 
 class Service:

@@ -52,6 +52,8 @@ def exec_(
 
     The status is the program's own, 124 after a timeout, 125 if it could not be executed.
     """
+    from codapi_flask.client.target import TargetError
+
     name, _, version = sandbox.partition(":")
     is_command = words[0] != "-" and not Path(words[0]).exists() and len(words) > 1
     command, paths = (words[0], words[1:]) if is_command else ("run", words)
@@ -74,12 +76,8 @@ def exec_(
     target = choose_target(**where)
     try:
         answer = target.execute(request, hear)
-    except Exception as error:
-        from codapi_flask.client.target import TargetError
-
-        if isinstance(error, TargetError):
-            raise Failure(str(error)) from error
-        raise
+    except TargetError as error:
+        raise Failure(str(error)) from error
     finally:
         target.close()
     if not printed and answer.was_executed:

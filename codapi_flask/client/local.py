@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +23,15 @@ from codapi_flask.errors import ConfigError, RequestError, ServerFault
 from codapi_flask.jobs.admission import Admission
 from codapi_flask.jobs.request import Request
 from codapi_flask.live import Live
-from codapi_flask.models import STARTING, Execution, Job, Printed, StepBegan
+from codapi_flask.models import (
+    INTERNAL_ERROR,
+    STARTING,
+    UNAVAILABLE,
+    Execution,
+    Job,
+    Printed,
+    StepBegan,
+)
 from codapi_flask.pool.local import LocalExecutor, LocalRun
 from codapi_flask.stock.client import StockClient
 from codapi_flask.stock.services import Services
@@ -83,9 +91,9 @@ class LocalTarget:
         finally:
             self._free.put(executor)
         is_done = not execution.fault
-        if execution.fault and execution.stderr not in (STARTING,):
-            # the log of a server; here it is the user's
-            execution = replace(execution, stderr=_explained(execution))
+        if execution.stderr in (INTERNAL_ERROR, UNAVAILABLE):
+            # what a server writes to its log, the user of this process reads
+            execution = replace(execution, stderr=execution.fault)
         return Answer(execution.answer(is_done, asked.outputs), is_done)
 
     def sandboxes(self) -> list[dict[str, Any]]:
@@ -114,7 +122,7 @@ class LocalTarget:
         }
         services = Services(boxes, self._instance)
 
-        def run(serve: Any) -> threading.Thread:
+        def run(serve: Callable[[Daemon], None]) -> threading.Thread:
             daemon = Daemon(self._config.timeouts)
             thread = threading.Thread(target=serve, args=[daemon], daemon=True)
             thread.start()
@@ -133,7 +141,7 @@ class LocalTarget:
 class _Executor:
     """Executes one request at a time."""
 
-    def __init__(self, config: Any, own: instance.Instance) -> None:
+    def __init__(self, config: Config, own: instance.Instance) -> None:
         daemon = Daemon(config.timeouts)
         root_box = RootBox(daemon, own, config.images())
         self._hear: Hear | None = None
@@ -167,8 +175,3 @@ class _Executor:
     def _tell(self, event: StepBegan | Printed) -> None:
         if self._hear and isinstance(event, Printed):
             self._hear(event.stream, event.text)
-
-
-def _explained(execution: Execution) -> str:
-    """Return what the user of this process reads of a fault."""
-    return execution.stderr if "not installed" in execution.stderr else execution.fault

@@ -11,7 +11,7 @@ import requests
 
 from codapi_flask.client.target import Answer, Hear, TargetError
 
-TIMEOUT = 5.0, 120.0
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 120.0
 """Seconds to connect, and between two bytes of an answer; a live stream has heartbeats."""
 
 PATIENCE = 30.0
@@ -33,7 +33,8 @@ class RemoteTarget:
     def is_there(self) -> bool:
         """Whether a server answers."""
         try:
-            return self._send("GET", "/v1/health").status_code == 200
+            health = self._send("GET", "/v1/health", read_timeout=CONNECT_TIMEOUT)
+            return health.status_code == 200
         except TargetError:
             return False
 
@@ -43,7 +44,9 @@ class RemoteTarget:
         accept = {"Accept": EVENTS} if hear else {}
         while True:
             response = self._send("POST", "/v1/exec", json=body, headers=accept, stream=bool(hear))
-            pause = float(response.headers.get("Retry-After") or 1)
+            # a proxy may send a date
+            seconds = response.headers.get("Retry-After", "")
+            pause = int(seconds) if seconds.isascii() and seconds.isdigit() else 1
             is_busy = response.status_code in (429, 503)
             if not is_busy or time.monotonic() + pause > deadline:
                 break
@@ -67,10 +70,13 @@ class RemoteTarget:
     def close(self) -> None:
         """Do nothing: each request has a connection of its own."""
 
-    def _send(self, method: str, path: str, **more: Any) -> requests.Response:
+    def _send(
+        self, method: str, path: str, read_timeout: float = READ_TIMEOUT, **more: Any
+    ) -> requests.Response:
         more["headers"] = {**self._headers, **more.get("headers", {})}
         try:
-            return requests.request(method, self._url + path, timeout=TIMEOUT, **more)
+            timeout = CONNECT_TIMEOUT, read_timeout
+            return requests.request(method, self._url + path, timeout=timeout, **more)
         except requests.RequestException as error:
             raise TargetError(f"{self._url} does not answer: {_cause(error)}") from error
 

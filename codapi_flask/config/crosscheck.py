@@ -152,7 +152,7 @@ def _check_step(step: Step, boxes: Mapping[str, BoxSpec], has_all_boxes: bool) -
     elif step.action == "exec" and not step.command:
         yield "command", "an exec step needs a command"
     elif step.action != "exec" and any(box.service for box in found):
-        yield "action", f"box {step.box!r} is a service, for steps that exec"
+        yield "action", f"must be exec: box {step.box!r} is a service"
     if step.outputs:
         yield from _check_outputs(step, found)
 

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -143,6 +144,7 @@ TOP = _model(
 )
 
 
+@cache
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schemas of the config files, by kind of file.
 

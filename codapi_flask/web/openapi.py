@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import TypeAdapter
 
 from codapi_flask.config.offers import Offer, Sandbox
+from codapi_flask.config.schema import json_schemas
 from codapi_flask.jobs.request import Request
 from codapi_flask.models import Execution, LeftOut, Outcome
 from codapi_flask.web import answers, live
@@ -37,7 +38,7 @@ KIND = {
     "name": "kind",
     "in": "path",
     "required": True,
-    "schema": {"enum": ["box", "boxes", "commands", "config"]},
+    "schema": {"enum": sorted(json_schemas())},
 }
 READY = {"name": "ready", "in": "query", "required": False, "schema": {"type": "string"}}
 

@@ -77,24 +77,24 @@ def verify(directory, *arguments):
 @contextmanager
 def terminal(directory, *arguments):
     """Start the command on a terminal; yield the process, and a function that reads its text."""
-    ours, theirs = pty.openpty()
+    master, slave = pty.openpty()
     process = subprocess.Popen(
         words(*arguments),
         cwd=directory,
         env=environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(slave)
     text = ""
 
     def read():
         nonlocal text
-        while select.select([ours], [], [], 0)[0]:
+        while select.select([master], [], [], 0)[0]:
             try:
-                text += os.read(ours, 4096).decode()
+                text += os.read(master, 4096).decode()
             except OSError:
                 # Linux's end of file
                 break
@@ -106,7 +106,7 @@ def terminal(directory, *arguments):
         if process.poll() is None:
             process.kill()
         process.wait()
-        os.close(ours)
+        os.close(master)
 
 
 @pytest.fixture

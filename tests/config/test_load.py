@@ -1040,7 +1040,7 @@ def test_box_that_cannot_be_a_service_is_a_problem(problems, box, problem):
 @pytest.mark.parametrize("box", ["db", "db:2"])
 def test_step_that_does_not_exec_in_a_service_is_a_problem(problems, step, box):
     files = {BOXES: {box: SERVICE}, SH: {"run": {"steps": [{"box": "db", **step}]}}}
-    text = "box 'db' is a service, for steps that exec"
+    text = "must be exec: box 'db' is a service"
     assert problems(files) == [f"{SH}: run.steps[0].action: {text}"]
 
 
